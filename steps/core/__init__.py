@@ -1,0 +1,1 @@
+"""What several steps share. Nothing here imports a step."""

@@ -1,0 +1,56 @@
+"""A scan as a volume: HU values and the affine that puts them into the patient."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Volume:
+    """`data`: (slices, rows, columns), int16 HU or uint8 mask. `affine`: 4×4, (column, row, slice, 1) → RAS mm.
+
+    The slices are sorted by position along their normal. Arrays are indexed [slice, row, column] everywhere in the
+    project; the affine follows NIfTI and takes (column, row, slice), so that `nib.Nifti1Image(data.T, affine)` is right.
+    """
+
+    data: np.ndarray
+    affine: np.ndarray
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Spacing along (slice, row, column) in mm."""
+        columns, rows, slices = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(slices), float(rows), float(columns)
+
+    def right_axis(self) -> tuple[int, int]:
+        """Return (array axis, sign) along which the patient's right lies: sign +1 means growing index goes right."""
+        row = self.affine[0, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
+        axis = int(np.argmax(np.abs(row)))
+        return 2 - axis, -1 if row[axis] > 0 else 1
+
+
+def to_nifti_gz(volume: Volume, level: int = 1) -> bytes:
+    """Return a volume as the bytes of a `.nii.gz`, the same bytes each time (RAS affine, mm, no date)."""
+    import nibabel as nib
+
+    image = nib.Nifti1Image(volume.data.T, volume.affine, dtype=volume.data.dtype)
+    image.header.set_xyzt_units("mm")
+    image.set_qform(volume.affine, code=1)
+    image.set_sform(volume.affine, code=1)
+    packed = io.BytesIO()
+    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=level, mtime=0) as stream:
+        stream.write(image.to_bytes())
+    return packed.getvalue()
+
+
+def from_nifti_gz(content: bytes) -> Volume:
+    """Read the bytes of a `.nii.gz` or `.nii` into a volume of its stored integer type."""
+    import nibabel as nib
+
+    raw = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    image = nib.Nifti1Image.from_bytes(raw)
+    return Volume(np.asanyarray(image.dataobj).T, np.asarray(image.affine))

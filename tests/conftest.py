@@ -1,0 +1,21 @@
+"""Small synthetic inputs that several tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.synthetic import Made, make_cohort
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """A cohort of 18 patients whose positives carry a bright patch, with folds: learnable in seconds."""
+    return make_cohort(tmp_path_factory.mktemp("cohort"))
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """An empty folder for a step's results."""
+    return tmp_path / "out"
