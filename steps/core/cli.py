@@ -126,12 +126,18 @@ def execute(
 
 def _explain(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "the disk is full: nothing half-written was kept.\n  Free some space, or point --out and TMPDIR elsewhere, and run again."
+        return (
+            "the disk is full: nothing half-written was kept.\n"
+            "  Free some space, or point --out and TMPDIR elsewhere, and run again."
+        )
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next
     where = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "unknown place"
-    return f"unforeseen {type(error).__name__} at {where}.\n  Run again with --log-level debug for the traceback (it may name patients' files)."
+    return (
+        f"unforeseen {type(error).__name__} at {where}.\n"
+        "  Run again with --log-level debug for the traceback (it may name patients' files)."
+    )
 
 
 def _limit_threads(threads: int) -> None:

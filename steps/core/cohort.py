@@ -60,7 +60,10 @@ def scan_from(document: dict[str, Any]) -> Scan:
 
 @dataclass(frozen=True)
 class Cohort:
-    """An open cohort. `hu` (slices of all scans, size, size) int16 and `lungs` uint8 (0 none, 1 right, 2 left) are read-only memory maps."""
+    """An open cohort; its voxels are read-only memory maps.
+
+    `hu`: (slices of all scans, size, size) int16; `lungs`: the same shape, uint8, 0 none, 1 right, 2 left.
+    """
 
     scans: tuple[Scan, ...]
     classes: tuple[str, ...]

@@ -14,7 +14,7 @@ FIXED_SPLITS = ("train", "validation", "test", "external")
 
 @dataclass(frozen=True)
 class Folds:
-    """`fold` maps patients to 0…count−1; `fixed` maps patients whose table gave a split to train, validation, test or external."""
+    """`fold` maps patients to 0…count−1; `fixed` maps those whose table gave a split to it (FIXED_SPLITS)."""
 
     count: int
     fold: dict[str, int]

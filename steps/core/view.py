@@ -40,7 +40,7 @@ class View:
 
 
 def normalise(hu: np.ndarray, variant: Variant) -> np.ndarray:
-    """Map HU (slices, rows, columns) to 0…1 by the variant's window; `normalisation: slice` stretches each slice to its range."""
+    """Map HU (slices, rows, columns) to 0…1 by the variant's window; `normalisation: slice` then stretches each slice."""
     image = apply_window(hu, variant.window)
     if variant.normalisation == "slice":
         low = image.min((1, 2), keepdims=True)
@@ -60,7 +60,7 @@ def pick_slices(count: int, wanted: int) -> np.ndarray:
 
 
 def lung_box(lungs: np.ndarray, margin: int = 4) -> tuple[int, int, int, int]:
-    """Return (row0, row1, column0, column1) of the square box around all lung of a scan, with a margin, inside the slice."""
+    """Return (row0, row1, column0, column1) of the square box around all lung of a scan, with a margin."""
     rows, columns = np.flatnonzero(lungs.any((0, 2))), np.flatnonzero(lungs.any((0, 1)))
     if not len(rows):
         return 0, lungs.shape[1], 0, lungs.shape[2]

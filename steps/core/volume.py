@@ -14,7 +14,7 @@ class Volume:
     """`data`: (slices, rows, columns), int16 HU or uint8 mask. `affine`: 4×4, (column, row, slice, 1) → RAS mm.
 
     The slices are sorted by position along their normal. Arrays are indexed [slice, row, column] everywhere in the
-    project; the affine follows NIfTI and takes (column, row, slice), so that `nib.Nifti1Image(data.T, affine)` is right.
+    project; the affine follows NIfTI and takes (column, row, slice): `nib.Nifti1Image(data.T, affine)` is right.
     """
 
     data: np.ndarray
@@ -30,7 +30,7 @@ class Volume:
         """Return (array axis, sign) along which the patient's right lies: sign +1 means growing index goes right."""
         row = self.affine[0, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
         axis = int(np.argmax(np.abs(row)))
-        return 2 - axis, -1 if row[axis] > 0 else 1
+        return 2 - axis, 1 if row[axis] > 0 else -1
 
 
 def to_nifti_gz(volume: Volume, level: int = 1) -> bytes:

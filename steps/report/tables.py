@@ -1,0 +1,106 @@
+"""Tables as data: the template alone knows how they look."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell: what it says, a second quieter line, what it sorts by, a picture, a link, a badge's kind."""
+
+    text: str
+    note: str = ""
+    sort: float | str | None = None
+    picture: Markup | str = ""
+    link: str = ""
+    badge: str = ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its heading, whether it holds numbers, and what it means (shown on hover and in the glossary)."""
+
+    name: str
+    numeric: bool = False
+    meaning: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its caption; `sortable` where the order of its rows carries no meaning of its own."""
+
+    caption: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Cell]]
+    sortable: bool = False
+    note: str = ""
+
+
+def table(
+    caption: str, columns: Iterable[Column | str], rows: Iterable[Iterable[Cell | object]], **more: object
+) -> Table:
+    """Return a table; headings and cells may be plain values."""
+    heads = [column if isinstance(column, Column) else Column(column) for column in columns]
+    return Table(caption, heads, [[cell_of(value) for value in row] for row in rows], **more)  # type: ignore[arg-type]
+
+
+def cell_of(value: object) -> Cell:
+    """Return `value` as a cell: numbers sort as numbers, nothing is a dash."""
+    if isinstance(value, Cell):
+        return value
+    if isinstance(value, bool):
+        return Cell("yes" if value else "no")
+    if isinstance(value, int | float):
+        return Cell(number(value), sort=float(value))
+    return Cell(str(value)) if value not in (None, "") else Cell(NONE, sort="")
+
+
+def floating(text: object) -> float | None:
+    """Return a number of a CSV or JSON cell; None where there is none."""
+    try:
+        value = float(text)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def number(value: object, digits: int = 3) -> str:
+    """Return a number for people: integers whole, others with `digits` decimals, large ones with fewer."""
+    parsed = floating(value)
+    if parsed is None:
+        return NONE
+    if isinstance(value, int) or (parsed == int(parsed) and abs(parsed) >= 10):
+        return f"{int(parsed):,}".replace(",", "\u202f")
+    places = digits if abs(parsed) < 10 else 1 if abs(parsed) < 1000 else 0
+    return f"{parsed:.{places}f}".replace("-", "−")
+
+
+def interval(lower: object, upper: object, digits: int = 3) -> str:
+    """Return the limits of an interval, "" where there are none."""
+    if floating(lower) is None or floating(upper) is None:
+        return ""
+    return f"{number(lower, digits)} to {number(upper, digits)}"
+
+
+def figure_cell(value: object, lower: object = None, upper: object = None, digits: int = 3) -> Cell:
+    """Return a figure with its interval below."""
+    parsed = floating(value)
+    return Cell(number(value, digits), interval(lower, upper, digits), parsed if parsed is not None else "")
+
+
+def duration(seconds: float) -> str:
+    """Return a duration for people: "0.4 s", "2 min 5 s", "3 h 20 min"."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"

@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# The smoke configuration through the hybrid (pods, SSH, SLURM, Apptainer), compared with the local run.
+# Uses the test cluster $CLAIRE_CLUSTER (default: ../shared/cluster/cluster), builds the images and loads them. Or uses the
+# cluster it is given: KUBECONFIG, CLUSTER_SSH_HOST, CLUSTER_SSH_USER, CLUSTER_SSH_KEY, and CLAIRE_SIF, the learn image
+# there; the data image must be at hand for the pods, and this machine's folder demo/cluster/data at the node.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+version=$(claire --version)
+work=$PWD/demo/cluster
+base=docker.io/library/debian:bookworm-slim
+mkdir -p "$work"
+
+say() { echo "cluster-test: $* ($((SECONDS)) s)"; }
+
+build() { # build ROLE: an image of the checkout, with this machine's CA bundle and pip settings in the build alone
+    local options=(--network host -v /etc/ssl/certs:/etc/ssl/certs:ro)
+    [[ -f /etc/pip.conf ]] && options+=(-v /etc/pip.conf:/etc/pip.conf:ro)
+    podman build --quiet "${options[@]}" --build-arg "BASE_IMAGE=$base" \
+        -f "deployments/images/$1.Containerfile" -t "localhost/claire-$1:$version" . >"$work/build-$1.log"
+    podman image inspect --format '{{.Id}}' "localhost/claire-$1:$version"
+}
+
+once() { # once STAMP ID COMMAND...: run the command unless STAMP holds ID already
+    local stamp=$1 id=$2
+    shift 2
+    [[ -f $stamp && $(cat "$stamp") == "$id" ]] || { "$@" && echo "$id" >"$stamp"; }
+}
+
+if [[ -z ${CLUSTER_SSH_HOST:-} ]]; then
+    cluster=${CLAIRE_CLUSTER:-../shared/cluster/cluster}
+    [[ -x $cluster ]] || { echo "cluster-test: there is no $cluster; set CLAIRE_CLUSTER, or KUBECONFIG and CLUSTER_SSH_*"; exit 1; }
+    say "starting the test cluster"
+    "$cluster" up
+    eval "$("$cluster" env)"
+    say "building the images"
+    data_image=$(build data)
+    learn_image=$(build learn)
+    say "loading the images"
+    state=/var/lib/claire-cluster-test
+    mkdir -p "$state"
+    CLAIRE_SIF=/home/$CLUSTER_SSH_USER/claire-learn.sif
+    once "$state/data" "$data_image" "$cluster" load "localhost/claire-data:$version"
+    once "$state/learn" "$learn_image" "$cluster" sif "localhost/claire-learn:$version" "$CLAIRE_SIF"
+    chmod 644 "$CLAIRE_SIF"
+fi
+
+say "making the cohort"
+rm -rf "$work/data" "$work/results"
+claire phantom --preset tiny --seed 1 --out "$work/data" --threads "$(nproc)"
+rm -rf "$work/data/truth"
+chmod -R a+rX "$work/data"
+
+kubectl create namespace claire --dry-run=client -o yaml | kubectl apply -f - >/dev/null
+# A deployment of an interrupted run would be taken for ours.
+kubectl -n claire delete deployment,pvc claire-data --ignore-not-found --wait --timeout=120s >/dev/null
+kubectl delete pv claire-data --ignore-not-found --wait --timeout=60s >/dev/null
+kubectl apply -f - >/dev/null <<YAML
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: claire-data}
+spec: {capacity: {storage: 1Gi}, accessModes: [ReadOnlyMany], hostPath: {path: "$work/data"}, storageClassName: claire-data,
+  persistentVolumeReclaimPolicy: Retain, claimRef: {namespace: claire, name: claire-data}}
+YAML
+
+say "running the hybrid"
+python tests/cluster/site.py --sif "$CLAIRE_SIF" --work "$work" >streamflow.cluster-test.yml
+streamflow run --outdir "$work/results" streamflow.cluster-test.yml >"$work/streamflow.log" 2>&1 ||
+    { tail -n 60 "$work/streamflow.log"; exit 1; }
+rm streamflow.cluster-test.yml
+kubectl delete pv claire-data --wait=false >/dev/null
+
+say "running the same locally"
+[[ -d $work/local ]] && rm -rf "$work/local"
+python tests/cluster/site.py --local --work "$work" >"$work/local.yml"
+cwltool --no-container --relax-path-checks --parallel --outdir "$work/local" cwl/main.cwl "$work/local.yml" \
+    >"$work/local.json" 2>"$work/local.log" || { tail -n 60 "$work/local.log"; exit 1; }
+
+claire compare --left "$work/local" --right "$work/results"
+say "the hybrid and the local run agree"
+
+# Scans, masks and shard lists stay at the data site.
+strays=$(ssh -q -o BatchMode=yes -o StrictHostKeyChecking=no -p "${CLUSTER_SSH_HOST##*:}" -i "$CLUSTER_SSH_KEY" \
+    "$CLUSTER_SSH_USER@${CLUSTER_SSH_HOST%%:*}" \
+    "find streamflow -name '*.scans.zip' -o -name '*.lungs.zip' -o -name '*.prepared.h5' -o -name '*.shard.jsonl' -o -name '*.dcm'" || true)
+[[ -z $strays ]] || { echo "cluster-test: these should have stayed at the data site: $strays"; exit 1; }
+say "nothing but the cohort, its tables and the variants crossed to SLURM"
