@@ -99,9 +99,9 @@ def open_cohort(path: Path) -> Cohort:
         raise ClaireError(
             f"{path.name} is no cohort file ({type(error).__name__})", "Run `claire cohort` again."
         ) from error
-    if head["schema_version"] != SCHEMA_VERSION:
+    if head.get("schema_version") != SCHEMA_VERSION:
         raise ClaireError(
-            f"{path.name} has schema version {head['schema_version']}, not {SCHEMA_VERSION}",
+            f"{path.name} has schema version {head.get('schema_version')}, not {SCHEMA_VERSION}",
             "Run `claire cohort` again.",
         )
     maps = {name: np.memmap(path, dtype, "r", offset, shape) for name, (offset, shape, dtype) in places.items()}
@@ -121,6 +121,7 @@ def write_cohort(
 
     Blocks are (count, size, size), int16 and uint8. The hash covers the voxels and the scans' description; it stands in
     the file, so that nobody hashes the voxels again. Contiguous and without dates: the same input gives the same bytes.
+    Raises ClaireError on a block of another shape than its scan's description.
     """
     import h5py
 
@@ -133,6 +134,11 @@ def write_cohort(
         lungs = file.create_dataset("lungs", (total, size, size), "u1", track_times=False)
         for scan, (scan_hu, scan_lungs) in zip(scans, blocks, strict=True):
             rows = slice(scan.first, scan.first + scan.count)
+            if not scan_hu.shape == scan_lungs.shape == (scan.count, size, size):
+                raise ClaireError(
+                    f"scan {scan.scan} has voxels of shape {scan_hu.shape}, not {(scan.count, size, size)}",
+                    "Run `claire preprocess` again.",
+                )
             hu[rows], lungs[rows] = scan_hu, scan_lungs
             digest.update(np.ascontiguousarray(scan_hu, "<i2"))
             digest.update(np.ascontiguousarray(scan_lungs, "u1"))

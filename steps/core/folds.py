@@ -14,7 +14,10 @@ FIXED_SPLITS = ("train", "validation", "test", "external")
 
 @dataclass(frozen=True)
 class Folds:
-    """`fold` maps patients to 0…count−1; `fixed` maps those whose table gave a split to it (FIXED_SPLITS)."""
+    """`fold` maps patients to 0…count−1; `fixed` maps those whose table gave a split to it (FIXED_SPLITS).
+
+    `count` is 1 where every split is fixed.
+    """
 
     count: int
     fold: dict[str, int]
@@ -35,7 +38,7 @@ class Folds:
 
 
 def read_folds(path: Path) -> Folds:
-    """Read `folds.csv`. Raises UsageError on an unknown split or a patient that stands twice."""
+    """Read `folds.csv`. Raises UsageError on an unknown split or fold, or a patient that stands twice."""
     fold: dict[str, int] = {}
     fixed: dict[str, str] = {}
     for row in read_csv(path, COLUMNS, "folds table"):
@@ -46,9 +49,22 @@ def read_folds(path: Path) -> Folds:
             if row["split"] not in FIXED_SPLITS:
                 raise UsageError(f"split '{row['split']}' is unknown", f"It may be {', '.join(FIXED_SPLITS)} or empty.")
             fixed[patient] = row["split"]
-        else:
+        elif row["fold"].isdecimal():
             fold[patient] = int(row["fold"])
-    return Folds(max(fold.values(), default=-1) + 1, fold, fixed)
+        else:
+            raise UsageError(
+                f"patient {patient} of {path.name} has neither fold nor split", "Run `claire cohort` again."
+            )
+    return Folds(max(fold.values(), default=0) + 1, fold, fixed)
+
+
+def require_count(folds: int) -> None:
+    """Raise UsageError unless `folds` is at least 3, or 1 for a cohort whose table fixes every split."""
+    if folds == 2:
+        raise UsageError(
+            "--folds 2 leaves nothing to train on: one fold tests, the next validates, the rest trains",
+            "Give at least 3, or 1 where the labels table fixes the split of every patient.",
+        )
 
 
 def write_folds(path: Path, rows: list[dict[str, object]]) -> Path:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from scipy import ndimage
 
 from steps.core.cohort import Cohort, Scan
 from steps.core.variant import Variant, Window
@@ -40,7 +40,7 @@ class View:
 
 
 def normalise(hu: np.ndarray, variant: Variant) -> np.ndarray:
-    """Map HU (slices, rows, columns) to 0…1 by the variant's window; `normalisation: slice` then stretches each slice."""
+    """Map HU (slices, rows, columns) to 0…1 by the window; `normalisation: slice` then stretches each slice."""
     image = apply_window(hu, variant.window)
     if variant.normalisation == "slice":
         low = image.min((1, 2), keepdims=True)
@@ -61,7 +61,8 @@ def pick_slices(count: int, wanted: int) -> np.ndarray:
 
 def lung_box(lungs: np.ndarray, margin: int = 4) -> tuple[int, int, int, int]:
     """Return (row0, row1, column0, column1) of the square box around all lung of a scan, with a margin."""
-    rows, columns = np.flatnonzero(lungs.any((0, 2))), np.flatnonzero(lungs.any((0, 1)))
+    shadow = np.bitwise_or.reduce(lungs, axis=0)
+    rows, columns = np.flatnonzero(shadow.any(1)), np.flatnonzero(shadow.any(0))
     if not len(rows):
         return 0, lungs.shape[1], 0, lungs.shape[2]
     side = min(max(np.ptp(rows), np.ptp(columns)) + 1 + 2 * margin, *lungs.shape[1:])
@@ -71,45 +72,39 @@ def lung_box(lungs: np.ndarray, margin: int = 4) -> tuple[int, int, int, int]:
 
 
 def make_view(cohort: Cohort, scan: Scan, variant: Variant) -> View:
-    """Return a scan on the grid of the variant's input: deterministic, before any augmentation.
+    """Return a scan on the grid of the variant's input: deterministic, before any augmentation; HU are whole numbers.
 
-    2D: `variant.slices` kept slices, as they are. 3D: the volume resampled linearly to `variant.slices` slices.
+    2D: `variant.slices` kept slices, as they are. 3D: the volume resampled to `variant.slices` slices. Resampling is
+    linear with anti-aliasing (a triangle as wide as an output pixel), lungs take the nearest.
     """
     hu, lungs = cohort.voxels(scan)
     row0, row1, column0, column1 = lung_box(lungs) if variant.view == "box" else (0, hu.shape[1], 0, hu.shape[2])
     rows = pick_slices(scan.count, variant.slices)
     zoom = (variant.size / (row1 - row0), variant.size / (column1 - column0))
-    if variant.dimensions == "2D":
-        cut, mask = hu[rows, row0:row1, column0:column1], lungs[rows, row0:row1, column0:column1]
-        image, labels = _resize(cut, zoom), _resize_labels(mask, zoom)
-    else:
-        cut, mask = hu[:, row0:row1, column0:column1], lungs[:, row0:row1, column0:column1]
-        image, labels = _resample_depth(_resize(cut, zoom), variant.slices), _resize_labels(mask[rows], zoom)
-    return View(image, labels, rows, _view_affine(scan, rows, (row0, column0), zoom, variant.slices))
+    cut = hu[rows if variant.dimensions == "2D" else slice(None), row0:row1, column0:column1].astype(np.float32)
+    if variant.dimensions == "3D" and scan.count != variant.slices:
+        cut = np.tensordot(triangles(scan.count, variant.slices), cut, 1)
+    image = triangles(row1 - row0, variant.size) @ cut @ triangles(column1 - column0, variant.size).T
+    mask = lungs[rows, row0:row1, column0:column1]
+    affine = _view_affine(scan, rows, (row0, column0), zoom, variant.slices)
+    return View(np.rint(image), _resize_labels(mask, variant.size), rows, affine)
 
 
-def _resize(hu: np.ndarray, zoom: tuple[float, float]) -> np.ndarray:
-    """Resize in plane with anti-aliasing by an area-like prefilter: (n, r, c) → (n, size, size) float32."""
-    image = hu.astype(np.float32)
-    sigma = [max(0.0, (1 / factor - 1) / 2) for factor in zoom]
-    if any(sigma):
-        image = ndimage.gaussian_filter(image, (0, *sigma), truncate=2)
-    return image if zoom == (1, 1) else ndimage.zoom(image, (1, *zoom), order=1, mode="nearest", grid_mode=True)
+@lru_cache(maxsize=64)
+def triangles(old: int, new: int) -> np.ndarray:
+    """Return the (new, old) float32 matrix that resamples a line of `old` pixels to `new`, linear, anti-aliased.
+
+    The weights of every output pixel are a triangle around its centre, as wide as the larger of the two pixels.
+    """
+    wide = max(old / new, 1.0)
+    centre = (np.arange(new) + 0.5) * old / new - 0.5
+    weights = np.maximum(0, 1 - np.abs(np.arange(old) - centre[:, None]) / wide)
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
 
 
-def _resize_labels(mask: np.ndarray, zoom: tuple[float, float]) -> np.ndarray:
-    size = [round(n * factor) for n, factor in zip(mask.shape[1:], zoom, strict=True)]
-    index = [((np.arange(n) + 0.5) * old / n).astype(int) for n, old in zip(size, mask.shape[1:], strict=True)]
-    return np.ascontiguousarray(mask[:, index[0]][:, :, index[1]])
-
-
-def _resample_depth(image: np.ndarray, depth: int) -> np.ndarray:
-    if image.shape[0] == depth:
-        return image
-    place = np.clip((np.arange(depth) + 0.5) * image.shape[0] / depth - 0.5, 0, image.shape[0] - 1)
-    below = np.minimum(place.astype(int), max(image.shape[0] - 2, 0))
-    above, part = np.minimum(below + 1, image.shape[0] - 1), (place - below).astype(np.float32)[:, None, None]
-    return image[below] * (1 - part) + image[above] * part
+def _resize_labels(mask: np.ndarray, size: int) -> np.ndarray:
+    rows, columns = (((np.arange(size) + 0.5) * old / size).astype(int) for old in mask.shape[1:])
+    return np.ascontiguousarray(mask[:, rows][:, :, columns])
 
 
 def _view_affine(

@@ -90,7 +90,7 @@ def forest(rows: Sequence[Interval], alt: str, reference: float | None = None, u
     low, high = min(ends), max(ends)
     margin = (high - low or 0.1) * 0.06
     low, high = low - margin, high + margin
-    left, right, step, width = 190, 118, 24, 620
+    left, right, step, width = 230, 118, 24, 660
     height = step * len(rows) + 34
 
     def x(value: float) -> float:
@@ -113,7 +113,7 @@ def forest(rows: Sequence[Interval], alt: str, reference: float | None = None, u
         add('<line class="guide" x1="{x:.1f}" x2="{x:.1f}" y1="4" y2="{y}"/>', x=x(reference), y=height - 26)
     for index, row in enumerate(rows):
         y = 18 + index * step
-        add('<text x="0" y="{y}">{name}</text>', y=y + 4, name=_short(row.name, 28))
+        add('<text x="0" y="{y}">{name}</text>', y=y + 4, name=_short(row.name, 34))
         if row.lower is not None and row.upper is not None:
             add(
                 '<line class="whisker" x1="{a:.1f}" x2="{b:.1f}" y1="{y}" y2="{y}"/>',
@@ -125,10 +125,12 @@ def forest(rows: Sequence[Interval], alt: str, reference: float | None = None, u
         add('<text class="tick" x="{x}" y="{y}" text-anchor="end">{note}</text>', x=width, y=y + 4, note=row.note)
     if unit:
         add('<text class="name" x="0" y="{y}">{unit}</text>', y=height - 11, unit=unit)
-    return _svg(parts, width, height, alt)
+    return _svg(parts, width, height, alt, "chart forest")
 
 
-def whisker(value: float, lower: float | None, upper: float | None, limits: Point) -> Markup:
+def whisker(
+    value: float, lower: float | None, upper: float | None, limits: Point, reference: float | None = None
+) -> Markup:
     """Return a figure on its interval as a picture for a cell; hidden to screen readers, which get the numbers."""
 
     def x(at: float) -> float:
@@ -136,12 +138,14 @@ def whisker(value: float, lower: float | None, upper: float | None, limits: Poin
         return 4 + 112 * min(1.0, max(0.0, (at - low) / ((high - low) or 1)))
 
     ends = (x(value), x(value)) if lower is None or upper is None else (x(lower), x(upper))
+    mark = '<line class="guide" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="14"/>' if reference is not None else ""
     template = (
         '<svg class="spark" viewBox="0 0 120 14" aria-hidden="true"><line class="grid" x1="4" x2="116" y1="7" y2="7"/>'
-        '<line class="whisker" x1="{a:.1f}" x2="{b:.1f}" y1="7" y2="7"/>'
+        '{mark}<line class="whisker" x1="{a:.1f}" x2="{b:.1f}" y1="7" y2="7"/>'
         '<circle class="dot" cx="{x:.1f}" cy="7" r="4"/></svg>'
     )
-    return Markup(template).format(a=ends[0], b=ends[1], x=x(value))  # noqa: S704
+    drawn = Markup(mark).format(x=x(reference or 0.0))  # noqa: S704
+    return Markup(template).format(a=ends[0], b=ends[1], x=x(value), mark=drawn)  # noqa: S704
 
 
 def lung_map(counts: Mapping[tuple[str, str], int], alt: str) -> Markup:

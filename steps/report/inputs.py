@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from steps.core.errors import ClaireError
+from steps.core.folds import COLUMNS as FOLD_COLUMNS
 from steps.core.record import SCHEMA_VERSION, sha256_file
-from steps.core.tables import read_csv
+from steps.core.tables import REJECT_COLUMNS, read_csv
 
 Row = dict[str, str]
 Document = dict[str, Any]
@@ -51,6 +52,36 @@ class Inputs:
         """Return whether the policy lets pictures of this scan into the report; an unknown scan is a patient's."""
         is_phantom = self.scans.get(scan, {}).get("phantom", "").lower() in ("true", "1", "yes")
         return self.images == "all" or (self.images == "phantom" and is_phantom)
+
+
+def read_inputs(
+    title: str,
+    images: str,
+    tables: Mapping[str, Path],
+    lesions: Sequence[Path],
+    overlays: Sequence[Path],
+    records: Sequence[Path],
+) -> Inputs:
+    """Read all inputs; `tables` maps the flags of single files to their paths.
+
+    Raises UsageError on a table without the columns that are needed, ClaireError on a document of another schema.
+    """
+    return Inputs(
+        title=title,
+        images=images,
+        leaderboard=read_csv(tables["leaderboard"], ("variant",), "leaderboard"),
+        metrics=read_document(tables["metrics"]),
+        comparisons=read_csv(tables["comparisons"], (), "table of comparisons"),
+        curves=read_csv(tables["curves"], ("variant", "curve", "x", "y"), "table of curves"),
+        cohort=read_document(tables["cohort"]),
+        scans=read_scans(tables["scans"]),
+        folds=read_csv(tables["folds"], FOLD_COLUMNS, "folds table"),
+        rejects=read_csv(tables["rejects"], REJECT_COLUMNS, "table of rejects"),
+        explained=read_explained(lesions),
+        pictures=pictures_by_run(overlays),
+        records=read_records(records),
+        hashes=hash_files([*tables.values(), *lesions, *overlays, *records]),
+    )
 
 
 def read_document(path: Path) -> Document:

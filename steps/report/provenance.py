@@ -142,6 +142,24 @@ def run_table(inputs: Inputs) -> Table:
     return table("Runs", columns, rows, note="Hashes are cut to 12 digits; ro-crate-metadata.json has them in full.")
 
 
+def variant_table(inputs: Inputs) -> Table:
+    """Return all settings of every variant that was evaluated or explained, and its runs."""
+    described = inputs.metrics.get("variants") or {}
+    names = dict.fromkeys([*described, *map(variant_of, runs(inputs)), *(row["variant"] for row in inputs.leaderboard)])
+    rows = []
+    for name in sorted(names):
+        settings = (described.get(name) or {}).get("variant") or {}
+        words = ", ".join(f"{key} {_setting(value)}" for key, value in settings.items())
+        rows.append(
+            [Cell(name, badge="target"), words, ", ".join(run for run in runs(inputs) if variant_of(run) == name)]
+        )
+    return table("Variants in full", ["Variant", "Settings", "Runs"], rows)
+
+
+def _setting(value: object) -> str:
+    return "/".join(f"{part:g}" for part in value.values()) if isinstance(value, dict) else str(value)
+
+
 def files_read(inputs: Inputs) -> Table:
     """Return the hash of each file that this report was made of."""
     rows = [[name, Cell(sha256, badge="hash")] for name, sha256 in sorted(inputs.hashes.items())]

@@ -128,6 +128,23 @@ def figure_of(value: Mapping[str, Any]) -> Cell:
     return Cell(number(parsed), interval(value.get("lower"), value.get("upper")), parsed if parsed is not None else "")
 
 
+def networks(inputs: Inputs) -> Table:
+    """Return which network was explained in each fold."""
+    rows = [
+        [
+            document.get("fold"),
+            Cell(str(document.get("run")), link=anchor("run", str(document.get("run")))),
+            Cell(number(network.get("auc_validation"))),
+            Cell(number(network.get("operating_point"))),
+            bool(network.get("refined")),
+        ]
+        for document in inputs.explained
+        for network in [document.get("network") or {}]
+    ]
+    columns = ["Fold", "Run", Column("AUC on validation", True), Column("Operating point", True), "Refined"]
+    return table("Explained networks", columns, rows)
+
+
 def outcomes(inputs: Inputs) -> Counter[str]:
     """Count the explained scans by outcome."""
     return Counter(str(scan.get("outcome")) for document in inputs.explained for scan in document.get("scans", []))

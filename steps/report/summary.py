@@ -16,7 +16,7 @@ NORMAL = {"normal", "normals", "healthy", "control", "controls", "no finding", "
 
 @dataclass(frozen=True)
 class Caveat:
-    """A warning in plain words; `kind` is "stop" (the figures must not be used so) or "note"."""
+    """A warning in plain words; `kind` is "stop" (the figures must not be used so) or "care"."""
 
     kind: str
     title: str
@@ -56,7 +56,7 @@ def caveats(inputs: Inputs) -> list[Caveat]:
         *_phantom(inputs),
         *_saliency(inputs),
         Caveat(
-            "note",
+            "care",
             "Not a medical device",
             "This is research software. Nothing here may be used to diagnose or treat a patient.",
         ),
@@ -82,9 +82,9 @@ def _task(inputs: Inputs) -> list[Caveat]:
     if COVID.search(positive):
         return [
             Caveat(
-                "note",
+                "care",
                 f"What is in “{negative}”?",
-                "The figures hold for the mix of findings in this class; against healthy lungs alone they would flatter, "
+                "The figures hold for the mix of findings in this class; against healthy lungs alone they flatter, "
                 "against other pneumonia they may fall.",
             )
         ]
@@ -95,11 +95,11 @@ def _phantom(inputs: Inputs) -> list[Caveat]:
     if not inputs.phantom:
         return []
     text = "All scans are synthetic. The figures show that the pipeline works; they say nothing about patients."
-    return [Caveat("note", "Phantoms", text)]
+    return [Caveat("care", "Phantoms", text)]
 
 
 def _saliency(inputs: Inputs) -> list[Caveat]:
     if not inputs.explained or reliable(inputs):
         return []
     text = "At least one gate is closed, so lesions are ranked by the baselines only; see “Deciding lesions”."
-    return [Caveat("note", NOT_RELIABLE.capitalize(), text)]
+    return [Caveat("care", NOT_RELIABLE.capitalize(), text)]

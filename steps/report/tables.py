@@ -46,9 +46,13 @@ class Table:
 def table(
     caption: str, columns: Iterable[Column | str], rows: Iterable[Iterable[Cell | object]], **more: object
 ) -> Table:
-    """Return a table; headings and cells may be plain values."""
+    """Return a table; headings and cells may be plain values. Columns in which no row says anything are left out."""
     heads = [column if isinstance(column, Column) else Column(column) for column in columns]
-    return Table(caption, heads, [[cell_of(value) for value in row] for row in rows], **more)  # type: ignore[arg-type]
+    cells = [[cell_of(value) for value in row] for row in rows]
+    said = [any(row[place].text not in ("", NONE) for row in cells) for place in range(len(heads))]
+    kept = [[cell for cell, wanted in zip(row, said, strict=True) if wanted] for row in cells]
+    heads = [head for head, wanted in zip(heads, said, strict=True) if wanted]
+    return Table(caption, heads, kept, **more)  # type: ignore[arg-type]
 
 
 def cell_of(value: object) -> Cell:
@@ -83,8 +87,8 @@ def number(value: object, digits: int = 3) -> str:
 
 
 def interval(lower: object, upper: object, digits: int = 3) -> str:
-    """Return the limits of an interval, "" where there are none."""
-    if floating(lower) is None or floating(upper) is None:
+    """Return the limits of an interval, "" where there are none or resampling found no spread."""
+    if floating(lower) is None or floating(upper) is None or lower == upper:
         return ""
     return f"{number(lower, digits)} to {number(upper, digits)}"
 

@@ -1,0 +1,76 @@
+"""Where a network runs and with which precision."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+
+from steps.core.errors import UsageError
+
+log = logging.getLogger("claire")
+OLDEST_GPU = (7, 0)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A torch device and the precision of its mixed-precision training: `bf16`, `fp16` (loss scaled) or `fp32`."""
+
+    torch: torch.device
+    precision: str
+
+    @property
+    def kind(self) -> str:
+        """`cpu-bf16`, `cuda-fp16` and so on: what a result depends on beyond its inputs."""
+        return f"{self.torch.type}-{self.precision}"
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Return the context in which the forward pass of training runs."""
+        dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
+        return torch.autocast(self.torch.type, dtype, enabled=self.precision != "fp32")
+
+
+def choose_device(name: str) -> Device:
+    """Return the device for `auto`, `cpu` or `cuda`. Raises UsageError where `cuda` is asked for and cannot be used.
+
+    On processors bf16 where they compute in it (AVX-512 BF16, AMX: twice as fast as fp32), on GPUs bf16 from sm_80 on
+    and fp16 before (the V100 has no bf16). `auto` falls back to the processor.
+    """
+    if name == "cpu":
+        return Device(torch.device("cpu"), _cpu_precision())
+    fault = _gpu_fault()
+    if fault is None:
+        precision = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
+        return Device(torch.device("cuda"), precision)
+    if name == "cuda":
+        raise UsageError(
+            f"--device cuda: {fault}", "Run where there is a GPU that this PyTorch serves, or take --device auto."
+        )
+    log.info("no GPU: %s; training on the processor", fault)
+    return choose_device("cpu")
+
+
+def _gpu_fault() -> str | None:
+    if not torch.cuda.is_available():
+        return "PyTorch sees no GPU here"
+    capability = torch.cuda.get_device_capability()
+    return None if capability >= OLDEST_GPU else f"the GPU is of sm_{capability[0]}{capability[1]}, too old"
+
+
+def _cpu_precision() -> str:
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if fast and torch.backends.mkldnn.is_available() else "fp32"
+
+
+def make_deterministic(threads: int) -> None:
+    """Make this process compute the same again from the same seed, on `threads` processor threads.
+
+    Operations of a GPU that have no deterministic form only warn.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False

@@ -1,0 +1,144 @@
+"""The grid that the lungs are found on: axes in patient order, voxels averaged to about two millimetres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from steps.core.volume import Volume
+
+#: Edge of a working voxel in an adult of `ADULT_WIDTH_MM`; lengths shrink and grow with the body.
+WORKING_MM = 2.2
+ADULT_WIDTH_MM = 340.0
+AIR_HU, DENSE_HU = -1024, 400
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A scan averaged over blocks, axes [superior, anterior, right], all growing.
+
+    `hu`: float32, clipped to −1024…400 HU. `spacing_mm`: of this grid. `outside`: bool, where the scanner saw nothing
+    (padding beyond a round field of view). `scale`: width of the body over that of an adult, by which every length of
+    the method is multiplied; it keeps children, phantoms and images with a made-up spacing in proportion.
+    """
+
+    hu: np.ndarray
+    outside: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    factors: tuple[int, int, int]
+    scale: float
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel of this grid in ml."""
+        return float(np.prod(self.spacing_mm)) / 1000
+
+    def length(self, adult_mm: float) -> float:
+        """Return a length of the method in mm of this body."""
+        return adult_mm * self.scale
+
+    def voxels(self, adult_mm: float, axis: int) -> int:
+        """Return a length of the method in voxels along an axis, at least 1."""
+        return max(1, round(self.length(adult_mm) / self.spacing_mm[axis]))
+
+    def area(self, adult_mm2: float) -> float:
+        """Return an area of the method in voxels of a transverse plane."""
+        return adult_mm2 * self.scale**2 / (self.spacing_mm[1] * self.spacing_mm[2])
+
+
+def canonical(data: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Return a view of `data` [slice, row, column] whose axes are [superior, anterior, right], all growing."""
+    axes, flips = _orientation(affine)
+    return np.flip(data.transpose(axes), flips)
+
+
+def from_canonical(data: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Undo `canonical`."""
+    axes, flips = _orientation(affine)
+    return np.flip(data, flips).transpose(np.argsort(axes))
+
+
+def _orientation(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the array axes that lie along superior, anterior and right, and which of them must be turned."""
+    import nibabel as nib
+
+    found = nib.io_orientation(affine)
+    axes: list[int] = []
+    flips: list[int] = []
+    for place, world in enumerate((2, 1, 0)):
+        column = int(np.flatnonzero(found[:, 0] == world)[0])
+        axes.append(2 - column)
+        if found[column, 1] < 0:
+            flips.append(place)
+    return tuple(axes), tuple(flips)
+
+
+def working_grid(volume: Volume) -> Grid:
+    """Average a scan to the working grid."""
+    data = canonical(volume.data, volume.affine)
+    axes, _ = _orientation(volume.affine)
+    spacing = tuple(volume.spacing_mm[axis] for axis in axes)
+    scale = _scale(data, spacing)
+    factors = tuple(max(1, round(WORKING_MM * scale / step)) for step in spacing)
+    factors = tuple(min(factor, size) for factor, size in zip(factors, data.shape, strict=True))
+    hu = block_mean(data, factors)
+    grown = tuple(step * factor for step, factor in zip(spacing, factors, strict=True))
+    return Grid(hu, _padding(data, factors, hu.shape), grown, factors, scale)  # type: ignore[arg-type]
+
+
+def _scale(data: np.ndarray, spacing: tuple[float, ...]) -> float:
+    """Return the width of the body over an adult's, from the middle half of a thinned scan."""
+    steps = [max(1, size // 96) for size in data.shape[1:]]
+    thin = data[len(data) // 4 : max(1, len(data) * 3 // 4) : max(1, len(data) // 32), :: steps[0], :: steps[1]]
+    width = np.percentile((thin > -300).sum(2).max(1), 50) * steps[1] * spacing[2]
+    return float(np.clip(width / ADULT_WIDTH_MM, 0.3, 1.2))
+
+
+def block_mean(data: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
+    """Average blocks of a volume, HU clipped to air…dense; a last block that is cut short is averaged as it is."""
+    shape = tuple(-(-size // factor) for size, factor in zip(data.shape, factors, strict=True))
+    total, count = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    for offset in np.ndindex(*factors):
+        part = data[offset[0] :: factors[0], offset[1] :: factors[1], offset[2] :: factors[2]]
+        place = tuple(slice(size) for size in part.shape)
+        total[place] += np.clip(part, AIR_HU, DENSE_HU)
+        count[place] += 1
+    return total / count
+
+
+def _padding(data: np.ndarray, factors: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
+    """Find what lies beyond a round field of view: the lowest value of the scan, constant, reaching the border."""
+    from scipy import ndimage
+
+    thin = data[:: factors[0], :: factors[1], :: factors[2]]
+    lowest = thin == thin.min()
+    if lowest[:, (0, 0, -1, -1), (0, -1, 0, -1)].mean() < 0.5 or lowest.mean() > 0.6:
+        return np.zeros(shape, bool)
+    solid = ndimage.binary_opening(lowest, np.ones((1, 3, 3), bool))
+    return solid & ndimage.binary_propagation(_border(shape) & solid, mask=solid)
+
+
+def _border(shape: tuple[int, ...]) -> np.ndarray:
+    border = np.zeros(shape, bool)
+    border[:, (0, -1)] = border[:, :, (0, -1)] = True
+    return border
+
+
+def refine(volume: Volume, grid: Grid, surely: np.ndarray, maybe: np.ndarray, threshold: float) -> np.ndarray:
+    """Bring a labelled mask back to the scan's voxels.
+
+    `surely`: labels of working voxels that are lung as a whole. `maybe`: labels of working voxels whose scan voxels
+    are lung where they are darker than `threshold` HU. Returns uint8 on the scan's own grid.
+    """
+    data = canonical(volume.data, volume.affine)
+    result = np.zeros(data.shape, np.uint8)
+    for z in range(len(data)):
+        rows = np.minimum(np.arange(data.shape[1]) // grid.factors[1], surely.shape[1] - 1)
+        columns = np.minimum(np.arange(data.shape[2]) // grid.factors[2], surely.shape[2] - 1)
+        block = z // grid.factors[0]
+        if not maybe[block].any():
+            continue
+        sure, may = surely[block][rows][:, columns], maybe[block][rows][:, columns]
+        result[z] = np.where((data[z] < threshold) & (sure == 0), may, sure)
+    return np.ascontiguousarray(from_canonical(result, volume.affine))

@@ -1,0 +1,88 @@
+"""95 % intervals: percentiles of the bootstrap, and what stands in where every replicate is the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+CONFIDENCE = 0.95
+Z = 1.959963984540054
+Limits = tuple[float, float]
+NONE: Limits = (float("nan"), float("nan"))
+
+
+def bootstrap_weights(strata: Sequence[object], samples: int, seed: int) -> np.ndarray:
+    """Draw patients with replacement within each stratum; return how often each was drawn, (samples, patients).
+
+    `strata` (patients,) holds the stratum of each patient. The same seed and strata give the same draws.
+    """
+    rng = np.random.default_rng(seed)
+    weights = np.ones((samples, len(strata)))
+    names = np.array([repr(stratum) for stratum in strata])
+    for name in np.unique(names):
+        (members,) = np.nonzero(names == name)
+        weights[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), samples)
+    return weights
+
+
+def percentile(replicates: np.ndarray) -> Limits:
+    """Return the 2.5th and 97.5th percentile of the finite replicates; NaN where fewer than half are finite."""
+    finite = replicates[np.isfinite(replicates)]
+    if 2 * len(finite) < max(len(replicates), 1) or not len(finite):
+        return NONE
+    lower, upper = np.quantile(finite, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(lower), float(upper)
+
+
+def wilson(share: float, n: float) -> Limits:
+    """Return Wilson's interval (1927) of a share among `n`: honest also at 0 and 1. NaN for n = 0."""
+    if not n > 0 or not math.isfinite(share):
+        return NONE
+    centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
+    half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def woolf(tp: float, fp: float, fn: float, tn: float) -> Limits:
+    """Return Woolf's interval (1955) of the Haldane–Anscombe odds ratio."""
+    cells = np.array([tp, fp, fn, tn]) + 0.5
+    middle, half = math.log(cells[0] * cells[3] / (cells[1] * cells[2])), Z * math.sqrt(np.sum(1 / cells))
+    return math.exp(middle - half), math.exp(middle + half)
+
+
+def newcombe(area: float, sizes: Sequence[tuple[int, int]]) -> Limits:
+    """Return Newcombe's score interval of an AUC (method 5, Stat Med 2006), honest also at 1; NaN without pairs.
+
+    `sizes` are (positives, negatives) of each fold; folds weigh as their pairs do.
+    """
+    pairs = [m * n for m, n in sizes]
+    if not sum(pairs) or not math.isfinite(area):
+        return NONE
+    shares = [(p / sum(pairs), m, n) for p, (m, n) in zip(pairs, sizes, strict=True) if p]
+
+    def excess(theta: float) -> float:
+        spread = (1 - theta) / (2 - theta) + theta / (1 + theta)
+        variance = sum(w**2 * theta * (1 - theta) / (m * n) * (1 + ((m + n) / 2 - 1) * spread) for w, m, n in shares)
+        return (area - theta) ** 2 - Z**2 * variance
+
+    return _root(excess, area, 0.0), _root(excess, area, 1.0)
+
+
+def delong(area: float, variance: float) -> Limits:
+    """Return the normal interval of an AUC from its DeLong variance, cut at 0 and 1."""
+    if not math.isfinite(variance):
+        return NONE
+    half = Z * math.sqrt(variance)
+    return max(0.0, area - half), min(1.0, area + half)
+
+
+def _root(function: Callable[[float], float], inside: float, outside: float) -> float:
+    """Bisect between `inside`, where the function is not positive, and `outside`; return `outside` without a root."""
+    if function(outside) <= 0:
+        return outside
+    for _ in range(60):
+        middle = (inside + outside) / 2
+        inside, outside = (middle, outside) if function(middle) <= 0 else (inside, middle)
+    return (inside + outside) / 2

@@ -1,0 +1,141 @@
+"""How well scores rank: AUC, DeLong, precision-recall gain, curves; also of bootstrap samples, all at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+#: Thresholds at which bootstrap replicates are swept at most; more would change the third digit of an interval's limit.
+MOST_THRESHOLDS = 400
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Counts while the threshold falls: `tp` and `fp` (samples, thresholds + 1), the first column 0, the last all.
+
+    A row is a sample: the data themselves, or a bootstrap replicate. Tied scores fall together.
+    """
+
+    tp: np.ndarray
+    fp: np.ndarray
+
+    @property
+    def pairs(self) -> np.ndarray:
+        """Number of (positive, negative) pairs of each sample, (samples,)."""
+        return self.tp[:, -1] * self.fp[:, -1]
+
+    def concordant(self) -> np.ndarray:
+        """Return the pairs ranked rightly, ties counting half, (samples,); divided by `pairs` it is the AUC."""
+        return np.sum(np.diff(self.fp) * (self.tp[:, 1:] + self.tp[:, :-1]) / 2, axis=1)
+
+    def auprg(self) -> np.ndarray:
+        """Return the area under the precision-recall-gain curve, (samples,); NaN where a class is missing.
+
+        Flach & Kull, NeurIPS 2015. Between two thresholds both gains are linear in 1/TP, so the trapezoids are exact.
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            positives, negatives = self.tp[:, -1:], self.fp[:, -1:]
+            ratio = positives / negatives
+            start = positives**2 / (positives + negatives)
+            before, after = self.tp[:, :-1], self.tp[:, 1:]
+            step = after - before
+            slope = np.divide(np.diff(self.fp), step, out=np.zeros_like(step), where=step > 0)
+            low, high = np.maximum(before, start), np.maximum(after, start)
+            fp_low, fp_high = self.fp[:, :-1] + slope * (low - before), self.fp[:, 1:] + slope * (high - after)
+            width = ratio * (positives - low) / low - ratio * (positives - high) / high
+            height = 1 - ratio * (fp_low / low + fp_high / high) / 2
+            return np.where(self.pairs > 0, np.sum(width * height, axis=1), np.nan)
+
+    def roc(self, grid: np.ndarray) -> np.ndarray:
+        """Return the true positive rate at the false positive rates of `grid`, (samples, grid); NaN without pairs."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return _interpolate(grid, self.fp / self.fp[:, -1:], self.tp / self.tp[:, -1:])
+
+    def false_positives(self, recall: np.ndarray) -> np.ndarray:
+        """Return the fewest false positives that reach each recall of the grid, (samples, grid).
+
+        Interpolated along the ROC curve, as precision is not linear in recall (Davis & Goadrich, ICML 2006).
+        """
+        with np.errstate(divide="ignore", invalid="ignore"):
+            # Just below the recall, so that of several thresholds of the same recall the highest one counts.
+            return _interpolate(recall - 1e-9, self.tp / self.tp[:, -1:], self.fp)
+
+
+def sweep(
+    score: np.ndarray,
+    positive: np.ndarray,
+    unit: np.ndarray | None = None,
+    weights: np.ndarray | None = None,
+    most: int | None = None,
+) -> Sweep:
+    """Sweep the threshold over `score` (n,) with labels `positive` (n,) for each sample of `weights`.
+
+    `unit` (n,) is the resampled unit (patient) of each item: a column of `weights` (samples, units), which says how
+    often each unit stands in each sample. Without them there is one sample, the data. With more than `most`
+    different scores, neighbouring ones are tied.
+    """
+    values, group = np.unique(-np.asarray(score, float), return_inverse=True)
+    count = len(values)
+    if most is not None and count > most:
+        group, count = group * most // count, most
+    if unit is None or weights is None:
+        unit, weights = np.zeros(len(group), int), np.ones((1, 1))
+    units, row = np.unique(unit, return_inverse=True)
+    shape = (len(units), count)
+    flat = row * count + group
+    tables = [
+        np.bincount(flat, weights=chosen, minlength=shape[0] * count).reshape(shape).cumsum(axis=1)
+        for chosen in (np.asarray(positive, float), 1.0 - np.asarray(positive, float))
+    ]
+    drawn = weights[:, units]
+    start = np.zeros((len(drawn), 1))
+    return Sweep(*(np.hstack([start, drawn @ table]) for table in tables))
+
+
+def auc(score: np.ndarray, positive: np.ndarray) -> float:
+    """Return the area under the ROC curve, ties counting half; NaN where a class is missing."""
+    swept = sweep(score, positive)
+    return float(swept.concordant()[0] / swept.pairs[0]) if len(score) and swept.pairs[0] else float("nan")
+
+
+def auprg(score: np.ndarray, positive: np.ndarray) -> float:
+    """Return the area under the precision-recall-gain curve (Flach & Kull 2015); NaN where a class is missing."""
+    return float(sweep(score, positive).auprg()[0]) if len(score) else float("nan")
+
+
+def placements(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return DeLong's components: negatives below each positive, positives above each negative, as shares.
+
+    Both means are the AUC; their variances give its variance (DeLong 1988, by midranks as in Sun & Xu 2014).
+    """
+    positive = np.asarray(positive, bool)
+    ranks = midranks(score)
+    positives, negatives = score[positive], score[~positive]
+    below = (ranks[positive] - midranks(positives)) / max(len(negatives), 1)
+    above = 1 - (ranks[~positive] - midranks(negatives)) / max(len(positives), 1)
+    return below, above
+
+
+def placement_variance(below: np.ndarray, above: np.ndarray) -> float:
+    """Return DeLong's variance of an AUC (of a difference, for differences of components); NaN below two a class."""
+    if len(below) < 2 or len(above) < 2:
+        return float("nan")
+    return float(np.var(below, ddof=1) / len(below) + np.var(above, ddof=1) / len(above))
+
+
+def midranks(values: np.ndarray) -> np.ndarray:
+    """Return ranks from 1, tied values sharing their mean rank."""
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+
+
+def _interpolate(grid: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Interpolate all rows at once: each is moved to a stretch of its own, of length 2, on one axis."""
+    usable = np.all(np.isfinite(x), axis=1) & np.all(np.isfinite(y), axis=1)
+    result = np.full((len(x), len(grid)), np.nan)
+    if usable.any():
+        shift = 2.0 * np.arange(usable.sum())[:, None]
+        flat = np.interp((grid + shift).ravel(), (x[usable] + shift).ravel(), y[usable].ravel())
+        result[usable] = flat.reshape(-1, len(grid))
+    return result
