@@ -14,20 +14,20 @@ inputs:
   labels: {type: [File, string], label: Labels, doc: "CSV table with a label for each patient, study, series or path"}
   slice_labels: {type: ["null", File, string], label: Slice labels, doc: "CSV table with labels of single slices, where somebody gave them"}
   key: {type: [File, string], label: Key, doc: "Secret key of the pseudonyms, at least 16 bytes"}
-  private: {type: string?, label: Private directory, doc: "Absolute path at the site that receives the table of pseudonyms; else it is dropped"}
+  private: {type: "string?", label: Private directory, doc: "Absolute path at the site that receives the table of pseudonyms; else it is dropped"}
   shards: {type: int, default: 4, label: Shards, doc: "Parts that the series are cut into; they are worked on in parallel"}
-  max_thickness: {type: float?, label: Thickest slices, doc: "Slice thickness in mm up to which the thinnest series of an acquisition is preferred"}
-  kernels: {type: string?, label: Preferred kernels, doc: "Reconstruction kernels in order of preference, separated by commas"}
-  min_slices: {type: int?, label: Fewest slices, doc: "Series with fewer slices are set aside"}
+  max_thickness: {type: "float?", label: Thickest slices, doc: "Slice thickness in mm up to which the thinnest series of an acquisition is preferred"}
+  kernels: {type: "string?", label: Preferred kernels, doc: "Reconstruction kernels in order of preference, separated by commas"}
+  min_slices: {type: "int?", label: Fewest slices, doc: "Series with fewer slices are set aside"}
   gantry_tilt: {type: ["null", types/gantry_tilt.yml#gantry_tilt], label: Gantry tilt, doc: "reject or resample scans with a tilted gantry"}
-  size: {type: int?, label: Prepared size, doc: "Rows and columns of a prepared slice in pixels"}
-  min_lung_box: {type: float?, label: Smallest lung box, doc: "Share of a slice that the box around its lungs must cover"}
-  min_lung_ratio: {type: float?, label: Smallest lung ratio, doc: "Ratio of lung to the rest of a slice that it must reach"}
-  min_lung_slices: {type: int?, label: Fewest lung slices, doc: "Scans with fewer slices left by the filter are set aside"}
-  classes: {type: string?, label: Classes, doc: "Class names in order, separated by commas; the first is the negative class"}
+  size: {type: "int?", label: Prepared size, doc: "Rows and columns of a prepared slice in pixels"}
+  min_lung_box: {type: "float?", label: Smallest lung box, doc: "Share of a slice that the box around its lungs must cover"}
+  min_lung_ratio: {type: "float?", label: Smallest lung ratio, doc: "Ratio of lung to the rest of a slice that it must reach"}
+  min_lung_slices: {type: "int?", label: Fewest lung slices, doc: "Scans with fewer slices left by the filter are set aside"}
+  classes: {type: "string?", label: Classes, doc: "Class names in order, separated by commas; the first is the negative class"}
   folds: {type: int, default: 5, label: Folds, doc: "Folds of the cross-validation, at least 3"}
   seed: {type: int, default: 0, label: Seed, doc: "Seed of the folds"}
-  max_reject_fraction: {type: float?, label: Most rejects, doc: "Share of chosen scans that may be set aside before the cohort is refused"}
+  max_reject_fraction: {type: "float?", label: Most rejects, doc: "Share of chosen scans that may be set aside before the cohort is refused"}
 
 steps:
   index:

@@ -19,10 +19,10 @@ inputs:
   weights: {type: "File[]?", label: Weights, doc: "Weights files that variants of the grid name as their pretraining"}
   folds: {type: int, default: 5, label: Folds, doc: "Folds of the cross-validation, as in data.cwl"}
   seed: {type: int, default: 0, label: Seed, doc: "Default seed of the variants, and of the intervals"}
-  store: {type: string?, label: Store, doc: "Absolute path where trainings are executed that keeps finished ones"}
+  store: {type: "string?", label: Store, doc: "Absolute path where trainings are executed that keeps finished ones"}
   cores: {type: int, default: 1, label: Cores a training, doc: "Processor cores of one training"}
-  reference: {type: string?, label: Reference, doc: "Id of the variant that all others are compared with"}
-  prevalence: {type: float?, label: Prevalence, doc: "Prevalence for the predictive values; the cohort's by default"}
+  reference: {type: "string?", label: Reference, doc: "Id of the variant that all others are compared with"}
+  prevalence: {type: "float?", label: Prevalence, doc: "Prevalence for the predictive values; the cohort's by default"}
 
 steps:
   plan:

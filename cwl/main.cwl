@@ -16,33 +16,33 @@ inputs:
   labels: {type: [File, string], label: Labels, doc: "CSV table with a label for each patient, study, series or path"}
   slice_labels: {type: ["null", File, string], label: Slice labels, doc: "CSV table with labels of single slices, where somebody gave them"}
   key: {type: [File, string], label: Key, doc: "Secret key of the pseudonyms, at least 16 bytes"}
-  private: {type: string?, label: Private directory, doc: "Absolute path at the data site that receives the table of pseudonyms; else it is dropped"}
-  store: {type: string?, label: Store, doc: "Absolute path where trainings are executed that keeps finished ones"}
+  private: {type: "string?", label: Private directory, doc: "Absolute path at the data site that receives the table of pseudonyms; else it is dropped"}
+  store: {type: "string?", label: Store, doc: "Absolute path where trainings are executed that keeps finished ones"}
   grid: {type: File, label: Grid, doc: "YAML grid of variants"}
   weights: {type: "File[]?", label: Weights, doc: "Weights files that variants of the grid name as their pretraining"}
   shards: {type: int, default: 4, label: Shards, doc: "Parts that the series are cut into; they are worked on in parallel"}
   folds: {type: int, default: 5, label: Folds, doc: "Folds of the cross-validation, at least 3"}
   seed: {type: int, default: 0, label: Seed, doc: "Seed of folds, trainings, intervals and saliency"}
-  classes: {type: string?, label: Classes, doc: "Class names in order, separated by commas; the first is the negative class"}
+  classes: {type: "string?", label: Classes, doc: "Class names in order, separated by commas; the first is the negative class"}
   explain_folds: {type: "int[]?", label: Explained folds, doc: "Folds whose test scans are explained; all by default"}
   images: {type: types/images.yml#images, default: phantom, label: Pictures, doc: "Whose pictures stand in the report: none, phantom or all"}
   keep_weights: {type: boolean, default: false, label: Keep weights, doc: "Return the explained networks' weights"}
-  title: {type: string?, label: Title, doc: "Title of the report"}
+  title: {type: "string?", label: Title, doc: "Title of the report"}
   cores: {type: int, default: 1, label: Cores a training, doc: "Processor cores of one training or saliency job"}
-  max_thickness: {type: float?, label: Thickest slices, doc: "Slice thickness in mm up to which the thinnest series of an acquisition is preferred"}
-  kernels: {type: string?, label: Preferred kernels, doc: "Reconstruction kernels in order of preference, separated by commas"}
-  min_slices: {type: int?, label: Fewest slices, doc: "Series with fewer slices are set aside"}
+  max_thickness: {type: "float?", label: Thickest slices, doc: "Slice thickness in mm up to which the thinnest series of an acquisition is preferred"}
+  kernels: {type: "string?", label: Preferred kernels, doc: "Reconstruction kernels in order of preference, separated by commas"}
+  min_slices: {type: "int?", label: Fewest slices, doc: "Series with fewer slices are set aside"}
   gantry_tilt: {type: ["null", types/gantry_tilt.yml#gantry_tilt], label: Gantry tilt, doc: "reject or resample scans with a tilted gantry"}
-  size: {type: int?, label: Prepared size, doc: "Rows and columns of a prepared slice in pixels"}
-  min_lung_box: {type: float?, label: Smallest lung box, doc: "Share of a slice that the box around its lungs must cover"}
-  min_lung_ratio: {type: float?, label: Smallest lung ratio, doc: "Ratio of lung to the rest of a slice that it must reach"}
-  min_lung_slices: {type: int?, label: Fewest lung slices, doc: "Scans with fewer slices left by the filter are set aside"}
-  max_reject_fraction: {type: float?, label: Most rejects, doc: "Share of chosen scans that may be set aside before the cohort is refused"}
-  reference: {type: string?, label: Reference, doc: "Id of the variant that all others are compared with"}
-  prevalence: {type: float?, label: Prevalence, doc: "Prevalence for the predictive values; the cohort's by default"}
-  refine_steps: {type: int?, label: Refinement steps, doc: "Adversarial training steps of the explained network; 0 leaves it as it is"}
-  heal_steps: {type: int?, label: Healing steps, doc: "Training steps of the healer"}
-  explain_limit: {type: int?, label: Explained scans, doc: "Most scans explained a fold; 0 for all"}
+  size: {type: "int?", label: Prepared size, doc: "Rows and columns of a prepared slice in pixels"}
+  min_lung_box: {type: "float?", label: Smallest lung box, doc: "Share of a slice that the box around its lungs must cover"}
+  min_lung_ratio: {type: "float?", label: Smallest lung ratio, doc: "Ratio of lung to the rest of a slice that it must reach"}
+  min_lung_slices: {type: "int?", label: Fewest lung slices, doc: "Scans with fewer slices left by the filter are set aside"}
+  max_reject_fraction: {type: "float?", label: Most rejects, doc: "Share of chosen scans that may be set aside before the cohort is refused"}
+  reference: {type: "string?", label: Reference, doc: "Id of the variant that all others are compared with"}
+  prevalence: {type: "float?", label: Prevalence, doc: "Prevalence for the predictive values; the cohort's by default"}
+  refine_steps: {type: "int?", label: Refinement steps, doc: "Adversarial training steps of the explained network; 0 leaves it as it is"}
+  heal_steps: {type: "int?", label: Healing steps, doc: "Training steps of the healer"}
+  explain_limit: {type: "int?", label: Explained scans, doc: "Most scans explained a fold; 0 for all"}
 
 steps:
   data:

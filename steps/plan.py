@@ -49,12 +49,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def make_plan(name: str, variants: Sequence[Variant], folds: int, weights: Sequence[str]) -> dict[str, Any]:
-    """Return the plan: variants sorted by id, each with the position of its pretraining in `weights` (−1 = none).
+    """Return the plan: variants in the grid's order, each with the position of its weights in `weights` (−1 = none).
 
     Every variant is trained on every fold. Raises UsageError when a pretraining is not among the weights.
     """
-    by_id = {variant.id: variant for variant in variants}
-    if len(by_id) < len(variants):
+    ids = [variant.id for variant in variants]
+    if len(set(ids)) < len(ids):
         raise UsageError(f"grid '{name}' has two variants of the same short id", "Change a seed of the grid.")
     return {
         "schema_version": SCHEMA_VERSION,
@@ -62,8 +62,8 @@ def make_plan(name: str, variants: Sequence[Variant], folds: int, weights: Seque
         "folds": folds,
         "trainings": len(variants) * folds,
         "epochs": sum(variant.epochs for variant in variants) * folds,
-        "variants": sorted(by_id),
-        "pretraining": [weights_position(by_id[key].pretraining, weights) for key in sorted(by_id)],
+        "variants": ids,
+        "pretraining": [weights_position(variant.pretraining, weights) for variant in variants],
     }
 
 

@@ -51,6 +51,7 @@ class World:
     scans_each: int = 1
     sites: Sequence[str] = ("a", "b")
     phantom: bool = False
+    stubborn: bool = False  # a variant says the same of a patient in every fold
     runs: list[Path] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -98,6 +99,7 @@ class World:
         lines = []
         for i in range(self.patients):
             home, target = self.fold(i), self.target(i)
+            rng = np.random.default_rng([seed, i]) if self.stubborn else rng
             split = {fold: "test", (fold + 1) % self.folds: "validation"}.get(home)
             for j in range(self.scans_each if split else 0):
                 who = [

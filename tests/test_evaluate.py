@@ -111,10 +111,11 @@ def test_ties_go_to_the_lower_loss_then_the_smaller_id(world: World, out: Path) 
     assert evaluated(world, out)["winner"]["variant"] == min(sure.id, same.id)
 
 
-def test_the_nested_figure_of_noise_is_a_half_and_the_best_of_many_is_not(tmp_path: Path) -> None:
-    headline, winners, flattered = [], [], []
-    for seed in range(8):
-        world = World(tmp_path / str(seed))
+def test_choosing_among_noise_gains_nothing_but_the_flattered_winner(tmp_path: Path) -> None:
+    headline, corrected, winner = [], [], []
+    for seed in range(10):
+        # Each variant has its whims about each patient, so a lucky one is lucky on validation and on test.
+        world = World(tmp_path / str(seed), stubborn=True)
         for number, variant in enumerate(variants(12)):
             for fold in range(3):
                 world.train(variant, fold, told_apart(0), seed=100 * seed + number)
@@ -124,11 +125,11 @@ def test_the_nested_figure_of_noise_is_a_half_and_the_best_of_many_is_not(tmp_pa
         ranking = rank(experiment, bootstrap_weights(strata, 100, 0))
         chosen = nested(experiment, ranking)
         headline.append(np.mean([ranking.test_auc(name, [fold])[0] for fold, name in chosen.items()]))
-        winners.append(correct_for_choice(ranking, experiment.eligible)["value"])
-        flattered.append(max(ranking.test_auc(name)[0] for name in experiment.candidates))
+        corrected.append(correct_for_choice(ranking, experiment.eligible)["value"])
+        winner.append(ranking.test_auc(ranking.order(experiment.eligible)[0])[0])
+    assert np.mean(winner) > 0.58
     assert np.mean(headline) == pytest.approx(0.5, abs=0.06)
-    assert np.mean(winners) == pytest.approx(0.5, abs=0.06)
-    assert np.mean(flattered) > 0.58
+    assert np.mean(corrected) == pytest.approx(0.5, abs=0.06)
 
 
 def test_perfect_separation_has_an_honest_interval_and_fires_a_guard(world: World, out: Path) -> None:

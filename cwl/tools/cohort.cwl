@@ -23,10 +23,10 @@ arguments: [--threads, $(runtime.cores), --prepared, prepared.txt, --rejects, re
 inputs:
   prepared: {type: "File[]", label: Prepared shards, doc: "prepared.h5 files of preprocess"}
   rejects: {type: "File[]", label: Rejects, doc: "rejects.csv files of the steps before"}
-  folds: {type: int?, inputBinding: {prefix: --folds}, label: Folds, doc: "Folds of the cross-validation, at least 3; 1 where every split is fixed"}
-  seed: {type: int?, inputBinding: {prefix: --seed}, label: Seed, doc: "Seed of the folds"}
-  classes: {type: string?, inputBinding: {prefix: --classes}, label: Classes, doc: "Class names in order, separated by commas; the first is the negative class"}
-  max_reject_fraction: {type: float?, inputBinding: {prefix: --max-reject-fraction}, label: Most rejects, doc: "Share of chosen scans that may be set aside before the cohort is refused"}
+  folds: {type: "int?", inputBinding: {prefix: --folds}, label: Folds, doc: "Folds of the cross-validation, at least 3; 1 where every split is fixed"}
+  seed: {type: "int?", inputBinding: {prefix: --seed}, label: Seed, doc: "Seed of the folds"}
+  classes: {type: "string?", inputBinding: {prefix: --classes}, label: Classes, doc: "Class names in order, separated by commas; the first is the negative class"}
+  max_reject_fraction: {type: "float?", inputBinding: {prefix: --max-reject-fraction}, label: Most rejects, doc: "Share of chosen scans that may be set aside before the cohort is refused"}
 
 outputs:
   cohort: {type: File, outputBinding: {glob: cohort.h5}, format: "edam:format_3590", label: Cohort, doc: "Voxels, lung masks and description of all scans"}

@@ -16,6 +16,15 @@ requirements:
           values.forEach(function (value) { for (var k = 0; k < inputs.folds; k++) trainings.push(value); });
           return trainings;
         }
+        function in_order_of_plan(files) {
+          var by_name = {};
+          files.forEach(function (file) { by_name[file.basename] = file; });
+          return JSON.parse(by_name["plan.json"].contents).variants.map(function (id) {
+            var file = by_name[id + ".variant.json"];
+            delete file.contents;
+            return file;
+          });
+        }
   InitialWorkDirRequirement:
     listing:
       - entryname: weights.txt
@@ -28,17 +37,17 @@ arguments: [--threads, $(runtime.cores), --weights, weights.txt]
 inputs:
   grid: {type: File, inputBinding: {prefix: --grid}, label: Grid, doc: "YAML grid of variants"}
   folds: {type: int, inputBinding: {prefix: --folds}, label: Folds, doc: "Folds that each variant is trained on"}
-  seed: {type: int?, inputBinding: {prefix: --seed}, label: Seed, doc: "Seed of the variants whose grid names none"}
+  seed: {type: "int?", inputBinding: {prefix: --seed}, label: Seed, doc: "Seed of the variants whose grid names none"}
   weights: {type: "File[]?", label: Weights, doc: "Weights files that the pretraining of a variant may name"}
 
 outputs:
-  # plan.json lists the variants by id, so sorting their files puts them in the same order.
   variants:
     type: File[]
     format: edam:format_3464
     outputBinding:
-      glob: "*.variant.json"
-      outputEval: "$(on_each_fold(self.slice().sort(function(a, b){return a.basename < b.basename ? -1 : 1})))"
+      glob: ["*.variant.json", plan.json]
+      loadContents: true
+      outputEval: $(on_each_fold(in_order_of_plan(self)))
     label: Variants
     doc: The variant of each training
   fold:

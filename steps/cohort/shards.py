@@ -17,16 +17,18 @@ from steps.core.record import SCHEMA_VERSION
 from steps.core.shard import shard_stem
 from steps.core.tables import REJECT_COLUMNS, read_csv
 
-#: Lists with an entry a slice: they stay in the shard at the data site, and the cohort's description stays small.
-LEFT_BEHIND = ("sop_uids", "positions_mm", "slice_labels")
+#: Stay in the shard at the data site: lists with an entry a slice, for the cohort's description is read by every
+#: training, and the line of the shard, for the cohort is the same however the series were cut into shards.
+LEFT_BEHIND = ("sop_uids", "positions_mm", "slice_labels", "line")
 
 
 @dataclass(frozen=True)
 class Member:
-    """A scan of the cohort, the prepared shard that holds it, and the class name of each kept slice or None."""
+    """A scan of the cohort, the prepared shard and line it comes from, the class name or None of each kept slice."""
 
     scan: Scan
     path: Path
+    line: int | None
     slice_names: tuple[str | None, ...]
 
 
@@ -85,7 +87,7 @@ def _member(document: dict[str, Any], path: Path) -> Member:
     scan = scan_from(document)
     names = scan.facts.get("slice_labels") or [None] * scan.count
     facts = {name: fact for name, fact in scan.facts.items() if name not in LEFT_BEHIND}
-    return Member(replace(scan, facts=facts), path, tuple(names))
+    return Member(replace(scan, facts=facts), path, scan.facts.get("line"), tuple(names))
 
 
 def label_slices(members: Sequence[Member], classes: Sequence[str]) -> list[Scan]:
@@ -129,5 +131,5 @@ def read_rejects(paths: Sequence[Path]) -> list[dict[str, Any]]:
 
 def reject_row(member: Member, reason: str, detail: str) -> dict[str, Any]:
     """Return the row of a scan that the cohort itself sets aside."""
-    place = {"shard": shard_stem(member.path), "line": member.scan.facts.get("line", ""), "scan": member.scan.scan}
+    place = {"shard": shard_stem(member.path), "line": member.line, "scan": member.scan.scan}
     return {"step": "cohort", **place, "reason": reason, "detail": detail}

@@ -77,7 +77,7 @@ _TAGS = {
 _HEAD_LIMIT = 16 * 2**20
 _TEXT_LIMIT = 1024
 _FRAME_LIMIT = 20_000
-_PIXEL_TAGS = {(0x7FE0, 0x0008), (0x7FE0, 0x0009), (0x7FE0, 0x0010)}
+_PIXEL_TAG = (0x7FE0, 0x0010)
 _LONG_VRS = {b"OB", b"OW", b"OF", b"OD", b"UN"}
 _BINARY_VRS = {None, "US", "SS", "UL", "SL", "OW", "OB", "UN", "AT"}
 _PROJECTIONS = {
@@ -225,12 +225,14 @@ def _read(stream: BinaryIO) -> Header:
         warnings.simplefilter("ignore")
         data = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=[*_TAGS.values()])
         syntax = str(data.file_meta.get("TransferSyntaxUID", "")).strip("\0 ")
-        if not syntax:
+        if isinstance(stream, io.BytesIO):
+            syntax = DEFLATED
+        elif not syntax:
             implicit, little = data.original_encoding
             syntax = "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1" if little else "1.2.840.10008.1.2.2"
         values = _Values(data)
         if not (values.text("modality") or values.text("sop_class") or values.text("series_uid")):
-            raise NotDicom
+            raise UnreadableHeader("no series in its header") if data.preamble else NotDicom
         if DICOMDIR_CLASS in (values.text("sop_class"), str(data.file_meta.get("MediaStorageSOPClassUID", ""))):
             raise NotDicom
         start, length = _pixel_place(stream, bool(data.original_encoding[0]), bool(data.original_encoding[1]))
@@ -240,7 +242,7 @@ def _read(stream: BinaryIO) -> Header:
 def _pixel_place(stream: BinaryIO, implicit: bool, little: bool) -> tuple[int, int]:
     """Return (first byte, length) of the pixel data that the stream stands before; (−1, −1) where there are none."""
     order, head = "<" if little else ">", stream.read(12)
-    if len(head) < 12 or struct.unpack_from(order + "HH", head) not in _PIXEL_TAGS:
+    if len(head) < 12 or struct.unpack_from(order + "HH", head) != _PIXEL_TAG:
         return -1, -1
     if implicit:
         stream.seek(-4, 1)

@@ -101,10 +101,11 @@ class _Loader(yaml.SafeLoader):
     """Refuses a key that stands twice, of which YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value]
+        seen = []
         for key, _ in node.value:
-            if names.count(key.value) > 1:
+            if key.value in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' stands twice", key.start_mark)
+            seen.append(key.value)
         return super().construct_mapping(node, deep)
 
 

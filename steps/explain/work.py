@@ -13,6 +13,7 @@ import torch
 
 from steps.core import cli
 from steps.core.cohort import Cohort, Scan, open_cohort
+from steps.core.devices import choose_device, make_deterministic
 from steps.core.errors import ClaireError, RejectedScan, UsageError
 from steps.core.faithfulness import summarise
 from steps.core.folds import read_folds
@@ -44,8 +45,8 @@ class Work:
 
 def open_work(args: argparse.Namespace) -> Work:
     """Open all inputs. Raises UsageError where they belong to different runs, cohorts or folds."""
-    torch.set_num_threads(args.threads)
-    device = choose_device(args.device)
+    make_deterministic(args.threads)
+    device = choose_device(args.device).torch
     cohort, folds = open_cohort(args.cohort), read_folds(args.folds)
     made, variant, facts = load_network(args.weights)
     run = read_run(args.run, facts["classes"])
@@ -58,13 +59,6 @@ def open_work(args: argparse.Namespace) -> Work:
         )
     probe = Probe(made, variant, device)
     return Work(cohort, run, probe, _open_judge(args.judge, probe, facts), roles, device)
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device to run on. Raises UsageError where a GPU is asked for and there is none."""
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda, but torch sees no GPU", "Use --device auto, or give the job a GPU.")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
 def _belong_together(facts: dict[str, Any], run: Run, cohort: Cohort) -> None:

@@ -50,20 +50,20 @@ def draw_plans(rng: np.random.Generator, positive: bool, lung_ml: float) -> list
     Positives: bilateral, peripheral, multifocal meshes and rings beside a few bystanders; some are mild, about 5 % have
     no lesion of their own. Negatives: solid opacities, mostly of one side; some carry one mimic of a ring.
     """
-    total = lung_ml * float(np.clip(rng.lognormal(np.log(0.19), 0.35), 0.07, 0.36))
+    total = lung_ml * float(np.clip(rng.lognormal(np.log(0.24), 0.28), 0.10, 0.38))
     mild, none = rng.random() < 0.10, rng.random() < 0.05
     mimic = rng.random() < 0.12
     side = int(rng.integers(1, 3))
     plans: list[Plan] = []
     if positive and not none:
         deciding = 0.3 if mild else rng.uniform(0.75, 0.95)
-        plans += _split(rng, total * deciding, int(rng.integers(1, 3) if mild else rng.integers(4, 7)), DECIDING, None)
+        plans += _split(rng, total * deciding, int(rng.integers(1, 3) if mild else rng.integers(3, 6)), DECIDING, None)
         plans += _split(rng, total * (1 - deciding), 1, ("pneumonia", "ground_glass"), side)
     else:
         if mimic and not positive:
             plans += _split(rng, total * 0.25, 1, ("organising",), side)
             total *= 0.75
-        plans += _split(rng, total, int(rng.integers(3, 8)), ("pneumonia", "ground_glass"), side)
+        plans += _split(rng, total, int(rng.integers(2, 6)), ("pneumonia", "ground_glass"), side)
     return plans + _companions(rng)
 
 
@@ -84,8 +84,8 @@ def _split(
 
 
 def _filling(rng: np.random.Generator) -> tuple[float, float, float]:
-    high = rng.uniform(0.5, 0.72)
-    return rng.uniform(0.04, 0.10), high, rng.uniform(9, 13)
+    high = rng.uniform(0.46, 0.60)
+    return rng.uniform(0.04, 0.10), high, rng.uniform(14, 20)
 
 
 def _companions(rng: np.random.Generator) -> list[Plan]:
@@ -175,7 +175,7 @@ def _axes(rng: np.random.Generator, kind: str) -> tuple[tuple[float, float, floa
         return (2.2, 0.45, 1.3), 2.2
     if kind == "fibrosis":
         return (1.8, 1.2, 0.6), 2.6
-    stretch = np.exp(rng.uniform(-0.22, 0.22, 3))
+    stretch = np.exp(rng.uniform(-0.22, 0.22, 3)) * [1.0 if kind == "nodule" else 1.6, 1.0, 1.0]
     return tuple(float(s) for s in stretch / stretch.prod() ** (1 / 3)), 2.0
 
 

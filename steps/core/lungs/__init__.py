@@ -23,7 +23,7 @@ from steps.core.volume import Volume
 __all__ = ["LEFT", "RIGHT", "segment_lungs"]
 
 #: Lung and bowel hold together at the lower threshold; the outline follows the higher one.
-LUNG_HU, EDGE_HU = -400, -320
+LUNG_HU, EDGE_HU = -400, -350
 #: The lungs of a newborn hold about 80 ml.
 SMALLEST_ML = 40.0
 
@@ -42,11 +42,10 @@ def segment_lungs(volume: Volume) -> tuple[np.ndarray, dict[str, Any]]:
     air, components = lung_air(grid, body, gas, LUNG_HU)
     if not air.any():
         raise RejectedScan("no_lungs", "no air like lung inside the body")
-    _, rows, columns = np.nonzero(body[air.any((1, 2))][::2, ::2, ::2])
-    centre = 2 * float(np.median(rows)), 2 * float(np.median(columns))
+    midline = 2 * float(np.median(np.nonzero(body[air.any((1, 2))][::2, ::2, ::2])[2]))
     air = ground_glass(grid, body, air, gas)
-    aerated = split_sides(grid, air, centre[1])
-    surely, maybe = _whole_lungs(grid, aerated, gas, centre)
+    aerated = split_sides(grid, air, midline)
+    surely, maybe = _whole_lungs(grid, aerated, gas, midline)
     mask = refine(volume, grid, surely, maybe, EDGE_HU)
     millilitres = _millilitres(mask, volume)
     if sum(millilitres) < SMALLEST_ML:
@@ -64,8 +63,7 @@ def segment_lungs(volume: Volume) -> tuple[np.ndarray, dict[str, Any]]:
 
 def _millilitres(mask: np.ndarray, volume: Volume) -> tuple[float, float]:
     voxel_ml = float(abs(np.linalg.det(volume.affine[:3, :3]))) / 1000
-    counts = np.bincount(mask.ravel(), minlength=3)
-    return float(counts[RIGHT]) * voxel_ml, float(counts[LEFT]) * voxel_ml
+    return tuple(int(np.count_nonzero(mask == side)) * voxel_ml for side in (RIGHT, LEFT))  # type: ignore[return-value]
 
 
 def _cut_at_border(grid: Grid, lungs: np.ndarray) -> bool:
@@ -88,13 +86,13 @@ def _warnings(facts: dict[str, Any]) -> list[str]:
     return [name for name, holds in found.items() if holds]
 
 
-def _whole_lungs(grid: Grid, aerated: np.ndarray, gas: np.ndarray, centre: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+def _whole_lungs(grid: Grid, aerated: np.ndarray, gas: np.ndarray, midline: float) -> tuple[np.ndarray, np.ndarray]:
     surely, maybe = np.zeros_like(aerated), np.zeros_like(aerated)
     for side in (RIGHT, LEFT):
         lung = aerated == side
         if not lung.any():
             continue
-        whole = complete(grid, lung, centre) & ~gas & (surely == 0)
+        whole = complete(grid, lung, midline) & ~gas & (surely == 0)
         inner = ndimage.binary_erosion(whole, border_value=1) | (whole & ~lung)
         surely[inner & (aerated != 3 - side)] = side
         maybe[ndimage.binary_dilation(whole) & ~gas & (maybe == 0)] = side

@@ -62,21 +62,24 @@ def gas_mask(grid: Grid, body: np.ndarray, level: float) -> np.ndarray:
     """Return the gas that soft tissue encloses, with the blur at its wall, bool: windpipe, main bronchi, gullet, bowel.
 
     Decided section by section: what is as dark as air and has soft tissue around it, a few millimetres on. Bronchi
-    inside the lung have lung around them. A section larger than a windpipe must be as dark as air throughout, for a
-    lung with emphysema comes near to it.
+    inside the lung have lung around them. A tip of lung with noise or emphysema is dark in parts only; blurred first,
+    as sharp kernels make thin tips of lung darker than they are.
     """
-    lumen = body & (grid.hu < level) & ~grid.outside
+    blur = (0, *(grid.length(2) / step for step in grid.spacing_mm[1:]))
+    lumen = body & (ndimage.gaussian_filter(grid.hu, blur, truncate=2) < level) & ~grid.outside
     labels, count = ndimage.label(lumen, IN_PLANE)
     gas = np.zeros(body.shape, bool)
     area = np.bincount(labels.ravel(), minlength=count + 1)
     reach = grid.voxels(3, 2) + 1
+    margin = 2 * reach + 1
     for name, box in enumerate(ndimage.find_objects(labels), start=1):
-        if area[name] < grid.area(25):
+        if area[name] < grid.area(12):
             continue
-        wide = (box[0], *(slice(max(0, part.start - reach - 1), part.stop + reach + 1) for part in box[1:]))
+        wide = (box[0], *(slice(max(0, part.start - margin), part.stop + margin) for part in box[1:]))
         core, hu = labels[wide] == name, grid.hu[wide]
-        if area[name] > grid.area(800) and np.median(hu[core]) > (level + AIR) / 2:
+        if np.median(hu[core]) > (level + AIR) / 2:
             continue
+        core = ndimage.binary_dilation(core, IN_PLANE, iterations=grid.voxels(3, 2), mask=core | (hu < level))
         near = ndimage.binary_dilation(core, IN_PLANE, iterations=reach)
         shell = near & ~ndimage.binary_erosion(near, IN_PLANE)
         if (hu[shell] > -500).mean() > 0.6:
@@ -109,7 +112,8 @@ def lung_air(
     lung = np.isin(labels, kept)
     near = ndimage.binary_dilation(lung, iterations=grid.voxels(8, 2))
     islands = np.flatnonzero((size > 0) & (size <= 0.04 * most) & (mean > -900))
-    touched = np.intersect1d(np.unique(labels[near]), islands)
+    beside_gas = np.unique(labels[ndimage.binary_dilation(gas, iterations=2)])
+    touched = np.setdiff1d(np.intersect1d(np.unique(labels[near]), islands), beside_gas)
     return lung | np.isin(labels, touched), len(kept)
 
 

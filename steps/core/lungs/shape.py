@@ -8,29 +8,32 @@ from scipy import ndimage
 from steps.core.lungs.air import IN_PLANE
 from steps.core.lungs.grid import Grid
 
-BINS = 180
 BONE_HU = 180
+#: The pleura is at most this far from the nearest rib, half a space between two ribs.
+RIB_MM = 12.0
 
 
-def close_ball(mask: np.ndarray, radius_mm: float, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """Close a mask with a ball, by two distance transforms; the border of the volume does not erode it."""
-    pad = [int(np.ceil(radius_mm / step)) + 1 for step in spacing_mm]
+def close_disk(mask: np.ndarray, radius_mm: float, spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    """Close each transverse section with a disk, by two distance transforms; the border does not erode it."""
+    pad = [0, *(int(np.ceil(radius_mm / step)) + 1 for step in spacing_mm[1:])]
     wide = np.pad(mask, [(n, n) for n in pad])
-    grown = ndimage.distance_transform_edt(~wide, spacing_mm) <= radius_mm
-    closed = ndimage.distance_transform_edt(grown, spacing_mm) > radius_mm
-    return mask | closed[tuple(slice(n, -n) for n in pad)]
+    closed = wide.copy()
+    for z in np.flatnonzero(wide.any((1, 2))):
+        grown = ndimage.distance_transform_edt(~wide[z], spacing_mm[1:]) <= radius_mm
+        closed[z] |= ndimage.distance_transform_edt(grown, spacing_mm[1:]) > radius_mm
+    return closed[:, pad[1] : -pad[1], pad[2] : -pad[2]]
 
 
-def complete(grid: Grid, lung: np.ndarray, centre: tuple[float, float]) -> np.ndarray:
+def complete(grid: Grid, lung: np.ndarray, midline: float) -> np.ndarray:
     """Return one lung with its vessels, fissures and consolidations.
 
-    A small ball closes vessels and the hilum; holes are filled in 3D (in 2D the dome of the diaphragm is a hole);
-    towards the ribs, where the lung is convex, its convex outline bridges consolidations that touch the pleura.
+    A small disk closes vessels and the hilum; holes are filled in 3D (in 2D the dome of the diaphragm is a hole);
+    along the ribs, where the lung is convex, its convex outline bridges consolidations that touch the pleura.
     """
     box = tuple(slice(max(0, part.start - 2), part.stop + 2) for part in ndimage.find_objects(lung.astype(np.uint8))[0])
     part = lung[box]
-    part = ndimage.binary_fill_holes(close_ball(part, grid.length(7), grid.spacing_mm))
-    part = part | costal_fill(grid, part, grid.hu[box], (centre[0] - box[1].start, centre[1] - box[2].start))
+    part = ndimage.binary_fill_holes(close_disk(part, grid.length(7), grid.spacing_mm))
+    part = part | costal_fill(grid, part, grid.hu[box], midline - box[2].start)
     part = fill_small(ndimage.binary_fill_holes(part), grid.area(200))
     whole = lung.copy()
     whole[box] |= part
@@ -46,23 +49,28 @@ def fill_small(mask: np.ndarray, largest: float) -> np.ndarray:
     return mask | small[labels]
 
 
-def costal_fill(grid: Grid, lung: np.ndarray, hu: np.ndarray, origin: tuple[float, float]) -> np.ndarray:
-    """Return what lies between a lung and its convex outline on the side of the ribs, slice by slice.
+def costal_fill(grid: Grid, lung: np.ndarray, hu: np.ndarray, midline: float) -> np.ndarray:
+    """Return what lies between a lung and its convex outline on the side of the ribs, section by section.
 
-    `origin`: (row, column) of the body's centre, around which the lungs lie: outward is away from it. Beside the spine and behind the sternum the outline is left alone, and bone is never filled.
+    A dent of the lung is filled where the chord that bridges it runs along the ribs. The chord over the heart, the
+    diaphragm or the spine does not; beside the spine and behind the sternum nothing is filled.
     """
-    added = np.zeros(lung.shape, bool)
-    grid_rows, grid_columns = np.indices(lung.shape[1:])
-    radius = np.hypot(grid_rows - origin[0], grid_columns - origin[1])
-    angle = np.arctan2(grid_rows - origin[0], grid_columns - origin[1])
-    bins = ((angle + np.pi) / (2 * np.pi) * BINS).astype(int) % BINS
-    for z in range(len(lung)):
-        if lung[z].sum() > 8:
-            outer = np.zeros(BINS)
-            np.maximum.at(outer, bins[lung[z]], radius[lung[z]])
-            added[z] = _outline(lung[z]) & (outer[bins] > 0) & (radius > outer[bins])
-    costal = np.abs(np.arange(lung.shape[2]) - origin[1]) > grid.length(40) / grid.spacing_mm[2]
-    return added & ~lung & costal & (hu < BONE_HU)
+    dents, chords = np.zeros(lung.shape, bool), np.zeros(lung.shape, bool)
+    away = np.abs(np.arange(lung.shape[2]) - midline) > grid.length(35) / grid.spacing_mm[2]
+    for z in np.flatnonzero(lung.sum((1, 2)) > grid.area(150)):
+        hull = _outline(lung[z])
+        dents[z] = hull & ~lung[z] & (hu[z] < BONE_HU) & away
+        chords[z] = dents[z] & ~ndimage.binary_erosion(hull)
+    bone = hu > BONE_HU
+    if not dents.any() or not bone.any():
+        return dents & False
+    to_bone = ndimage.distance_transform_edt(~bone, grid.spacing_mm)
+    labels, count = ndimage.label(dents, IN_PLANE)
+    length = np.bincount(labels[chords], minlength=count + 1)
+    distance = np.bincount(labels[chords], to_bone[chords], minlength=count + 1) / np.maximum(length, 1)
+    along_ribs = (length > 0) & (distance < grid.length(RIB_MM))
+    along_ribs[0] = False
+    return along_ribs[labels]
 
 
 def _outline(section: np.ndarray) -> np.ndarray:

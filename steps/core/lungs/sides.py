@@ -31,9 +31,10 @@ def split_sides(grid: Grid, lung: np.ndarray, midline: float) -> np.ndarray:
 
 def _markers(labels: np.ndarray, count: int, midline: float, total: int) -> np.ndarray | None:
     """Return markers of both lungs, or None while one component holds both."""
-    size = np.bincount(labels.ravel(), minlength=count + 1)
-    centre = np.array(ndimage.center_of_mass(labels > 0, labels, np.arange(1, count + 1)))[:, 2]
-    size = size[1:]
+    places = np.flatnonzero(labels)
+    names = labels.ravel()[places]
+    size = np.bincount(names, minlength=count + 1)[1:]
+    centre = np.bincount(names, places % labels.shape[2], minlength=count + 1)[1:] / size
     order = np.argsort(size)[::-1]
     first = order[0]
     opposite = [i for i in order[1:] if (centre[i] > midline) != (centre[first] > midline)]
