@@ -33,12 +33,12 @@ steps:
   index:
     run: tools/index.cwl
     in: {source: source, shards: shards, max_thickness: max_thickness, kernels: kernels, min_slices: min_slices}
-    out: [shards, record]
+    out: [shard_lists, record]
   ingest:
     run: tools/ingest.cwl
     scatter: shard
     in:
-      shard: index/shards
+      shard: index/shard_lists
       source: source
       labels: labels
       slice_labels: slice_labels
@@ -73,14 +73,14 @@ steps:
       seed: seed
       classes: classes
       max_reject_fraction: max_reject_fraction
-    out: [cohort, summary, scans, folds, rejects, record]
+    out: [cohort, summary, scans, folds_table, rejects_table, record]
 
 outputs:
-  cohort: {type: File, outputSource: cohort/cohort, label: Cohort, doc: "The one file of voxels that training reads"}
+  cohort_file: {type: File, outputSource: cohort/cohort, label: Cohort, doc: "The one file of voxels that training reads"}
   summary: {type: File, outputSource: cohort/summary, label: Cohort summary, doc: "Hash, classes and counts of the cohort"}
   scans: {type: File, outputSource: cohort/scans, label: Scans, doc: "A line a scan: pseudonyms, label, scanner, lungs"}
-  folds: {type: File, outputSource: cohort/folds, label: Folds, doc: "A line a patient: its fold or fixed split"}
-  rejects: {type: File, outputSource: cohort/rejects, label: Rejects, doc: "Every series that did not enter, with the reason"}
+  folds_table: {type: File, outputSource: cohort/folds_table, label: Folds, doc: "A line a patient: its fold or fixed split"}
+  rejects: {type: File, outputSource: cohort/rejects_table, label: Rejects, doc: "Every series that did not enter, with the reason"}
   volumes: {type: "File[]", outputSource: ingest/scans, label: Volumes, doc: "Pseudonymised HU scans, a file a shard"}
   lungs: {type: "File[]", outputSource: segment/lungs, label: Lung masks, doc: "Lung masks and their quality facts, a file a shard"}
   records:

@@ -42,7 +42,7 @@ steps:
       folds: patients
       store: store
       cores: cores
-    out: [weights, run, record]
+    out: [network, run, record]
   evaluate:
     run: tools/evaluate.cwl
     in: {runs: train/run, scans: scans, cohort: summary, seed: seed, reference: reference, prevalence: prevalence}
@@ -56,7 +56,7 @@ outputs:
   winner: {type: "int[]", outputSource: evaluate/winner, label: Winner, doc: "Positions of the winner's runs"}
   winner_folds: {type: "int[]", outputSource: evaluate/winner_folds, label: Winner's folds, doc: "Fold of each of the winner's runs"}
   winner_file: {type: File, outputSource: evaluate/winner_file, label: Winner's file, doc: "The winner and its positions as a file"}
-  weights: {type: "File[]", outputSource: train/weights, label: Weights, doc: "Weights of every run; they stay where they were made unless picked"}
+  networks: {type: "File[]", outputSource: train/network, label: Networks, doc: "Weights of every run; they stay where they were made unless picked"}
   runs: {type: "File[]", outputSource: train/run, label: Runs, doc: "Predictions and history of every run"}
   records:
     type: File[]

@@ -66,14 +66,14 @@ steps:
       folds: folds
       seed: seed
       max_reject_fraction: max_reject_fraction
-    out: [cohort, summary, scans, folds, rejects, records]
+    out: [cohort_file, summary, scans, folds_table, rejects, records]
   experiment:
     run: experiment.cwl
     in:
-      cohort: data/cohort
+      cohort: data/cohort_file
       summary: data/summary
       scans: data/scans
-      patients: data/folds
+      patients: data/folds_table
       grid: grid
       weights: weights
       folds: folds
@@ -82,7 +82,7 @@ steps:
       cores: cores
       reference: reference
       prevalence: prevalence
-    out: [leaderboard, metrics, comparisons, curves, winner, winner_folds, winner_file, weights, runs, records]
+    out: [leaderboard, metrics, comparisons, curves, winner, winner_folds, winner_file, networks, runs, records]
   explain:
     run: tools/explain.cwl
     scatter: [position, fold]
@@ -92,10 +92,10 @@ steps:
       wanted: explain_folds
       position: experiment/winner
       fold: experiment/winner_folds
-      weights: {source: experiment/weights, valueFrom: "$(self[inputs.position])"}
+      weights: {source: experiment/networks, valueFrom: "$(self[inputs.position])"}
       run: {source: experiment/runs, valueFrom: "$(self[inputs.position])"}
-      cohort: data/cohort
-      folds: data/folds
+      cohort: data/cohort_file
+      folds: data/folds_table
       images: images
       seed: seed
       refine_steps: refine_steps
@@ -114,7 +114,7 @@ steps:
       curves: experiment/curves
       cohort: data/summary
       scans: data/scans
-      folds: data/folds
+      folds: data/folds_table
       rejects: data/rejects
       lesions: {source: explain/lesions, pickValue: all_non_null}
       overlays: {source: explain/overlays, pickValue: all_non_null}
@@ -132,7 +132,7 @@ outputs:
   winner: {type: File, outputSource: experiment/winner_file, label: Winner, doc: "The winner and the positions of its runs"}
   summary: {type: File, outputSource: data/summary, label: Cohort summary, doc: "Hash, classes and counts of the cohort"}
   scans: {type: File, outputSource: data/scans, label: Scans, doc: "A line a scan: pseudonyms, label, scanner, lungs"}
-  folds_table: {type: File, outputSource: data/folds, label: Folds, doc: "A line a patient: its fold or fixed split"}
+  folds_table: {type: File, outputSource: data/folds_table, label: Folds, doc: "A line a patient: its fold or fixed split"}
   rejects: {type: File, outputSource: data/rejects, label: Rejects, doc: "Every series that did not enter, with the reason"}
   lesions:
     type: File[]

@@ -332,6 +332,8 @@ def _finish(header: Header, data: Any, stack: Stack, uids: tuple[str, ...]) -> L
 
 def sidecar(line: Line, loaded: Loaded, label: Label, names: Names, patient: str, site: Site) -> dict[str, Any]:
     """Return the facts of a scan that may leave the site: pseudonyms, no date, no free text that names somebody."""
+    import numpy as np
+
     from steps.core.labels import age_band, age_years
     from steps.core.pseudonym import scrub
 
@@ -357,7 +359,7 @@ def sidecar(line: Line, loaded: Loaded, label: Label, names: Names, patient: str
         "sex": label.sex or (header.sex if header.sex in ("M", "F", "O") else ""),
         "age_band": age_band(years),
         "phantom": header.quality_control,
-        "pixel_hash": hashlib.sha256(loaded.volume.data.astype("<i2", copy=False).tobytes()).hexdigest(),
+        "pixel_hash": hashlib.sha256(np.ascontiguousarray(loaded.volume.data, "<i2")).hexdigest(),
         "study_uid": uid(header.study_uid),
         "series_uid": uid(header.series_uid),
         "frame_of_reference_uid": uid(header.frame_uid),

@@ -206,7 +206,7 @@ def _predict(job: Job, network: ScanNetwork, split: str, device: Device) -> Iter
     from steps.core.training import predict
 
     found = predict(network, job.cohort, job.scans[split], job.variant, device.torch)
-    return cli.progress(found, f"{split} scans predicted", len(job.scans[split]))
+    return cli.progress(found, f"{split} scans predicted", len(job.scans[split])) if job.scans[split] else found
 
 
 def _facts(job: Job, device: Device, network: ScanNetwork, progress: Progress, stopped_early: bool) -> dict[str, Any]:
@@ -325,7 +325,7 @@ def run(args: argparse.Namespace) -> None:
     from steps.core.store import open_entry
 
     make_deterministic(args.threads)
-    device = choose_device(args.device)
+    device = choose_device(args.device, volumes=job.variant.dimensions == "3D")
     inputs: dict[str, Any] = {"variant": args.variant, "cohort": job.cohort.sha256, "folds": args.folds}
     if job.weights:
         inputs["weights"] = job.weights

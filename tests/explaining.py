@@ -16,6 +16,7 @@ from torch import nn
 from torch.nn import functional
 
 from steps.core.cohort import Cohort, open_cohort
+from steps.core.devices import Device
 from steps.core.folds import read_folds
 from steps.core.networks import ScanNetwork, build_network
 from steps.core.probe import Case, Probe, make_case, probabilities
@@ -81,7 +82,7 @@ def train_tiny(made: Made, variant: Variant, folder: Path, steps: int = 60) -> T
         "cohort": made.sha256, "run": run,
     }  # fmt: skip
     save_file({name: value.contiguous() for name, value in network.state_dict().items()}, weights, metadata)
-    probe = Probe(network, variant, torch.device("cpu"))
+    probe = Probe(network, variant, Device(torch.device("cpu"), "fp32"))
     return Trained(made, variant, weights, _archive(folder, run, variant, probe, cohort, roles), cohort, probe)
 
 

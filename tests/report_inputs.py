@@ -25,7 +25,7 @@ SCAN_COLUMNS = (
     "scan", "patient", "label", "split", "site", "vendor", "model", "kernel", "thickness_mm", "spacing_mm z",
     "slices_kept", "slices", "right_ml", "left_ml", "sex", "age_band", "reference_standard", "phantom", "pixel_hash",
 )  # fmt: skip
-PICTURES = ("original", "lesions", "saliency")
+PICTURES = ("lesions", "saliency")
 
 
 @dataclass
@@ -182,16 +182,19 @@ def explained(
 ) -> dict[str, Any]:
     """Return a lesions.json document."""
     gates = [
-        {"name": "healed_logit", "statement": "median healed logit at most the 90th percentile of true negatives",
+        {"name": "healed_odds", "statement": "the median healed log-odds are at most those of true negatives",
          "value": -1.4, "lower": -1.9, "upper": -0.9, "threshold": -0.8, "n": 24, "open": True},
         {"name": "flips", "statement": "healing turns the decision", "value": 0.97, "lower": 0.91, "upper": 0.99,
          "threshold": 0.9, "n": 24, "open": gate_open},
     ]  # fmt: skip
-    methods = [{"method": "healing", "deletion_auc": 0.81, "insertion_auc": 0.74, "n": 12},
-               {"method": "hu_threshold", "deletion_auc": 0.62, "insertion_auc": 0.66, "n": 12}]  # fmt: skip
+    gain = {"value": 0.12, "lower": 0.02, "upper": 0.2}
+    methods = [{"method": name, "outcome": "TP", "n": 12, "deletion_auc": {"value": 0.2, "lower": 0.1, "upper": 0.3},
+                "insertion_auc": {"value": 0.8, "lower": 0.7, "upper": 0.9}, **more}
+               for name, more in (("interventions", {"gain_over_hu": gain}), ("hu_smoothed", {}))]  # fmt: skip
     return {
         "run": run, "variant": variant, "fold": fold, "classes": list(classes),
         "network": {"auc_validation": 0.93, "operating_point": 0.5, "refined": False}, "gates": gates,
+        "statement": "Healing not reliable: not every gate is open. Ranked by infills that are independent of it.",
         "reliable": gate_open, "methods": methods, "scans": list(scans),
     }  # fmt: skip
 
@@ -205,7 +208,7 @@ def _scan(row: Mapping[str, Any], classes: Sequence[str], rng: np.random.Generat
         "scan": row["scan"], "patient": row["patient"], "label": row["label"], "probability": chance,
         "decision": classes[-1] if chance >= 0.5 else classes[0], "outcome": outcome,
         "images": [f"{row['scan']}.{what}.png" for what in PICTURES],
-        "lesions": [_lesion(i, rng) for i in range(count)],
+        "explained_class": classes[-1], "lesions": [_lesion(i, rng) for i in range(count)],
     }  # fmt: skip
 
 
@@ -216,7 +219,7 @@ def _lesion(index: int, rng: np.random.Generator) -> dict[str, Any]:
         "centroid_lps_mm": [round(float(x), 1) for x in rng.normal(0, 60, 3)], "volume_ml": float(rng.gamma(2, 4)),
         "mean_hu": float(rng.normal(-500, 80)), "side": ("right", "left")[int(rng.integers(2))],
         "zone": ("upper", "middle", "lower")[int(rng.integers(3))], "confluent": index == 3,
-        "proposers": ["hu", "healing"], "delta": delta, "delta_probability": delta / 8,
+        "proposers": ["hu", "grad_cam"], "delta": delta, "delta_probability": delta / 8,
         "delta_by_infill": {"constant": delta - 0.1, "noise": delta + 0.1}, "infills_agree": index < 2,
         "slice": int(rng.integers(20, 90)),
     }  # fmt: skip

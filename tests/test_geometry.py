@@ -24,7 +24,8 @@ def test_slices_are_sorted_along_the_normal() -> None:
 
 def test_prone_slices_are_sorted_along_their_own_normal() -> None:
     stack = make_stack(planes([0, 2, 4], orientation=(-1.0, 0, 0, 0, 1.0, 0)))
-    assert stack.normal[2] == -1 and stack.order.tolist() == [2, 1, 0]
+    assert stack.normal[2] == -1
+    assert stack.order.tolist() == [2, 1, 0]
 
 
 def test_the_affine_turns_lps_into_ras() -> None:
@@ -84,7 +85,8 @@ def test_straightening_keeps_every_point_in_its_place() -> None:
     data = np.full((4, 20, 12), -1000, np.int16)
     data[:, 8:12, 5:8] = 100
     straight, stack = straighten(data, tilted)
-    assert not stack.tilted and straight.shape[1] > 20
+    assert not stack.tilted
+    assert straight.shape[1] > 20
     for number in range(4):
         assert centre(straight, stack.affine, number) == pytest.approx(centre(data, tilted.affine, number), abs=0.05)
 

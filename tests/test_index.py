@@ -37,7 +37,8 @@ def test_a_series_is_one_line_with_all_its_files(tmp_path: Path, out: Path) -> N
         True,
         "CT",
     )
-    assert len(line.files) == 24 and all((tmp_path / "in" / name).is_file() for name in line.files)
+    assert len(line.files) == 24
+    assert all((tmp_path / "in" / name).is_file() for name in line.files)
     assert line.bytes == sum((tmp_path / "in" / name).stat().st_size for name in line.files)
 
 
@@ -66,7 +67,8 @@ def test_the_whole_chest_comes_before_thin_slices(tmp_path: Path, out: Path) -> 
     SeriesMaker(chest(40, 16), series="1.1", spacing=1.0).write(tmp_path / "in/a")
     SeriesMaker(chest(50, 16), series="1.2", spacing=3.0).write(tmp_path / "in/b")
     part, whole = lines(tmp_path / "in", out)
-    assert whole.chosen and part.why == "covers 39 of 147 mm"
+    assert whole.chosen
+    assert part.why == "covers 39 of 147 mm"
 
 
 @pytest.mark.parametrize(
@@ -189,7 +191,9 @@ def test_a_list_for_people_writes_nothing(tmp_path: Path, out: Path, capsys: pyt
     SeriesMaker(tags={"ConvolutionKernel": "B30f\x1b[2J"}).write(tmp_path / "in")
     assert run(tmp_path / "in", out, "--list") == 0
     told = capsys.readouterr().out
-    assert "1.2.3.200" in told and "yes" in told and "\x1b" not in told
+    assert "1.2.3.200" in told
+    assert "yes" in told
+    assert "\x1b" not in told
     assert [*out.iterdir()] == []
 
 
@@ -199,7 +203,8 @@ def test_an_empty_directory_is_an_error_with_a_remedy(
     (tmp_path / "in").mkdir()
     assert run(tmp_path / "in", out) == 1
     told = capsys.readouterr().err
-    assert "--source holds no DICOM or NIfTI series" in told and "readable" in told
+    assert "--source holds no DICOM or NIfTI series" in told
+    assert "readable" in told
     assert not (out / "index.run.json").exists()
 
 

@@ -115,9 +115,13 @@ def test_the_sidecar_says_what_may_leave_the_site(tmp_path: Path) -> None:
     assert (facts["label"], facts["reference_standard"], facts["label_days"]) == ("pos", "RT-PCR", 2)
     assert (facts["split"], facts["site"], facts["sex"], facts["age_band"]) == ("test", "A", "F", "60-69")
     assert (facts["vendor"], facts["model"], facts["kernel"], facts["thickness_mm"]) == ("ACME", "Scan One", "B30f", 2)
-    assert facts["kind"] == "dicom" and not facts["phantom"] and not facts["resampled"]
-    assert facts["patient"].startswith("P") and facts["scan"].startswith("S")
-    assert len(set(facts["sop_uids"])) == 24 and facts["slice_labels"] is None
+    assert facts["kind"] == "dicom"
+    assert not facts["phantom"]
+    assert not facts["resampled"]
+    assert facts["patient"].startswith("P")
+    assert facts["scan"].startswith("S")
+    assert len(set(facts["sop_uids"])) == 24
+    assert facts["slice_labels"] is None
 
 
 def test_a_quality_control_image_is_a_phantom(tmp_path: Path) -> None:
@@ -260,7 +264,9 @@ def test_slices_have_the_labels_that_somebody_gave(tmp_path: Path, table: str) -
     make(tmp_path)
     (tmp_path / "slices.csv").write_text(table)
     labels = go(tmp_path, "--slice-labels", str(tmp_path / "slices.csv")).scan()[1]["slice_labels"]
-    assert labels[3] == "lesion" and labels[1] is None and len(labels) == 24
+    assert labels[3] == "lesion"
+    assert labels[1] is None
+    assert len(labels) == 24
 
 
 def test_a_label_for_a_slice_that_is_not_there_sets_the_scan_aside(tmp_path: Path) -> None:
@@ -306,7 +312,8 @@ def test_nifti_scans_enter_turned_as_dicom(tmp_path: Path) -> None:
     image = nib.Nifti1Image(hu.transpose(2, 1, 0)[::-1, ::-1].copy(), np.diag([5.0, 5, 2, 1]))
     nib.save(image, folder / "ct.nii.gz")
     volume, facts = go(tmp_path, labels="path,label\nsub-7,x\n").scan()
-    assert np.array_equal(volume.data, hu) and volume.right_axis() == (2, -1)
+    assert np.array_equal(volume.data, hu)
+    assert volume.right_axis() == (2, -1)
     assert (facts["kind"], facts["study_uid"], facts["sop_uids"]) == ("nifti", None, [None] * 24)
 
 

@@ -33,7 +33,8 @@ def test_a_path_names_a_file_or_a_folder_of_it(tmp_path: Path, path: str) -> Non
 
 def test_the_nearest_folder_counts(tmp_path: Path) -> None:
     row = read_labels(table(tmp_path, "path,label\na,far\na/b,near\n")).find(NAMES)
-    assert row is not None and row.label == "near"
+    assert row is not None
+    assert row.label == "near"
 
 
 def test_a_line_said_twice_is_said_once(tmp_path: Path) -> None:

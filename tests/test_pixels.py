@@ -68,5 +68,5 @@ def test_what_cannot_be_one_volume_is_refused_before_memory_is_taken(wrong: dict
 
 def test_a_volume_of_many_gigabytes_is_refused() -> None:
     pixels = replace(PIXELS, rows=4096, columns=4096, length=2**31)
-    with pytest.raises(RejectedScan, match="4 GiB"):
+    with pytest.raises(RejectedScan, match="2 GiB"):
         check_pixels([Frame(Path("x"), 0, pixels, PLANE)] * 200)

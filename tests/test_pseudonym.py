@@ -22,7 +22,10 @@ def test_a_pseudonym_is_a_keyed_hash_of_issuer_and_id() -> None:
 
 def test_a_remapped_uid_is_a_valid_uid() -> None:
     uid = NAMES.uid("1.2.3")
-    assert uid is not None and uid.startswith("2.25.") and len(uid) <= 64 and uid[5:].isdecimal()
+    assert uid is not None
+    assert uid.startswith("2.25.")
+    assert len(uid) <= 64
+    assert uid[5:].isdecimal()
     assert NAMES.uid("") is None
 
 

@@ -32,6 +32,6 @@ outputs:
   cohort: {type: File, outputBinding: {glob: cohort.h5}, format: "edam:format_3590", label: Cohort, doc: "Voxels, lung masks and description of all scans"}
   summary: {type: File, outputBinding: {glob: cohort.json}, format: "edam:format_3464", label: Cohort summary, doc: "Hash, classes and counts"}
   scans: {type: File, outputBinding: {glob: scans.csv}, format: "edam:format_3752", label: Scans, doc: "A line a scan"}
-  folds: {type: File, outputBinding: {glob: folds.csv}, format: "edam:format_3752", label: Folds, doc: "A line a patient: its fold or fixed split"}
-  rejects: {type: File, outputBinding: {glob: rejects.csv}, format: "edam:format_3752", label: Rejects, doc: "Every series that did not enter, with the reason"}
+  folds_table: {type: File, outputBinding: {glob: folds.csv}, format: "edam:format_3752", label: Folds, doc: "A line a patient: its fold or fixed split"}
+  rejects_table: {type: File, outputBinding: {glob: rejects.csv}, format: "edam:format_3752", label: Rejects, doc: "Every series that did not enter, with the reason"}
   record: {type: File, outputBinding: {glob: cohort.run.json}, format: "edam:format_3464", label: Record, doc: "What the step did, on which input, how long it took"}

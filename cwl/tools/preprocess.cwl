@@ -16,10 +16,10 @@ arguments: [--threads, $(runtime.cores)]
 inputs:
   scans: {type: File, inputBinding: {prefix: --scans}, label: Scans, doc: "scans.zip of ingest: the scans of one shard"}
   lungs: {type: File, inputBinding: {prefix: --lungs}, label: Lung masks, doc: "lungs.zip of segment, of the same shard"}
-  size: {type: int?, inputBinding: {prefix: --size}, label: Prepared size, doc: "Rows and columns of a prepared slice in pixels"}
-  min_lung_box: {type: float?, inputBinding: {prefix: --min-lung-box}, label: Smallest lung box, doc: "Share of a slice that the box around its lungs must cover"}
-  min_lung_ratio: {type: float?, inputBinding: {prefix: --min-lung-ratio}, label: Smallest lung ratio, doc: "Ratio of lung to the rest of a slice that it must reach"}
-  min_slices: {type: int?, inputBinding: {prefix: --min-slices}, label: Fewest lung slices, doc: "Scans with fewer slices left by the filter are set aside"}
+  size: {type: "int?", inputBinding: {prefix: --size}, label: Prepared size, doc: "Rows and columns of a prepared slice in pixels"}
+  min_lung_box: {type: "float?", inputBinding: {prefix: --min-lung-box}, label: Smallest lung box, doc: "Share of a slice that the box around its lungs must cover"}
+  min_lung_ratio: {type: "float?", inputBinding: {prefix: --min-lung-ratio}, label: Smallest lung ratio, doc: "Ratio of lung to the rest of a slice that it must reach"}
+  min_slices: {type: "int?", inputBinding: {prefix: --min-slices}, label: Fewest lung slices, doc: "Scans with fewer slices left by the filter are set aside"}
 
 outputs:
   prepared: {type: File, outputBinding: {glob: "*.prepared.h5"}, format: "edam:format_3590", label: Prepared scans, doc: "HU slices and lung masks of each scan, with all that maps a voxel back to the patient"}

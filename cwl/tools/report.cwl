@@ -36,8 +36,8 @@ inputs:
   overlays: {type: "File[]", label: Overlays, doc: "overlays.zip files of explain; may be none"}
   records: {type: "File[]", label: Records, doc: "Records of all steps"}
   images: {type: "../types/images.yml#images?", inputBinding: {prefix: --images}, label: Pictures, doc: "Whose pictures stand in the page: none, phantom or all"}
-  picture_limit: {type: int?, inputBinding: {prefix: --picture-limit}, label: Most pictures, doc: "Most pictures in the page, errors first"}
-  title: {type: string?, inputBinding: {prefix: --title}, label: Title, doc: "Title of the page"}
+  picture_limit: {type: "int?", inputBinding: {prefix: --picture-limit}, label: Most pictures, doc: "Most pictures in the page, errors first"}
+  title: {type: "string?", inputBinding: {prefix: --title}, label: Title, doc: "Title of the page"}
 
 outputs:
   report: {type: File, outputBinding: {glob: report.html}, format: "edam:format_2331", label: Report, doc: "Everything in one self-contained page"}

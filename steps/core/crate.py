@@ -40,7 +40,7 @@ def crate(records: Sequence[Record], present: Mapping[str, str], title: str) -> 
     """Return the content of `ro-crate-metadata.json`.
 
     `records` are documents that `steps.core.record.Record` wrote; `present` maps the names of the files that lie beside
-    the crate to their SHA-256. All other files are named by their hash (RFC 6920) and stay where they were made. The
+    the crate to their SHA-256. All other files are named by their hash (RFC 6920) and lie where they were made. The
     order of `records` does not matter, and no clock is read: the same input gives the same bytes. The agent is left
     out, for records name no person.
     """
@@ -51,7 +51,7 @@ def crate(records: Sequence[Record], present: Mapping[str, str], title: str) -> 
         entity["@id"]: entity
         for entity in (
             {"@id": "ro-crate-metadata.json", "@type": "CreativeWork", "conformsTo": _ref(CRATE), "about": _ref("./")},
-            _root(title, ordered, actions, present),
+            _root(title, ordered, actions, files),
             {"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"},
             {"@id": TERMS, "@type": "CreativeWork", "name": "Derived from the user's data: their terms apply"},
             {"@id": PIPELINE, "@type": "SoftwareApplication", "name": "CLAIRE pipeline", **_version(steps.__version__)},
@@ -92,7 +92,7 @@ class _Files:
         if sha256 in self._present:
             return _ref(quote(self._present[sha256]))
         known = self._names.get(sha256, name)
-        identifier = file_uri(sha256) if _is_sha256(sha256) else f"#file-{sha256_json([known, sha256])[:16]}"
+        identifier = file_uri(sha256 if _is_sha256(sha256) else sha256_json(sha256))
         self._note(identifier, known, sha256)
         return _ref(identifier)
 
@@ -100,27 +100,26 @@ class _Files:
         return [self._seen[identifier] for identifier in sorted(self._seen)]
 
     def _note(self, identifier: str, name: str, sha256: str) -> None:
-        kind = MEDIA.get("." + name.rsplit(".", 1)[-1])
         self._seen[identifier] = {
             "@id": identifier,
             "@type": "File",
             "name": name,
             "sha256": sha256,
-            **({"encodingFormat": kind} if kind else {}),
+            "encodingFormat": MEDIA.get("." + name.rsplit(".", 1)[-1], "application/octet-stream"),
         }
 
 
-def _root(title: str, records: Sequence[Record], actions: Sequence[Entity], present: Mapping[str, str]) -> Entity:
+def _root(title: str, records: Sequence[Record], actions: Sequence[Entity], files: _Files) -> Entity:
     last = max(map(ended, records), default="")
     return {
         "@id": "./",
         "@type": "Dataset",
         "name": title,
         "description": "Results of one run of the CLAIRE pipeline with the executions that made them.",
-        "datePublished": last or "1980-01-01",
+        "datePublished": _offset(last) or "1980-01-01",
         "license": _ref(TERMS),
         "conformsTo": _ref(PROFILE),
-        "hasPart": [_ref(quote(name)) for name in sorted(present)],
+        "hasPart": [_ref(entity["@id"]) for entity in files.entities()],
         "mentions": [_ref(action["@id"]) for action in actions],
     }
 
@@ -133,11 +132,11 @@ def _action(record: Record, files: _Files) -> Entity:
         "@type": "CreateAction",
         "name": f"claire {record['step']}" + (f" on {record['stem']}" if record["stem"] else ""),
         "description": canonical_json(record["parameters"]),
-        **({"startTime": started, "endTime": end} if started else {}),
-        "actionStatus": _ref("http://schema.org/CompletedActionStatus"),
+        **({"startTime": _offset(started), "endTime": _offset(end)} if started else {}),
+        "actionStatus": "http://schema.org/CompletedActionStatus",
         "instrument": _ref(_tool(record)),
-        "object": _distinct(inputs + [_ref(parameter["@id"]) for parameter in _parameters(record)]),
-        "result": _distinct(files.reference(sha256, name) for name, sha256 in sorted(record["outputs"].items())),
+        **_linked("object", inputs + [_ref(parameter["@id"]) for parameter in _parameters(record)]),
+        **_linked("result", [files.reference(sha256, name) for name, sha256 in sorted(record["outputs"].items())]),
     }
 
 
@@ -174,6 +173,11 @@ def _started(record: Record) -> str:
     return record.get("started") or ""
 
 
+def _offset(time: str) -> str:
+    """Write UTC as an offset: validators of the profile know no "Z"."""
+    return time.replace("Z", "+00:00")
+
+
 def _version(version: str) -> dict[str, str]:
     return {"softwareVersion": version}
 
@@ -182,8 +186,10 @@ def _ref(identifier: str) -> dict[str, str]:
     return {"@id": identifier}
 
 
-def _distinct(references: Iterable[dict[str, str]]) -> list[dict[str, str]]:
-    return [_ref(identifier) for identifier in dict.fromkeys(reference["@id"] for reference in references)]
+def _linked(name: str, references: Iterable[dict[str, str]]) -> Entity:
+    """Link to distinct entities: none is no property, one stands by itself, as RO-Crate recommends."""
+    links = [_ref(identifier) for identifier in dict.fromkeys(reference["@id"] for reference in references)]
+    return {name: links if len(links) > 1 else links[0]} if links else {}
 
 
 def _is_sha256(text: str) -> bool:

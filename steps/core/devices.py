@@ -33,14 +33,15 @@ class Device:
         return torch.autocast(self.torch.type, dtype, enabled=self.precision != "fp32")
 
 
-def choose_device(name: str) -> Device:
+def choose_device(name: str, volumes: bool = False) -> Device:
     """Return the device for `auto`, `cpu` or `cuda`. Raises UsageError where `cuda` is asked for and cannot be used.
 
     On processors bf16 where they compute in it (AVX-512 BF16, AMX: twice as fast as fp32), on GPUs bf16 from sm_80 on
-    and fp16 before (the V100 has no bf16). `auto` falls back to the processor.
+    and fp16 before (the V100 has no bf16). `auto` falls back to the processor. `volumes`: the network is a 3D one,
+    which processors train in fp32.
     """
     if name == "cpu":
-        return Device(torch.device("cpu"), _cpu_precision())
+        return Device(torch.device("cpu"), "fp32" if volumes else _cpu_precision())
     fault = _gpu_fault()
     if fault is None:
         precision = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
@@ -50,7 +51,7 @@ def choose_device(name: str) -> Device:
             f"--device cuda: {fault}", "Run where there is a GPU that this PyTorch serves, or take --device auto."
         )
     log.info("no GPU: %s; training on the processor", fault)
-    return choose_device("cpu")
+    return choose_device("cpu", volumes)
 
 
 def _gpu_fault() -> str | None:
@@ -61,6 +62,7 @@ def _gpu_fault() -> str | None:
 
 
 def _cpu_precision() -> str:
+    # Not for Conv3d: in bf16 oneDNN reads memory that nobody wrote there (torch 2.10): other results each time, or NaN.
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return "bf16" if fast and torch.backends.mkldnn.is_available() else "fp32"
 
@@ -72,5 +74,5 @@ def make_deterministic(threads: int) -> None:
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms would import TorchInductor: seconds
     torch.backends.cudnn.benchmark = False

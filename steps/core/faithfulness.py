@@ -32,7 +32,7 @@ def curves(
     for masks in removed.values():
         volumes += [torch.where(mask, fill, case.hu) for mask in masks]
         volumes += [torch.where(mask, case.hu, bare) for mask in masks]
-    chance = probabilities(probe.evaluate(volumes, inside))[:, target]
+    chance = probabilities(probe.evaluate(volumes, inside, coarse=True))[:, target]
     count, found = len(SHARES), {}
     for i, name in enumerate(removed):
         at = 2 + 2 * count * i

@@ -76,6 +76,14 @@ def gates(healed: Healed | None, seed: int, reason: str = "") -> list[Gate]:
     ]
 
 
+def may_propose(found: Sequence[Gate]) -> bool:
+    """Return whether the mask stays off the scans called negative (the measured share, whatever its interval).
+
+    A mask that does not is no proposal of lesions; one that does may propose, since the interventions decide.
+    """
+    return any(gate.name == "negative_mask" and (gate.value or 0) <= NEGATIVE_MASK and gate.n for gate in found)
+
+
 def reliable(found: Sequence[Gate]) -> bool:
     """Return whether every gate is open."""
     return bool(found) and all(gate.open for gate in found)

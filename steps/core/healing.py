@@ -74,7 +74,7 @@ def refine(
     `cases`: (function that loads a scan, its class) of the training scans; each step takes one scan a class. The radius
     grows over the first third of the steps. Batch statistics are frozen throughout.
     """
-    refined = Probe(copy.deepcopy(probe.network), probe.variant, probe.device)
+    refined = Probe(copy.deepcopy(probe.network), probe.variant, probe.where)
     refined.network.requires_grad_(True)
     rng, losses = np.random.default_rng(seed), []
     optimiser = torch.optim.AdamW(refined.network.parameters(), probe.variant.rate * REFINE_RATE)
@@ -272,7 +272,7 @@ class _Duel:
         filled = torch.where(hole, painted, clean)
         self._teach_critic((healed.detach(), lungs), (filled.detach(), clean_lungs), other)
         terms = {
-            "counterfactual": functional.softplus(log_odds(self.probe.logits(healed, lungs), target) + MARGIN).mean(),
+            "counterfactual": self._counterfactual(healed, lungs, target),
             "critic": -self.critic(healed, lungs).mean(),
             "size": share(mask, lungs),
             "variation": variation(mask),
@@ -292,6 +292,11 @@ class _Duel:
         self.by_critic.zero_grad()
         (functional.relu(1 - self.critic(*real)).mean() + fake).backward()
         self.by_critic.step()
+
+    def _counterfactual(self, healed: Tensor, lungs: Tensor, target: int) -> Tensor:
+        with self.probe.quick():
+            logits = self.probe.logits(healed, lungs)
+        return functional.softplus(log_odds(logits.float(), target) + MARGIN).mean()
 
     def _identity(self, clean: Tensor, lungs: Tensor) -> Tensor:
         mask, paint = self.generator(clean, lungs, torch.zeros_like(lungs))

@@ -198,7 +198,7 @@ def parse_date(text: str) -> date | None:
 
 
 def age_years(age: str, birth_date: str, study_date: str) -> float | None:
-    """Return years from a DICOM age (`045Y`, `018M`, `003W`, `010D`), else from birth and study date; None if unknown."""
+    """Return years from a DICOM age (`045Y`, `018M`), else from birth and study date; None where unknown."""
     found = re.fullmatch(r"(\d{1,3})([YMWD])", age.strip().upper())
     if found:
         return int(found[1]) / {"Y": 1, "M": 12, "W": 52.18, "D": 365.25}[found[2]]

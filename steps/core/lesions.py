@@ -72,14 +72,11 @@ def opacities(view: View) -> np.ndarray:
 
 
 def propose_by_hu(view: View) -> np.ndarray:
-    """Return the label map of opacities by HU; what an opening in plane wipes out is taken for a vessel and dropped."""
+    """Return the label map of opacities by HU; what an opening in plane wipes out, vessels mostly, is dropped."""
     dense = opacities(view)
     core = ndimage.binary_opening(dense, _TOUCHING[1:2])
-    labels, count = ndimage.label(dense, _TOUCHING)
-    solid = np.zeros(count + 1, bool)
-    solid[np.unique(labels[core])] = True
-    solid[0] = False
-    return drop_small(np.where(solid[labels], labels, 0), view)
+    solid = ndimage.binary_dilation(core, _TOUCHING[1:2]) & dense
+    return drop_small(ndimage.label(solid, _TOUCHING)[0], view)
 
 
 def propose_by_map(saliency: np.ndarray, view: View) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from steps.core.hounsfield import AIR_HU, to_hu
 SUFFIXES = (".nii.gz", ".nii")
 _SIDECAR_LIMIT = 8 * 2**20
 _HEADER_BYTES = 348
-_MAX_VOXELS = 2**31
+_MAX_BYTES = 2 * 2**30
 _NO_PIXELS = Pixels("", 0, 0, 1, 16, 16, True, "", None, False, -1, -1)
 #: Our name: (DICOM tag as DICOM-JSON writes it, keyword as dcm2niix writes it).
 _KEYS = {
@@ -89,7 +90,7 @@ def _read_grid(path: Path) -> Grid:
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     affine = np.asarray(header.get_best_affine(), dtype=float)
-    if len(shape) != 3 or min(shape) < 1 or int(np.prod(shape, dtype=np.int64)) > _MAX_VOXELS:
+    if len(shape) != 3 or min(shape) < 1 or math.prod(shape) * header.get_data_dtype().itemsize > _MAX_BYTES:
         raise UnreadableHeader("NIfTI file is no single volume or too large")
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         raise UnreadableHeader("NIfTI affine is not usable")

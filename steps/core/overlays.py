@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from steps.core.view import View, Window, apply_window
 
@@ -175,7 +176,7 @@ def _outline(axis: Any, mask: np.ndarray, lesion: Mapping[str, Any], colours: An
         axis.contour(
             *extent, padded, [0.5], colors=[tint], linewidths=line, linestyles="dashed" if against else "solid"
         )
-    rows, columns = np.nonzero(mask)
+    rows, columns = np.nonzero(_largest_part(mask))
     right = columns.max() + 1 < mask.shape[1] * 0.9
     place = (columns.max() + 1.5 if right else columns.min() - 1.5, rows.min())
     axis.text(
@@ -184,6 +185,11 @@ def _outline(axis: Any, mask: np.ndarray, lesion: Mapping[str, Any], colours: An
     )  # fmt: skip
     axis.set_xlim(-0.5, mask.shape[1] - 0.5)
     axis.set_ylim(mask.shape[0] - 0.5, -0.5)
+
+
+def _largest_part(mask: np.ndarray) -> np.ndarray:
+    parts, count = ndimage.label(mask)
+    return parts == 1 + int(np.argmax(np.bincount(parts.ravel(), minlength=count + 1)[1:]))
 
 
 def _halo() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import mmap
 import multiprocessing
 import os
@@ -17,7 +18,7 @@ from steps.core.errors import RejectedScan
 from steps.core.hounsfield import check_rescale, to_hu
 
 _MAX_SIDE = 4096
-_MAX_VOLUME_BYTES = 4 * 2**30
+_MAX_VOLUME_BYTES = 2 * 2**30
 _CHILD_BYTES = 4 * 2**30
 _CHILD_SECONDS = 60.0
 _SLICE_SECONDS = 3.0
@@ -42,7 +43,7 @@ def check_pixels(frames: Sequence[Frame]) -> None:
     if not (0 < first.rows <= _MAX_SIDE and 0 < first.columns <= _MAX_SIDE):
         raise RejectedScan("unreadable", "rows or columns out of range")
     if first.rows * first.columns * 2 * len(frames) > _MAX_VOLUME_BYTES:
-        raise RejectedScan("unreadable", "the declared volume is larger than 4 GiB")
+        raise RejectedScan("unreadable", "the declared volume is larger than 2 GiB")
     for frame in frames:
         _check_frame(frame.pixels, frame.index)
         check_rescale(frame.plane.slope, frame.plane.intercept)
@@ -155,6 +156,7 @@ def _in_child(job: Callable[[], None]) -> None:
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
+    faulthandler.disable()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit_memory()
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from steps.core.cohort import Cohort, Scan
+from steps.core.devices import Device
 from steps.core.networks import GREY_DEVIATION, GREY_MEAN, ScanNetwork
 from steps.core.variant import Variant
 from steps.core.view import AIR_HU, View, make_view
@@ -48,9 +50,18 @@ class Probe:
     The network is held in evaluation mode with frozen weights. Log-odds are natural logarithms.
     """
 
-    def __init__(self, network: ScanNetwork, variant: Variant, device: torch.device) -> None:
-        self.network, self.variant, self.device = network.to(device).eval(), variant, device
+    def __init__(self, network: ScanNetwork, variant: Variant, where: Device) -> None:
+        self.network, self.variant, self.where = network.to(where.torch).eval(), variant, where
         self.network.requires_grad_(False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network runs."""
+        return self.where.torch
+
+    def quick(self) -> AbstractContextManager[None]:
+        """Return the context of bf16 where the device computes in it: for gradients that are averaged anyway."""
+        return self.where.autocast() if self.where.precision == "bf16" else nullcontext()
 
     @property
     def slicewise(self) -> bool:
@@ -106,8 +117,15 @@ class Probe:
         return self.network._pool(torch.stack(list(features)).to(self.device)).scan.double().cpu().numpy()
 
     @torch.no_grad()
-    def evaluate(self, volumes: Sequence[Tensor], lungs: Tensor) -> np.ndarray:
-        """Return the logits (n, classes) float64 of n altered copies of one scan, a few at a time."""
+    def evaluate(self, volumes: Sequence[Tensor], lungs: Tensor, coarse: bool = False) -> np.ndarray:
+        """Return the logits (n, classes) float64 of n altered copies of one scan, a few at a time.
+
+        `coarse`: in the precision of training, which is faster: for averages, not for small differences.
+        """
+        with self.where.autocast() if coarse else nullcontext():
+            return self._evaluate(volumes, lungs)
+
+    def _evaluate(self, volumes: Sequence[Tensor], lungs: Tensor) -> np.ndarray:
         at_once = max(1, CHUNK_VOXELS // lungs.numel())
         inside = lungs.to(self.device)
         found = [

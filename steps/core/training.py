@@ -260,11 +260,14 @@ def area_under_curve(targets: np.ndarray, probability: np.ndarray) -> float | No
 
     None where fewer than two classes are there; classes without a scan are left out.
     """
-    from sklearn.metrics import roc_auc_score
-
     found = [c for c in range(probability.shape[1]) if 0 < (targets == c).sum() < len(targets)]
     wanted = found[-1:] if probability.shape[1] == 2 else found
-    return float(np.mean([roc_auc_score(targets == c, probability[:, c]) for c in wanted])) if wanted else None
+    return float(np.mean([_pairs_won(probability[:, c], targets == c) for c in wanted])) if wanted else None
+
+
+def _pairs_won(score: np.ndarray, positive: np.ndarray) -> float:
+    difference = score[positive][:, None] - score[~positive]
+    return float(np.mean((difference > 0) + 0.5 * (difference == 0)))
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,12 @@ def build_parser() -> argparse.ArgumentParser:
     flags("--seed", type=_natural, default=0, help="seed of everything that is drawn")
     flags("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where the network runs")
     flags("--limit", type=_natural, default=0, help="most scans explained, those called positive first; 0: all")
-    flags("--candidates", type=cli.positive_int, default=12, help="most candidate lesions a scan")
+    flags(
+        "--candidates",
+        type=cli.positive_int,
+        default=12,
+        help="most candidate lesions of a scan called positive; half for others",
+    )
     flags("--attribution-steps", type=cli.positive_int, default=8, help="points of integrated gradients")
     flags(
         "--refine-steps", type=_natural, help="steps of adversarial refinement; else 120 on a GPU, 24 without; 0: none"
@@ -57,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     from steps.explain.work import explain, open_work
 
     work = open_work(args)
-    parameters = {name: getattr(args, name) for name in PARAMETERS} | {"device": work.device.type}
+    parameters = {name: getattr(args, name) for name in PARAMETERS} | {"device": work.probe.where.kind}
     inputs: dict[str, Path | str] = {name: getattr(args, name) for name in ("weights", "run", "folds")}
     inputs |= {"cohort": work.cohort.sha256} | ({"judge": args.judge} if args.judge else {})
     with Record("explain", work.run.name, args.out, parameters, inputs) as record:

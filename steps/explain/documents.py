@@ -55,6 +55,7 @@ def lesions_document(
         },
         "gates": [gate.document() for gate in gates],
         "reliable": setting.reliable,
+        "healing_proposes": setting.proposing,
         "statement": WORDS[setting.reliable],
         "infills": list(setting.counted),
         "methods": methods,

@@ -33,11 +33,15 @@ from steps.explain.network import Chosen, scores
 
 @dataclass(frozen=True)
 class Setting:
-    """What all scans of a fold share. `reliable`: whether every gate of the healing is open."""
+    """What all scans of a fold share.
+
+    `reliable`: whether every gate of the healing is open; `proposing`: whether its mask may propose candidates.
+    """
 
     chosen: Chosen
     healer: Healer | None
     reliable: bool
+    proposing: bool
     classes: tuple[str, ...]
     args: argparse.Namespace
     cases: Cases
@@ -72,11 +76,14 @@ def explain_scan(scan: Scan, setting: Setting, rng: np.random.Generator) -> Scan
         "integrated_gradients": smooth(np.maximum(maps["integrated_gradients"], 0), case.view, 3.0),
         "grad_cam": maps["grad_cam"],
     }
-    candidates = find_candidates(case.view, proposing, maps.get("healing"), setting.args.candidates)
-    result = ScanResult(case, candidates, maps, _head(scan, setting, logits))
+    head = _head(scan, setting, logits)
+    called = head["outcome"] in ("TP", "FP")
+    most = setting.args.candidates if called else -(-setting.args.candidates // 2)
+    candidates = find_candidates(case.view, proposing, maps.get("healing") if setting.proposing else None, most)
+    result = ScanResult(case, candidates, maps, head)
     if len(candidates):
         _intervene(result, scan, setting, target, rng)
-    if result.document["outcome"] in ("TP", "FP"):
+    if called:
         result.curves = _faithfulness(result, setting, target, rng)
     return result
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from steps.core import cli
 from steps.core.cohort import Cohort, Scan, open_cohort
@@ -17,7 +16,7 @@ from steps.core.devices import choose_device, make_deterministic
 from steps.core.errors import ClaireError, RejectedScan, UsageError
 from steps.core.faithfulness import summarise
 from steps.core.folds import read_folds
-from steps.core.gates import reliable
+from steps.core.gates import may_propose, reliable
 from steps.core.networks import load_network
 from steps.core.predictions import Run, read_run
 from steps.core.probe import Probe
@@ -40,13 +39,12 @@ class Work:
     probe: Probe
     judge: Probe | None
     roles: dict[str, list[Scan]]
-    device: torch.device
 
 
 def open_work(args: argparse.Namespace) -> Work:
     """Open all inputs. Raises UsageError where they belong to different runs, cohorts or folds."""
     make_deterministic(args.threads)
-    device = choose_device(args.device).torch
+    where = choose_device(args.device)
     cohort, folds = open_cohort(args.cohort), read_folds(args.folds)
     made, variant, facts = load_network(args.weights)
     run = read_run(args.run, facts["classes"])
@@ -57,8 +55,8 @@ def open_work(args: argparse.Namespace) -> Work:
             f"fold {facts['fold']} has no test scans in this cohort",
             "Give the folds.csv that the run was trained with.",
         )
-    probe = Probe(made, variant, device)
-    return Work(cohort, run, probe, _open_judge(args.judge, probe, facts), roles, device)
+    probe = Probe(made, variant, where)
+    return Work(cohort, run, probe, _open_judge(args.judge, probe, facts), roles)
 
 
 def _belong_together(facts: dict[str, Any], run: Run, cohort: Cohort) -> None:
@@ -80,7 +78,7 @@ def _open_judge(path: Path | None, probe: Probe, facts: dict[str, Any]) -> Probe
     apart += [name for name in ("classes", "cohort", "fold") if other[name] != facts[name]]
     if apart:
         raise UsageError(f"--judge differs from the explained network in {', '.join(apart)}", "Judges share these.")
-    return Probe(made, variant, probe.device)
+    return Probe(made, variant, probe.where)
 
 
 def explain(work: Work, args: argparse.Namespace, record: Record) -> None:
@@ -89,7 +87,7 @@ def explain(work: Work, args: argparse.Namespace, record: Record) -> None:
     chosen = network.choose(work, cases, args)
     healer, why_not = healing.train(work, chosen, cases, args)
     gates = healing.judge(chosen, healer, work, cases, args.seed, why_not)
-    setting = Setting(chosen, healer, reliable(gates), work.cohort.classes, args, cases)
+    setting = Setting(chosen, healer, reliable(gates), may_propose(gates), work.cohort.classes, args, cases)
     stem = work.run.name
     paths = {
         name: args.out / f"{stem}.{name}" for name in ("saliency.zip", "overlays.zip", "lesions.json", "lesions.csv")

@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         default="phantom",
         help="whose pictures stand in the page; pseudonymised CT stays personal health data",
     )
-    flags("--picture-limit", type=int, default=400, help="most pictures in the page, errors first; 0 for none")
+    flags("--picture-limit", type=int, default=200, help="most pictures in the page, errors first; 0 for none")
     flags("--title", default="Chest CT report", help="title of the page")
     return made
 

@@ -153,7 +153,7 @@ def lung_map(counts: Mapping[tuple[str, str], int], alt: str) -> Markup:
     most = max(counts.values(), default=0) or 1
     parts: list[Markup] = []
     for column, side in enumerate(("right", "left")):
-        x = 22 + 62 * column
+        x = 46 + 62 * column
         parts.append(Markup('<text class="tick" x="{}" y="12" text-anchor="middle">{}</text>').format(x + 28, side))
         for row, zone in enumerate(("upper", "middle", "lower")):
             count, y = counts.get((side, zone), 0), 18 + 36 * row
@@ -164,8 +164,10 @@ def lung_map(counts: Mapping[tuple[str, str], int], alt: str) -> Markup:
                     '<text x="{tx}" y="{ty}" text-anchor="middle">{n}</text>'
                 ).format(x=x, y=y, c=COLOURS[1], o=0.55 * count / most, tx=x + 28, ty=y + 21, n=count or "·")
             )
+    for row, zone in enumerate(("upper", "middle", "lower")):
+        parts.append(Markup('<text class="tick" x="40" y="{}" text-anchor="end">{}</text>').format(39 + 36 * row, zone))
     words = "; ".join(f"{side} {zone}: {count}" for (side, zone), count in sorted(counts.items()))
-    return _svg(parts, 164, 130, f"{alt}. {words}.", "chart lungs")
+    return _svg(parts, 168, 130, f"{alt}. {words}.", "chart lungs")
 
 
 def ticks(low: float, high: float, wanted: int = 5) -> list[float]:

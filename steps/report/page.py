@@ -116,6 +116,7 @@ def _saliency(inputs: Inputs) -> dict[str, Any]:
         "gates": saliency.gates(inputs),
         "methods": saliency.methods(inputs),
         "networks": saliency.networks(inputs),
+        "words": saliency.closed_words(inputs),
         "zones": [(words, picture) for words, picture in maps if picture],
         "outcomes": [(saliency.OUTCOMES.get(name, name), tally[name]) for name in sorted(tally)],
     }

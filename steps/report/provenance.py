@@ -91,8 +91,8 @@ def executions(inputs: Inputs) -> Table:
                 _time(max(times)),
                 _time(cpu),
                 Cell(f"{peak:.0f} MiB", sort=peak),
-                min(starts, default=""),
-                max(map(ended, records), default=""),
+                _when(min(starts, default="")),
+                _when(max(map(ended, records), default="")),
             ]
         )
     columns = [
@@ -202,6 +202,10 @@ def _listed(values: Sequence[str]) -> str:
 
 def _time(seconds: float) -> Cell:
     return Cell(duration(seconds), sort=seconds)
+
+
+def _when(time: str) -> str:
+    return time.replace("T", " ").removesuffix("Z")
 
 
 def _hash(sha256: str) -> Cell | None:

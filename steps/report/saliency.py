@@ -14,7 +14,7 @@ from markupsafe import Markup
 from steps.report.figures import lung_map
 from steps.report.inputs import Document, Inputs, read_pictures
 from steps.report.provenance import anchor
-from steps.report.tables import Cell, Column, Table, floating, interval, number, table
+from steps.report.tables import Cell, Column, Table, chance, floating, interval, number, table
 
 NOT_RELIABLE = "healing not reliable"
 OUTCOMES = {
@@ -25,12 +25,26 @@ OUTCOMES = {
 }
 SHOWN_LESIONS = 20
 PICTURES = {
-    "original": "CT slice",
-    "ct": "CT slice",
-    "lesions": "Candidate lesions",
-    "overlay": "Candidate lesions",
-    "healed": "Healed slice",
-    "saliency": "Saliency map",
+    "lesions": "Candidate lesions by rank, coloured by Δ; crucial ones are outlined thickly",
+    "saliency": "Saliency maps",
+}
+METHODS = {
+    "interventions": "interventions (remove and measure)",
+    "grad_cam": "Grad-CAM",
+    "integrated_gradients": "integrated gradients",
+    "healing": "healing mask",
+    "hu_smoothed": "HU threshold, smoothed",
+    "hu_raw": "HU threshold, raw",
+    "random": "random",
+}
+PROPOSERS = {"hu": "HU", "healing": "healing mask"}
+#: Columns of the methods' table: heading and meaning.
+MEASURES = {
+    "outcome": ("Scans", "true and false positives are judged apart"),
+    "deletion_auc": ("Deletion", "mean probability while the strongest voxels are removed; low is good"),
+    "insertion_auc": ("Insertion", "mean probability while the strongest voxels are brought back; high is good"),
+    "gain_over_hu": ("Gain over the HU threshold", "insertion − deletion, less that of smoothed HU; above 0 is good"),
+    "n": ("n", "scans"),
 }
 
 
@@ -73,6 +87,15 @@ def reliable(inputs: Inputs) -> bool:
     return bool(inputs.explained) and all(document.get("reliable") is True for document in inputs.explained)
 
 
+def closed_words(inputs: Inputs) -> str:
+    """Return what `explain` says about a fold whose gates are not all open, without repeating that they are closed."""
+    said = [
+        str(document.get("statement") or "") for document in inputs.explained if document.get("reliable") is not True
+    ]
+    _, _, words = next((text for text in said if text), "").partition(". ")
+    return words or "Lesions are ranked by infills that are independent of the healing."
+
+
 def gates(inputs: Inputs) -> Table:
     """Return the gates of every explained fold: value with limits, threshold, open or closed."""
     rows = [
@@ -103,15 +126,22 @@ def _gate_value(gate: Mapping[str, Any]) -> Cell:
 
 
 def methods(inputs: Inputs) -> Table:
-    """Return how faithful each method of saliency was in each fold, in the columns that `explain` gave."""
+    """Return how faithful each method was to the network in each fold, in the columns that `explain` gave."""
     found = [(document.get("fold"), method) for document in inputs.explained for method in document.get("methods", [])]
-    names = list(dict.fromkeys(name for _, method in found for name in method if name != "method"))
-    columns = ["Fold", "Method", *(Column(name.replace("_", " "), True) for name in names)]
+    given = dict.fromkeys(name for _, method in found for name in method if name != "method")
+    names = [name for name in MEASURES if name in given] + [name for name in given if name not in MEASURES]
+    heads = {name: MEASURES.get(name, (name.replace("_", " "), "")) for name in names}
+    columns = ["Fold", "Method", *(Column(heads[name][0], name != "outcome", heads[name][1]) for name in names)]
     rows = [
-        [fold, str(method.get("method", "")).replace("_", " "), *(_plain(method.get(name)) for name in names)]
+        [fold, _method(str(method.get("method", ""))), *(_plain(method.get(name)) for name in names)]
         for fold, method in found
     ]
-    return table("Methods of saliency", columns, rows, sortable=True)
+    note = "A method that does not beat the HU threshold has shown nothing about the network."
+    return table("Faithful to the network: methods of saliency", columns, rows, sortable=True, note=note)
+
+
+def _method(name: str) -> str:
+    return METHODS.get(name, name.replace("_", " "))
 
 
 def _plain(value: object) -> object:
@@ -136,7 +166,7 @@ def networks(inputs: Inputs) -> Table:
             Cell(str(document.get("run")), link=anchor("run", str(document.get("run")))),
             Cell(number(network.get("auc_validation"))),
             Cell(number(network.get("operating_point"))),
-            bool(network.get("refined")),
+            Cell("yes" if network.get("refined") else "no", str((network.get("refinement") or {}).get("reason") or "")),
         ]
         for document in inputs.explained
         for network in [document.get("network") or {}]
@@ -195,24 +225,26 @@ def _page(inputs: Inputs, document: Document, scan: Document, limit: int) -> Sca
         fold=document.get("fold"),
         outcome=outcome,
         outcome_words=OUTCOMES.get(outcome, outcome),
-        probability=number(scan.get("probability")),
+        probability=chance(scan.get("probability")),
         operating_point=number(point),
-        verdict=_verdict(lesions),
+        verdict=_verdict(lesions, outcome, str(scan.get("explained_class") or scan.get("decision") or "")),
         reliable=document.get("reliable") is True,
         facts=_facts(inputs, name),
         pictures=shown,
         withheld=withheld,
-        map=lung_map(counted, f"Candidate lesions of scan {name} by side and zone") if lesions else "",
+        map=lung_map(counted, f"Candidate lesions of scan {name} by side and zone") if lesions and not shown else "",
         lesions=_lesions(lesions) if lesions else None,
     )
 
 
-def _verdict(lesions: Sequence[Mapping[str, Any]]) -> str:
+def _verdict(lesions: Sequence[Mapping[str, Any]], outcome: str, explained_class: str) -> str:
     crucial = sorted(lesion.get("rank", 0) for lesion in lesions if lesion.get("crucial"))
     if not lesions:
         return "No candidate lesion was found."
+    if outcome.endswith("N"):
+        return f"Candidates are ranked by how far they speak for “{explained_class}”; none was enough for a call."
     if not crucial:
-        return f"{len(lesions)} candidate lesions; none of them, nor any group of them, decided on its own."
+        return f"Not even healing all {len(lesions)} candidates turns the decision: it rests on something else."
     named = ", ".join(map(str, crucial))
     if len(crucial) == 1:
         return f"One of {len(lesions)} candidate lesions is crucial (rank {named}): without it the decision turns."
@@ -261,7 +293,7 @@ def _lesions(lesions: Sequence[Mapping[str, Any]]) -> Table:
     more = len(ordered) - SHOWN_LESIONS
     columns = [
         Column("Rank", True, "1 = the lesion whose removal changes the network's output most; its interval below"),
-        Column("", meaning="crucial: without the crucial lesions the decision turns"),
+        Column("Crucial", meaning="without the crucial lesions the decision turns"),
         Column("Place"),
         Column("Volume (ml)", True),
         Column("Mean HU", True),
@@ -272,7 +304,7 @@ def _lesions(lesions: Sequence[Mapping[str, Any]]) -> Table:
         Column("Centre (mm)", True, "patient coordinates: left, posterior, superior"),
         Column("Found by"),
     ]
-    note = f"{more} further lesions stand in the table lesions.csv." if more > 0 else ""
+    note = f"{more} further lesions stand in lesions.csv." if more > 0 else ""
     return table("Lesions by what their removal does", columns, map(_lesion, ordered[:SHOWN_LESIONS]), note=note)
 
 
@@ -293,7 +325,7 @@ def _lesion(lesion: Mapping[str, Any]) -> list[object]:
         Cell(infills, ", ".join(f"{name} {number(value, 2)}" for name, value in sorted(by_infill.items()))),
         Cell(str(lesion.get("slice", ""))),
         Cell(centre),
-        Cell(", ".join(map(str, lesion.get("proposers") or []))),
+        Cell(", ".join(PROPOSERS.get(str(name), _method(str(name))) for name in lesion.get("proposers") or [])),
     ]
 
 

@@ -101,5 +101,5 @@ def _phantom(inputs: Inputs) -> list[Caveat]:
 def _saliency(inputs: Inputs) -> list[Caveat]:
     if not inputs.explained or reliable(inputs):
         return []
-    text = "At least one gate is closed, so lesions are ranked by the baselines only; see “Deciding lesions”."
+    text = "At least one gate is closed, so lesions are ranked by baseline infills alone; see “Deciding lesions”."
     return [Caveat("care", NOT_RELIABLE.capitalize(), text)]

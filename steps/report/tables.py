@@ -80,17 +80,26 @@ def number(value: object, digits: int = 3) -> str:
     parsed = floating(value)
     if parsed is None:
         return NONE
-    if isinstance(value, int) or (parsed == int(parsed) and abs(parsed) >= 10):
-        return f"{int(parsed):,}".replace(",", "\u202f")
+    if isinstance(value, int) or (isinstance(value, str) and value.isdigit()):
+        return str(value)
     places = digits if abs(parsed) < 10 else 1 if abs(parsed) < 1000 else 0
     return f"{parsed:.{places}f}".replace("-", "−")
+
+
+def chance(value: object) -> str:
+    """Return a probability for people; what rounds to 0 or 1 says that it is neither."""
+    parsed = floating(value)
+    if parsed is None:
+        return NONE
+    return "< 0.001" if parsed < 0.0005 else "> 0.999" if parsed >= 0.9995 else number(value)
 
 
 def interval(lower: object, upper: object, digits: int = 3) -> str:
     """Return the limits of an interval, "" where there are none or resampling found no spread."""
     if floating(lower) is None or floating(upper) is None or lower == upper:
         return ""
-    return f"{number(lower, digits)} to {number(upper, digits)}"
+    words = number(lower, digits), number(upper, digits)
+    return f"{words[0]} to {words[1]}" if words[0] != words[1] else ""
 
 
 def figure_cell(value: object, lower: object = None, upper: object = None, digits: int = 3) -> Cell:

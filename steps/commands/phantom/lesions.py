@@ -51,8 +51,8 @@ def draw_plans(rng: np.random.Generator, positive: bool, lung_ml: float) -> list
     no lesion of their own. Negatives: solid opacities, mostly of one side; some carry one mimic of a ring.
     """
     total = lung_ml * float(np.clip(rng.lognormal(np.log(0.24), 0.28), 0.10, 0.38))
-    mild, none = rng.random() < 0.10, rng.random() < 0.05
-    mimic = rng.random() < 0.12
+    mild, none = rng.random() < 0.04, rng.random() < 0.05
+    mimic = rng.random() < 0.06
     side = int(rng.integers(1, 3))
     plans: list[Plan] = []
     if positive and not none:
@@ -84,7 +84,7 @@ def _split(
 
 
 def _filling(rng: np.random.Generator) -> tuple[float, float, float]:
-    high = rng.uniform(0.46, 0.60)
+    high = rng.uniform(0.54, 0.64)
     return rng.uniform(0.04, 0.10), high, rng.uniform(14, 20)
 
 
@@ -94,12 +94,12 @@ def _companions(rng: np.random.Generator) -> list[Plan]:
         Plan("nodule", int(rng.integers(1, 3)), float(rng.uniform(0.3, 5)), 0.6, 0.98, 12.0)
         for _ in range(int(rng.integers(0, 3)))
     ]
-    if rng.random() < 0.35:
+    if rng.random() < 0.25:
         volume = float(rng.uniform(15, 60))
         plans += [Plan("atelectasis", side, volume * rng.uniform(0.5, 1), 0.08, 0.75, 8.0) for side in (1, 2)]
-    if rng.random() < 0.15:
+    if rng.random() < 0.10:
         plans.append(Plan("effusion", int(rng.integers(1, 3)), float(rng.uniform(30, 160)), 0.97, 0.985, 8.0))
-    if rng.random() < 0.15:
+    if rng.random() < 0.10:
         volume = float(rng.uniform(8, 30))
         plans += [Plan("fibrosis", side, volume, 0.06, 0.7, 10.0) for side in (1, 2)]
     return plans

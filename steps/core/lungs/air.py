@@ -27,15 +27,17 @@ def body_mask(grid: Grid) -> np.ndarray:
 def _inside(grid: Grid, rest: np.ndarray) -> np.ndarray:
     """Return the parts of `rest` that the body encloses within a slice.
 
-    A lung that the field of view cuts reaches the border too: it is known by its HU and its short contact.
+    A lung that the field of view cuts reaches the border too: it is known by its HU and by more body around it than
+    border.
     """
     labels, count = ndimage.label(rest & ~grid.outside, IN_PLANE)
     edge = ndimage.binary_dilation(grid.outside, IN_PLANE) if grid.outside.any() else grid.outside.copy()
     edge[:, (0, -1)] = edge[:, :, (0, -1)] = True
     contact = np.bincount(labels[edge], minlength=count + 1)
+    touching = np.bincount(labels[ndimage.binary_dilation(~rest, IN_PLANE)], minlength=count + 1)
     area = np.bincount(labels.ravel(), minlength=count + 1)
-    mean = np.bincount(labels.ravel(), grid.hu.ravel(), minlength=count + 1) / np.maximum(area, 1)
-    cut_lung = (contact < 0.8 * np.sqrt(area)) & (mean > -930) & (area > grid.area(800))
+    as_air = np.bincount(labels[grid.hu < -940], minlength=count + 1) / np.maximum(area, 1)
+    cut_lung = (touching > contact) & (as_air < 0.5) & (area > grid.area(800))
     keep = (contact == 0) | cut_lung
     keep[0] = False
     return keep[labels]
@@ -83,7 +85,7 @@ def gas_mask(grid: Grid, body: np.ndarray, level: float) -> np.ndarray:
         near = ndimage.binary_dilation(core, IN_PLANE, iterations=reach)
         shell = near & ~ndimage.binary_erosion(near, IN_PLANE)
         if (hu[shell] > -500).mean() > 0.6:
-            gas[wide] |= ndimage.binary_dilation(core, IN_PLANE) & (hu < TISSUE_HU)
+            gas[wide] |= ndimage.binary_dilation(core, np.ones((1, 3, 3), bool), iterations=2) & (hu < TISSUE_HU)
     return gas
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -33,6 +33,10 @@ class Grid:
     def voxel_ml(self) -> float:
         """Volume of a voxel of this grid in ml."""
         return float(np.prod(self.spacing_mm)) / 1000
+
+    def cut(self, box: tuple[slice, ...]) -> Grid:
+        """Return the part of the grid inside `box`."""
+        return replace(self, hu=self.hu[box], outside=self.outside[box])
 
     def length(self, adult_mm: float) -> float:
         """Return a length of the method in mm of this body."""
@@ -113,7 +117,7 @@ def _padding(data: np.ndarray, factors: tuple[int, ...], shape: tuple[int, ...])
 
     thin = data[:: factors[0], :: factors[1], :: factors[2]]
     lowest = thin == thin.min()
-    if lowest[:, (0, 0, -1, -1), (0, -1, 0, -1)].mean() < 0.5 or lowest.mean() > 0.6:
+    if lowest[:, (0, 0, -1, -1), (0, -1, 0, -1)].mean() < 0.5 or lowest.mean() > 0.9:
         return np.zeros(shape, bool)
     solid = ndimage.binary_opening(lowest, np.ones((1, 3, 3), bool))
     return solid & ndimage.binary_propagation(_border(shape) & solid, mask=solid)
@@ -131,14 +135,25 @@ def refine(volume: Volume, grid: Grid, surely: np.ndarray, maybe: np.ndarray, th
     `surely`: labels of working voxels that are lung as a whole. `maybe`: labels of working voxels whose scan voxels
     are lung where they are darker than `threshold` HU. Returns uint8 on the scan's own grid.
     """
-    data = canonical(volume.data, volume.affine)
-    result = np.zeros(data.shape, np.uint8)
-    for z in range(len(data)):
-        rows = np.minimum(np.arange(data.shape[1]) // grid.factors[1], surely.shape[1] - 1)
-        columns = np.minimum(np.arange(data.shape[2]) // grid.factors[2], surely.shape[2] - 1)
-        block = z // grid.factors[0]
-        if not maybe[block].any():
-            continue
-        sure, may = surely[block][rows][:, columns], maybe[block][rows][:, columns]
-        result[z] = np.where((data[z] < threshold) & (sure == 0), may, sure)
-    return np.ascontiguousarray(from_canonical(result, volume.affine))
+    result = np.zeros(volume.data.shape, np.uint8)
+    data, place = canonical(volume.data, volume.affine), canonical(result, volume.affine)
+    box = bounding_box(maybe)
+    fine = tuple(
+        np.arange(part.start * factor, min(part.stop * factor, size))
+        for part, factor, size in zip(box, grid.factors, data.shape, strict=True)
+    )
+    coarse = [index // factor for index, factor in zip(fine, grid.factors, strict=True)]
+    window = (slice(fine[1][0], fine[1][-1] + 1), slice(fine[2][0], fine[2][-1] + 1))
+    for z, block in zip(fine[0], coarse[0], strict=True):
+        sure, may = (mask[block][coarse[1]][:, coarse[2]] for mask in (surely, maybe))
+        place[z][window] = np.where(data[z][window] < threshold, np.maximum(sure, may), sure)
+    return result
+
+
+def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, ...]:
+    """Return the box around all true voxels, grown by `margin` voxels where there is room; all of an empty mask."""
+    box = []
+    for axis in range(mask.ndim):
+        there = np.flatnonzero(mask.any(tuple(other for other in range(mask.ndim) if other != axis)))
+        box.append(slice(max(0, there[0] - margin), there[-1] + 1 + margin) if len(there) else slice(None))
+    return tuple(box)

@@ -6,9 +6,11 @@ import numpy as np
 from scipy import ndimage
 
 from steps.core.lungs.air import IN_PLANE
-from steps.core.lungs.grid import Grid
+from steps.core.lungs.grid import Grid, bounding_box
 
 BONE_HU = 180
+#: Sectors around the body's centre, 3° each.
+BINS = 120
 #: The pleura is at most this far from the nearest rib, half a space between two ribs.
 RIB_MM = 12.0
 
@@ -24,16 +26,16 @@ def close_disk(mask: np.ndarray, radius_mm: float, spacing_mm: tuple[float, floa
     return closed[:, pad[1] : -pad[1], pad[2] : -pad[2]]
 
 
-def complete(grid: Grid, lung: np.ndarray, midline: float) -> np.ndarray:
+def complete(grid: Grid, lung: np.ndarray, centre: tuple[float, float]) -> np.ndarray:
     """Return one lung with its vessels, fissures and consolidations.
 
     A small disk closes vessels and the hilum; holes are filled in 3D (in 2D the dome of the diaphragm is a hole);
     along the ribs, where the lung is convex, its convex outline bridges consolidations that touch the pleura.
     """
-    box = tuple(slice(max(0, part.start - 2), part.stop + 2) for part in ndimage.find_objects(lung.astype(np.uint8))[0])
+    box = bounding_box(lung, margin=grid.voxels(1.5 * RIB_MM, 2))
     part = lung[box]
     part = ndimage.binary_fill_holes(close_disk(part, grid.length(7), grid.spacing_mm))
-    part = part | costal_fill(grid, part, grid.hu[box], midline - box[2].start)
+    part = part | costal_fill(grid, part, grid.hu[box], (centre[0] - box[1].start, centre[1] - box[2].start))
     part = fill_small(ndimage.binary_fill_holes(part), grid.area(200))
     whole = lung.copy()
     whole[box] |= part
@@ -49,17 +51,19 @@ def fill_small(mask: np.ndarray, largest: float) -> np.ndarray:
     return mask | small[labels]
 
 
-def costal_fill(grid: Grid, lung: np.ndarray, hu: np.ndarray, midline: float) -> np.ndarray:
+def costal_fill(grid: Grid, lung: np.ndarray, hu: np.ndarray, origin: tuple[float, float]) -> np.ndarray:
     """Return what lies between a lung and its convex outline on the side of the ribs, section by section.
 
-    A dent of the lung is filled where the chord that bridges it runs along the ribs. The chord over the heart, the
-    diaphragm or the spine does not; beside the spine and behind the sternum nothing is filled.
+    A dent is filled where it faces away from `origin` (row, column), the body's centre, and the chord that bridges it
+    runs along the ribs: dents for heart, diaphragm and hilum face inwards. Beside the spine and behind the sternum
+    nothing is filled.
     """
     dents, chords = np.zeros(lung.shape, bool), np.zeros(lung.shape, bool)
-    away = np.abs(np.arange(lung.shape[2]) - midline) > grid.length(35) / grid.spacing_mm[2]
+    radius, bins = _polar(lung.shape[1:], origin)
+    away = np.abs(np.arange(lung.shape[2]) - origin[1]) > grid.length(35) / grid.spacing_mm[2]
     for z in np.flatnonzero(lung.sum((1, 2)) > grid.area(150)):
         hull = _outline(lung[z])
-        dents[z] = hull & ~lung[z] & (hu[z] < BONE_HU) & away
+        dents[z] = hull & ~lung[z] & (radius > _reach(bins[lung[z]], radius[lung[z]])[bins]) & (hu[z] < BONE_HU) & away
         chords[z] = dents[z] & ~ndimage.binary_erosion(hull)
     bone = hu > BONE_HU
     if not dents.any() or not bone.any():
@@ -71,6 +75,21 @@ def costal_fill(grid: Grid, lung: np.ndarray, hu: np.ndarray, midline: float) ->
     along_ribs = (length > 0) & (distance < grid.length(RIB_MM))
     along_ribs[0] = False
     return along_ribs[labels]
+
+
+def _polar(shape: tuple[int, ...], origin: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distance of each pixel from `origin` and the number of the sector that it lies in."""
+    rows, columns = np.indices(shape)
+    angle = np.arctan2(rows - origin[0], columns - origin[1])
+    return np.hypot(rows - origin[0], columns - origin[1]), ((angle / (2 * np.pi) + 0.5) * BINS).astype(int) % BINS
+
+
+def _reach(bins: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """Return how far a section of lung reaches in each sector; sectors without lung take it from their neighbours."""
+    reach = np.zeros(BINS)
+    np.maximum.at(reach, bins, radius)
+    there = np.flatnonzero(reach)
+    return np.interp(np.arange(BINS), there, reach[there], period=BINS)
 
 
 def _outline(section: np.ndarray) -> np.ndarray:

@@ -18,8 +18,9 @@ def split_sides(grid: Grid, lung: np.ndarray, midline: float) -> np.ndarray:
     Lungs that touch, mostly along the anterior junction, are parted by eroding them until they come apart and by
     flooding back from there over the HU, so that the cut follows the septum.
     """
+    core = lung
     for step in range(6):
-        core = ndimage.binary_erosion(lung, iterations=step) if step else lung
+        core = ndimage.binary_erosion(core) if step else core
         labels, count = ndimage.label(core)
         if not count:
             break
@@ -45,12 +46,21 @@ def _markers(labels: np.ndarray, count: int, midline: float, total: int) -> np.n
 
 
 def _flood(grid: Grid, lung: np.ndarray, markers: np.ndarray, step: int) -> np.ndarray:
+    """Give what erosion took back to the sides; only between the innermost markers is there anything to decide."""
     if step == 0:
         return markers
     from skimage.segmentation import watershed
 
-    smooth = ndimage.gaussian_filter(grid.hu, 0.7)
-    return watershed(smooth, markers.astype(np.int32), mask=lung).astype(np.uint8)
+    columns = np.arange(lung.shape[2])
+    inner_right = np.flatnonzero((markers == RIGHT).any((0, 1)))[0] - step - 1
+    inner_left = np.flatnonzero((markers == LEFT).any((0, 1)))[-1] + step + 1
+    sides = np.where(columns > inner_left, RIGHT, np.where(columns < inner_right, LEFT, 0)).astype(np.uint8) * lung
+    between = slice(max(0, inner_right), inner_left + 1)
+    if inner_right <= inner_left:
+        smooth = ndimage.gaussian_filter(grid.hu[:, :, between], 0.7)
+        seeds = markers[:, :, between].astype(np.int32)
+        sides[:, :, between] = watershed(smooth, seeds, mask=lung[:, :, between])
+    return sides
 
 
 def _by_midline(lung: np.ndarray, midline: float) -> np.ndarray:
