@@ -19,7 +19,7 @@ inputs:
   max_thickness: {type: "float?", label: Thickest slices, doc: "Slice thickness in mm up to which the thinnest series of an acquisition is preferred"}
   kernels: {type: "string?", label: Preferred kernels, doc: "Reconstruction kernels in order of preference, separated by commas"}
   min_slices: {type: "int?", label: Fewest slices, doc: "Series with fewer slices are set aside"}
-  gantry_tilt: {type: ["null", types/gantry_tilt.yml#gantry_tilt], label: Gantry tilt, doc: "reject or resample scans with a tilted gantry"}
+  gantry_tilt: {type: types/gantry_tilt.yml#gantry_tilt, default: reject, label: Gantry tilt, doc: "reject or resample scans with a tilted gantry"}
   size: {type: "int?", label: Prepared size, doc: "Rows and columns of a prepared slice in pixels"}
   min_lung_box: {type: "float?", label: Smallest lung box, doc: "Share of a slice that the box around its lungs must cover"}
   min_lung_ratio: {type: "float?", label: Smallest lung ratio, doc: "Ratio of lung to the rest of a slice that it must reach"}

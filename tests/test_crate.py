@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -106,6 +105,6 @@ def test_a_hash_of_another_kind_is_still_a_valid_name() -> None:
     assert link.startswith("ni:///sha-256;")
 
 
-def test_an_empty_run_is_a_valid_crate(tmp_path: Path) -> None:
+def test_an_empty_run_is_a_valid_crate() -> None:
     found = entities(crate([], {}, "Nothing"))
     assert found["./"]["datePublished"] == "1980-01-01"

@@ -9,7 +9,7 @@ $namespaces: {edam: "http://edamontology.org/"}
 requirements:
   ResourceRequirement: {coresMin: $(inputs.cores), ramMin: 3072}
   NetworkAccess: {networkAccess: false}
-  SchemaDefRequirement: {types: [{$import: ../types/images.yml}]}
+  SchemaDefRequirement: {types: [{$import: ../types/images.yml}, {$import: ../types/device.yml}]}
 hints:
   DockerRequirement: {dockerPull: "localhost/claire-learn:0.1.0"}
 baseCommand: [claire, explain]
@@ -20,9 +20,9 @@ inputs:
   run: {type: File, inputBinding: {prefix: --run}, label: Run, doc: "run.zip of the same run"}
   cohort: {type: File, inputBinding: {prefix: --cohort}, label: Cohort, doc: "cohort.h5 that the run was trained on"}
   folds: {type: File, inputBinding: {prefix: --folds}, label: Folds, doc: "folds.csv of the cohort"}
-  images: {type: "../types/images.yml#images?", inputBinding: {prefix: --images}, label: Pictures, doc: "Whose pictures are drawn: none, phantom or all"}
+  images: {type: "../types/images.yml#images", default: phantom, inputBinding: {prefix: --images}, label: Pictures, doc: "Whose pictures are drawn: none, phantom or all"}
   seed: {type: "int?", inputBinding: {prefix: --seed}, label: Seed, doc: "Seed of everything that is drawn"}
-  device: {type: ["null", {type: enum, symbols: [auto, cpu, cuda]}], inputBinding: {prefix: --device}, label: Device, doc: "Where the network runs"}
+  device: {type: "../types/device.yml#device", default: auto, inputBinding: {prefix: --device}, label: Device, doc: "Where the network runs"}
   limit: {type: "int?", inputBinding: {prefix: --limit}, label: Most scans, doc: "Most scans explained, those called positive first; 0 for all"}
   candidates: {type: "int?", inputBinding: {prefix: --candidates}, label: Most candidates, doc: "Most candidate lesions of a scan called positive; half for others"}
   attribution_steps: {type: "int?", inputBinding: {prefix: --attribution-steps}, label: Attribution steps, doc: "Points of integrated gradients"}

@@ -21,7 +21,7 @@ inputs:
   slice_labels: {type: ["null", File, string], inputBinding: {prefix: --slice-labels}, label: Slice labels, doc: "CSV table with labels of single slices"}
   key: {type: [File, string], inputBinding: {prefix: --key}, label: Key, doc: "Secret key of the pseudonyms, at least 16 bytes"}
   private: {type: "string?", inputBinding: {prefix: --private}, label: Private directory, doc: "Absolute path at the site that receives the table of pseudonyms; else it is dropped"}
-  gantry_tilt: {type: ["null", ../types/gantry_tilt.yml#gantry_tilt], inputBinding: {prefix: --gantry-tilt}, label: Gantry tilt, doc: "reject or resample scans with a tilted gantry"}
+  gantry_tilt: {type: "../types/gantry_tilt.yml#gantry_tilt", default: reject, inputBinding: {prefix: --gantry-tilt}, label: Gantry tilt, doc: "reject or resample scans with a tilted gantry"}
   min_slices: {type: "int?", inputBinding: {prefix: --min-slices}, label: Fewest slices, doc: "Series with fewer slices are set aside"}
 
 outputs:

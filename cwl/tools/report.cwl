@@ -13,9 +13,9 @@ requirements:
   InitialWorkDirRequirement:
     listing:
       - entryname: lesions.txt
-        entry: $(inputs.lesions.map(function(f){return f.path}).join('\n') + '\n')
+        entry: $(inputs.lesions.filter(function(f){return f}).map(function(f){return f.path}).join('\n') + '\n')
       - entryname: overlays.txt
-        entry: $(inputs.overlays.map(function(f){return f.path}).join('\n') + '\n')
+        entry: $(inputs.overlays.filter(function(f){return f}).map(function(f){return f.path}).join('\n') + '\n')
       - entryname: records.txt
         entry: $(inputs.records.map(function(f){return f.path}).join('\n') + '\n')
 hints:
@@ -32,10 +32,10 @@ inputs:
   scans: {type: File, inputBinding: {prefix: --scans}, label: Scans, doc: "scans.csv of cohort"}
   folds: {type: File, inputBinding: {prefix: --folds}, label: Folds, doc: "folds.csv of cohort"}
   rejects: {type: File, inputBinding: {prefix: --rejects}, label: Rejects, doc: "rejects.csv of cohort"}
-  lesions: {type: "File[]", label: Lesions, doc: "lesions.json files of explain; may be none"}
-  overlays: {type: "File[]", label: Overlays, doc: "overlays.zip files of explain; may be none"}
+  lesions: {type: {type: array, items: ["null", File]}, label: Lesions, doc: "lesions.json files of explain; null for folds that were not explained"}
+  overlays: {type: {type: array, items: ["null", File]}, label: Overlays, doc: "overlays.zip files of explain; null for folds that were not explained"}
   records: {type: "File[]", label: Records, doc: "Records of all steps"}
-  images: {type: "../types/images.yml#images?", inputBinding: {prefix: --images}, label: Pictures, doc: "Whose pictures stand in the page: none, phantom or all"}
+  images: {type: "../types/images.yml#images", default: phantom, inputBinding: {prefix: --images}, label: Pictures, doc: "Whose pictures stand in the page: none, phantom or all"}
   picture_limit: {type: "int?", inputBinding: {prefix: --picture-limit}, label: Most pictures, doc: "Most pictures in the page, errors first"}
   title: {type: "string?", inputBinding: {prefix: --title}, label: Title, doc: "Title of the page"}
 

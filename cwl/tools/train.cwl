@@ -8,6 +8,7 @@ $namespaces: {edam: "http://edamontology.org/"}
 requirements:
   ResourceRequirement: {coresMin: $(inputs.cores), ramMin: 3072}
   NetworkAccess: {networkAccess: false}
+  SchemaDefRequirement: {types: [{$import: ../types/device.yml}]}
 hints:
   DockerRequirement: {dockerPull: "localhost/claire-learn:0.1.0"}
 baseCommand: [claire, train]
@@ -20,7 +21,7 @@ inputs:
   fold: {type: int, inputBinding: {prefix: --fold}, label: Fold, doc: "Fold whose patients are the test, counted from 0"}
   weights: {type: "File?", inputBinding: {prefix: --weights}, label: Weights, doc: "Weights file that the variant names as its pretraining"}
   store: {type: "string?", inputBinding: {prefix: --store}, label: Store, doc: "Absolute path where trainings are executed that keeps finished ones"}
-  device: {type: ["null", {type: enum, symbols: [auto, cpu, cuda]}], inputBinding: {prefix: --device}, label: Device, doc: "Where the network is trained"}
+  device: {type: "../types/device.yml#device", default: auto, inputBinding: {prefix: --device}, label: Device, doc: "Where the network is trained"}
   cores: {type: int, default: 1, label: Cores, doc: "Processor cores of the job"}
 
 outputs:

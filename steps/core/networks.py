@@ -279,7 +279,10 @@ def _python(name: str, variant: Variant, classes: int) -> tuple[nn.Module, int]:
             f"python:{name} cannot be imported: {error}",
             "Write python:package.module:factory, and install the package or put its folder on PYTHONPATH.",
         ) from error
-    made = make(variant, classes)
+    try:
+        made = make(variant, classes)
+    except Exception as error:
+        raise UsageError(f"python:{name} failed: {type(error).__name__}: {error}", "Mend the factory.") from error
     if not isinstance(made, nn.Module):
         raise UsageError(f"python:{name} returned {type(made).__name__}, not a torch.nn.Module", "Return a network.")
     return made, 1

@@ -137,10 +137,10 @@ class Training:
                 progress.loss = total.item()
                 self._save()
             if told:
-                kept = (
-                    "its checkpoint lies in the store" if self.checkpoint else "nothing was kept, for want of --store"
+                raise ClaireError(
+                    f"the training was told to end (SIGTERM) in epoch {progress.epoch + 1}",
+                    "Run it again: it goes on from its checkpoint if it has a --store, else it starts anew.",
                 )
-                raise ClaireError(f"the training was told to end (SIGTERM); {kept}", "Run it again to go on.")
         progress.loss = self._number(total.item() / len(plan), "training")
 
     def _step(self, images: Tensor, targets: Tensor) -> Tensor:

@@ -75,7 +75,7 @@ def _task(inputs: Inputs) -> list[Caveat]:
             Caveat(
                 "stop",
                 "Not a diagnosis",
-                f"{what} against {negative} only: a network that tells ill lungs from healthy ones does as well. "
+                f"{what} against {negative} only: a network that merely tells ill from healthy lungs does as well. "
                 "To be told from other diseases it must be trained and tested against them.",
             )
         ]

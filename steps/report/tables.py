@@ -80,8 +80,8 @@ def number(value: object, digits: int = 3) -> str:
     parsed = floating(value)
     if parsed is None:
         return NONE
-    if isinstance(value, int) or (isinstance(value, str) and value.isdigit()):
-        return str(value)
+    if isinstance(value, int) or (parsed == int(parsed) and abs(parsed) >= 10):
+        return str(int(parsed)).replace("-", "−")
     places = digits if abs(parsed) < 10 else 1 if abs(parsed) < 1000 else 0
     return f"{parsed:.{places}f}".replace("-", "−")
 

@@ -1,8 +1,9 @@
 """Make a seeded cohort of synthetic chest CT series with known truth.
 
-The series look like chest CT of several scanners: nested folders, shuffled file names, private tags, made-up identities,
-localisers and second reconstructions. Both classes carry dense opacities of the same volume and HU; positives differ by
-pattern (bilateral, peripheral, meshed or ring-shaped). What is true stands in `truth`, which no step of the pipeline reads.
+The series look like chest CT of several scanners: nested folders, shuffled file names, private tags, made-up
+identities, localisers and second reconstructions. Both classes carry dense opacities of the same volume and HU;
+positives differ by pattern (bilateral, peripheral, meshed or ring-shaped). What is true stands in `truth`, which no
+step of the pipeline reads.
 """
 
 from __future__ import annotations
@@ -31,12 +32,12 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the parser of `claire phantom`."""
     made = cli.parser("phantom", __doc__)
     flags = made.add_argument
-    flags("--preset", choices=[*PRESETS], default="sample", help="size of the cohort; the three flags below win over it")
+    flags("--preset", choices=[*PRESETS], default="sample", help="size of the cohort; the next three flags win over it")
     flags("--patients", type=cli.positive_int, help="number of patients, half of them positive")
     flags("--size", type=cli.positive_int, help="rows and columns of a slice")
     flags("--slices", type=cli.positive_int, help="slices of a scan, about: it varies by scan")
     flags("--seed", type=int, default=0, help="the same seed gives the same bytes")
-    flags("--confound", choices=CONFOUNDS, default="none", help="acquisition trait that follows the label, to test guards")
+    flags("--confound", choices=CONFOUNDS, default="none", help="trait that follows the label, to test guards")
     return made
 
 

@@ -11,7 +11,7 @@ SOFT, FAT, AIR, LUNG_WALL = 45.0, -95.0, -1000.0, 30.0
 
 @dataclass(frozen=True)
 class Grid:
-    """Voxel centres in mm, LPS: `x` (1, 1, columns), `y` (1, rows, 1), `z` (slices, 1, 1), float32, z growing upwards."""
+    """Voxel centres in mm, LPS, float32: `x` (1, 1, columns), `y` (1, rows, 1), `z` (slices, 1, 1) growing upwards."""
 
     x: np.ndarray
     y: np.ndarray
@@ -31,6 +31,10 @@ class Grid:
         made = np.diag([-self.pixel, -self.pixel, self.spacing, 1.0])
         made[:3, 3] = [-float(self.x.flat[0]), -float(self.y.flat[0]), float(self.z.flat[0])]
         return made
+
+    def places(self, voxels: np.ndarray) -> np.ndarray:
+        """Return the (z, y, x) in mm of voxels given as (slice, row, column), both (n, 3)."""
+        return np.stack([axis.reshape(-1)[voxels[:, i]] for i, axis in enumerate((self.z, self.y, self.x))], 1)
 
     @property
     def voxel_ml(self) -> float:
@@ -55,8 +59,11 @@ class Build:
 
 @dataclass(frozen=True)
 class Chest:
-    """`hu`: float32 HU before blur and noise; `lungs`: uint8 0/1/2; `depth`: mm from the costal pleura, inside the lungs;
-    `open`: lung that an opacity may fill (airways excluded)."""
+    """A healthy chest on a grid; arrays are (slices, rows, columns).
+
+    `hu`: float32 HU before blur and noise; `lungs`: uint8 0/1/2; `depth`: mm from the chest wall inside the lungs;
+    `open`: share of a voxel that an opacity may fill (airways excluded).
+    """
 
     hu: np.ndarray
     lungs: np.ndarray
@@ -132,7 +139,9 @@ def _soft(distance: np.ndarray, width: float) -> np.ndarray:
     return np.clip(distance / width + 0.5, 0, 1).astype(np.float32)
 
 
-def _ellipse(x: np.ndarray, y: np.ndarray, a: np.ndarray | float, b: np.ndarray | float, power: float = 2) -> np.ndarray:
+def _ellipse(
+    x: np.ndarray, y: np.ndarray, a: np.ndarray | float, b: np.ndarray | float, power: float = 2
+) -> np.ndarray:
     """Approximate distance in mm from a superellipse, positive inside."""
     radius = (np.abs(x / a) ** power + np.abs(y / b) ** power) ** (1 / power)
     return (1 - radius) * ((a + b) / 2)
@@ -160,9 +169,9 @@ def _wall(
     wide = 1 + 0.10 * np.clip((u - 0.75) / 0.25, 0, 1) ** 2
     deep = 1 - 0.06 * np.clip((u - 0.75) / 0.25, 0, 1)
     skin = _ellipse(x, y, (build.half_width + build.fat + 24) * wide, (build.half_depth + build.fat + 21) * deep, 2.5)
-    muscle = _ellipse(
-        x, y - 2, (build.half_width + 21) * wide, (build.half_depth + 16) * deep, 2.5
-    ) + 2.5 * _waves(grid, rng, 45, 3)
+    muscle = _ellipse(x, y - 2, (build.half_width + 21) * wide, (build.half_depth + 16) * deep, 2.5) + 2.5 * _waves(
+        grid, rng, 45, 3
+    )
     _paint(hu, _soft(skin, grid.pixel), 5)
     _paint(hu, _soft(skin - 2.2, grid.pixel), FAT)
     meat = 50 + 9 * _waves(grid, rng, 22, 8)
@@ -173,15 +182,13 @@ def _wall(
 
 def _waves(grid: Grid, rng: np.random.Generator, wavelength: float, count: int) -> np.ndarray:
     """Smooth random field of about unit variance: a few plane waves, so that it is the same on every grid."""
-    total = np.zeros(grid.shape, np.float32)
-    for _ in range(count):
-        k = rng.normal(size=3)
-        k *= 2 * np.pi / wavelength / np.linalg.norm(k) * rng.uniform(0.6, 1.4)
-        phase = rng.uniform(0, 2 * np.pi)
-        flat = k[0] * grid.x + k[1] * grid.y
-        upright = k[2] * grid.z + phase
-        total += np.sin(flat) * np.cos(upright) + np.cos(flat) * np.sin(upright)
-    return total * np.float32(np.sqrt(2 / count))
+    direction = rng.normal(size=(count, 3))
+    k = direction / np.linalg.norm(direction, axis=1, keepdims=True) * (2 * np.pi / wavelength)
+    k = (k * rng.uniform(0.6, 1.4, (count, 1))).astype(np.float32)[:, :, None]
+    flat = (k[:, :1] * grid.x.reshape(1, 1, -1) + k[:, 1:2] * grid.y.reshape(1, -1, 1)).reshape(count, -1)
+    upright = k[:, 2] * grid.z.reshape(1, -1) + rng.uniform(0, 2 * np.pi, (count, 1)).astype(np.float32)
+    plane, column = np.concatenate([np.sin(flat), np.cos(flat)]), np.concatenate([np.cos(upright), np.sin(upright)])
+    return (column.T @ plane).reshape(grid.shape) * np.float32(np.sqrt(2 / count))
 
 
 def _domes(build: Build, grid: Grid) -> np.ndarray:
@@ -326,26 +333,29 @@ def _trees(
 
 def _points(grid: Grid, places: np.ndarray, build: Build, count: int, rng: np.random.Generator) -> np.ndarray:
     picked = places[(rng.random(count) * len(places)).astype(int)]
-    mm = np.stack([grid.x.reshape(-1)[picked[:, 2]], grid.y.reshape(-1)[picked[:, 1]], grid.z.reshape(-1)[picked[:, 0]]], 1)
+    mm = grid.places(picked)[:, ::-1]
     return mm + rng.uniform(-0.5, 0.5, (count, 3)) * [grid.pixel, grid.pixel, grid.spacing]
 
 
 def _branches(root: np.ndarray, ends: np.ndarray, rng: np.random.Generator) -> list[tuple]:
     """Grow a tree from `root` to all `ends` by least added path, radii by Murray's law (cubes add up at a fork)."""
-    order = np.argsort(np.linalg.norm(ends - root, axis=1))
-    nodes, parents, path = [root], [-1], [0.0]
-    for end in ends[order]:
-        gap = np.linalg.norm(np.asarray(nodes) - end, axis=1)
-        best = int(np.argmin(gap + 0.45 * np.asarray(path)))
-        middle = (nodes[best] + end) / 2 + rng.normal(0, 0.06 * gap[best], 3)
-        nodes += [middle, end]
-        parents += [best, len(nodes) - 2]
-        path += [path[best] + gap[best] / 2, path[best] + gap[best]]
-    leaves = np.ones(len(nodes))
-    for i in range(len(nodes) - 1, 0, -1):
+    order = np.argsort(np.linalg.norm(ends - root, axis=1), kind="stable")
+    size = 1 + 2 * len(ends)
+    nodes, path, parents = np.zeros((size, 3)), np.zeros(size), np.full(size, -1)
+    nodes[0] = root
+    for i, end in enumerate(ends[order]):
+        known = 1 + 2 * i
+        gap = np.sqrt(((nodes[:known] - end) ** 2).sum(1))
+        best = int(np.argmin(gap + 0.45 * path[:known]))
+        nodes[known] = (nodes[best] + end) / 2 + rng.normal(0, 0.06 * gap[best], 3)
+        nodes[known + 1] = end
+        parents[known : known + 2] = best, known
+        path[known : known + 2] = path[best] + gap[best] / 2, path[best] + gap[best]
+    leaves = np.ones(size)
+    for i in range(size - 1, 0, -1):
         leaves[parents[i]] += leaves[i] * (1 if i % 2 else 0.5)
     radius = np.minimum(0.66 * leaves ** (1 / 2.6), 6.5)
-    return [(nodes[parents[i]], nodes[i], float(radius[i])) for i in range(1, len(nodes))]
+    return [(nodes[parents[i]], nodes[i], float(radius[i])) for i in range(1, size)]
 
 
 def _stamp(field: np.ndarray, grid: Grid, start: np.ndarray, end: np.ndarray, radius: float) -> None:
@@ -396,7 +406,7 @@ def _bones(hu: np.ndarray, build: Build, grid: Grid, cavity: np.ndarray) -> None
     spinous = _ellipse(x, y - 0.86 * depth - 36, 3.8, 11)
     _paint(hu, _soft(np.maximum(arch, spinous), grid.pixel) * (0.45 + 0.55 * (z % 24 > 7)), 380)
     _paint(hu, np.broadcast_to(_soft(_ellipse(x, y - 0.86 * depth - 25, 9.5, 8), grid.pixel), hu.shape), 25)
-    plate = _ellipse(x, cavity * 0 + (-cavity - 6.5), 20, 5.0) * (y < 0) - 40.0 * (y >= 0)
+    plate = _ellipse(x, -cavity - 6.5, 20, 5.0) * (y < 0) - 40.0 * (y >= 0)
     high = _soft(z - 0.30 * build.height, grid.spacing) * _soft(0.86 * build.height - z, grid.spacing)
     sternum = _soft(plate, grid.pixel) * high
     hu += sternum * (170 + 240 * np.clip(1 - plate / 2.5, 0, 1) - hu)
@@ -404,18 +414,17 @@ def _bones(hu: np.ndarray, build: Build, grid: Grid, cavity: np.ndarray) -> None
 
 
 def _scapulae(hu: np.ndarray, build: Build, grid: Grid) -> None:
+    """Paint shoulder blades and collar bones."""
     for sign in (-1, 1):
-        blade = [
-            ((sign * (0.62 * build.half_width), 0.97 * build.half_depth + 6), (sign * (0.98 * build.half_width), 0.52 * build.half_depth + 6)),
-            ((sign * (0.80 * build.half_width), 0.86 * build.half_depth + 6), (sign * (0.92 * build.half_width), 0.93 * build.half_depth + 8)),
-        ]
+        w, d = sign * build.half_width, build.half_depth
+        blade = (
+            ((0.62 * w, 0.97 * d + 6), (0.98 * w, 0.52 * d + 6)),
+            ((0.80 * w, 0.86 * d + 6), (0.92 * w, 0.93 * d + 8)),
+        )
         field = np.full(grid.shape, -60, np.float32)
         for (x0, y0), (x1, y1) in blade:
-            _tube(field, grid, (x0, y0, 0.5 * build.height), (x1, y1, 0.66 * build.height), 3.4)
-            _tube(field, grid, (x0, y0, 0.7 * build.height), (x1, y1, 0.86 * build.height), 3.4)
-            _tube(field, grid, (x0, y0, 0.85 * build.height), (x1, y1, 1.0 * build.height), 3.4)
-        _tube(
-            field, grid, (sign * 24, -0.72 * build.half_depth, 0.88 * build.height),
-            (sign * 0.95 * build.half_width, -0.2 * build.half_depth, 1.02 * build.height), 6.0,
-        )
+            for low, high in ((0.5, 0.66), (0.7, 0.86), (0.85, 1.0)):
+                _tube(field, grid, (x0, y0, low * build.height), (x1, y1, high * build.height), 3.4)
+        inner = (sign * 24, -0.72 * d, 0.88 * build.height)
+        _tube(field, grid, inner, (0.95 * w, -0.2 * d, 1.02 * build.height), 6.0)
         hu += _soft(field, grid.pixel) * (250 + 330 * np.clip(1 - field / 2, 0, 1) - hu)

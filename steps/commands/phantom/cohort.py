@@ -52,7 +52,8 @@ def _draw_case(
     site = int(positive) if confound == "site" else mix % 3
     person = draw_person(rng, number, "FM"[mix // 2 % 2], SITES[site])
     visits = 2 if rng.random() < 0.15 else 1
-    traits = tuple(choose_traits(SCANNERS[(site + visit) % 3], mix // 3 % 2 == 1, positive, confound) for visit in range(visits))
+    sharp = mix // 3 % 2 == 1
+    traits = tuple(choose_traits(SCANNERS[(site + i) % 3], sharp, positive, confound) for i in range(visits))
     low = min(slices, max(20, round(0.85 * slices)))
     return Case(
         number=number,
@@ -104,9 +105,7 @@ def _series(case: Case, phantom: Phantom) -> list[Series]:
     grid, hu = phantom.grid, phantom.render()
     positions, pixel = axial_positions(grid), (grid.pixel, grid.pixel)
     made = [
-        Series(
-            2, "CHEST", ("ORIGINAL", "PRIMARY", "AXIAL"), hu, positions, AXIAL, pixel, grid.thickness, grid.spacing
-        )
+        Series(2, "CHEST", ("ORIGINAL", "PRIMARY", "AXIAL"), hu, positions, AXIAL, pixel, grid.thickness, grid.spacing)
     ]
     corner, tall = (positions[0][0], 0.0, positions[-1][2]), (grid.spacing, grid.pixel)
     if case.localiser:

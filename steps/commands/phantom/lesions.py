@@ -51,8 +51,8 @@ def draw_plans(rng: np.random.Generator, positive: bool, lung_ml: float) -> list
     no lesion of their own. Negatives: solid opacities, mostly of one side; some carry one mimic of a ring.
     """
     total = lung_ml * float(np.clip(rng.lognormal(np.log(0.24), 0.28), 0.10, 0.38))
-    mild, none = rng.random() < 0.04, rng.random() < 0.05
-    mimic = rng.random() < 0.06
+    mild, none = rng.random() < 0.10, rng.random() < 0.05
+    mimic = rng.random() < 0.12
     side = int(rng.integers(1, 3))
     plans: list[Plan] = []
     if positive and not none:
@@ -67,24 +67,20 @@ def draw_plans(rng: np.random.Generator, positive: bool, lung_ml: float) -> list
     return plans + _companions(rng)
 
 
-def _split(
-    rng: np.random.Generator, total: float, count: int, kinds: tuple[str, ...], side: int | None
-) -> list[Plan]:
+def _split(rng: np.random.Generator, total: float, count: int, kinds: tuple[str, ...], side: int | None) -> list[Plan]:
     """Cut a volume into lesions, of one side (with a few strays) or of both in turn."""
     shares = rng.dirichlet(np.full(count, 4.0)) * total
     first = int(rng.integers(2))
     plans = []
     for i, share in enumerate(shares):
-        if side is None:
-            where = 1 + (first + i) % 2
-        else:
-            where = side if rng.random() < 0.8 else 3 - side
+        stray = rng.random() < 0.2
+        where = 1 + (first + i) % 2 if side is None else 3 - side if stray else side
         plans.append(Plan(str(rng.choice(kinds)), where, float(share), *_filling(rng)))
     return plans
 
 
 def _filling(rng: np.random.Generator) -> tuple[float, float, float]:
-    high = rng.uniform(0.54, 0.64)
+    high = rng.uniform(0.50, 0.62)
     return rng.uniform(0.04, 0.10), high, rng.uniform(14, 20)
 
 
@@ -129,7 +125,7 @@ def _grow(rng: np.random.Generator, chest: Chest, grid: Grid, free: np.ndarray, 
     wanted = round(plan.volume_ml / grid.voxel_ml)
     if len(inside) == 0 or wanted == 0:
         return None
-    mm = np.stack([grid.z[box[0]].reshape(-1)[inside[:, 0]], grid.y.reshape(-1)[box[1]][inside[:, 1]], grid.x.reshape(-1)[box[2]][inside[:, 2]]], 1)
+    mm = grid.places(inside + [part.start for part in box])
     far = np.linalg.norm((mm - centre) / axes, axis=1) + 0.22 * radius * _ripple(rng, mm, max(1.6 * radius, 12))
     chosen = np.argsort(far, kind="stable")[:wanted]
     inside, mm, far = inside[chosen], mm[chosen], far[chosen]

@@ -17,7 +17,7 @@ HU_RANGE = (-1024, 3071)
 
 @dataclass(frozen=True)
 class Kernel:
-    """A reconstruction kernel: blur in mm, sharpening, noise in HU at 5 mm, and how far the noise is correlated (px)."""
+    """A reconstruction kernel: blur in mm, sharpening, noise in HU at 5 mm, and the noise's correlation in pixels."""
 
     name: str
     blur_mm: float

@@ -14,7 +14,7 @@ from steps.commands.phantom.patient import MEDIUM, SHARP, SMOOTH, Kernel
 class Scanner:
     """A scanner as it writes: names, kernels by sharpness, and how HU become stored values.
 
-    `thickness`: slice thickness as a share of the slice spacing. `padding`: value in HU outside the round field of view.
+    `thickness`: slice thickness as a share of the slice spacing. `padding`: HU outside the round field of view.
     """
 
     manufacturer: str
@@ -29,14 +29,18 @@ class Scanner:
     says_spacing: bool
 
 
+# Maker, model, kernels (smooth, sharp), thickness, slope, intercept, signed, padding, numbered from the head, says spacing.
 SCANNERS = (
     Scanner("Aurelia Imaging", "Vista 64", (("B30f", SMOOTH), ("B60f", SHARP)), 1.0, 1, -1024, False, None, True, True),
     Scanner("Northlight", "Helix One", (("STANDARD", MEDIUM), ("LUNG", SHARP)), 0.8, 1, 0, True, -2000, True, False),
-    Scanner("Kestrel Medical", "Orbit 16", (("FC08", SMOOTH), ("FC51", MEDIUM)), 0.6, 0.5, -1024, False, None, False, True),
+    Scanner("Kestrel", "Orbit", (("FC08", SMOOTH), ("FC51", MEDIUM)), 0.6, 0.5, -1024, False, None, False, True),
 )  # fmt: skip
 SITES = ("Harbour General", "Hillside Clinic", "St Brannoc Hospital")
 _FAMILY = ("Marlow", "Okafor", "Lindqvist", "Brandt", "Castell", "Duval", "Iwata", "Petrov", "Quill", "Sorensen")
-_GIVEN = {"F": ("Ada", "Greta", "Ines", "Mona", "Ruth", "Tilda"), "M": ("Anton", "Bruno", "Emil", "Leo", "Oskar", "Yann")}
+_GIVEN = {
+    "F": ("Ada", "Greta", "Ines", "Mona", "Ruth", "Tilda"),
+    "M": ("Anton", "Bruno", "Emil", "Leo", "Oskar", "Yann"),
+}
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def _whole(
 
 def _cut_at_border(grid: Grid, lungs: np.ndarray) -> bool:
     """Return whether the first or last slice or the edge of the field of view cuts through lung."""
-    ends = max(lungs[0].sum(), lungs[-1].sum()) > grid.area(300)
+    ends = max(lungs[0].sum(), lungs[-1].sum()) > grid.area(200)
     edge = ndimage.binary_dilation(grid.outside, iterations=2) if grid.outside.any() else grid.outside.copy()
     edge[:, (0, -1)] = edge[:, :, (0, -1)] = True
     return bool(ends or (lungs & edge).sum() * grid.voxel_ml > 1)
@@ -115,7 +115,7 @@ def _warnings(facts: dict[str, Any], scale: float) -> list[str]:
     smaller, larger = sorted((facts["right_ml"], facts["left_ml"]))
     found = {
         "one_lung": smaller < 0.1 * larger,
-        "small_lungs": smaller + larger < 800 * scale**3,
+        "small_lungs": smaller + larger < 500 * scale**3,
         "cut_at_border": facts["cut_at_border"],
         "much_closed": facts["closed_fraction"] > 0.3,
     }

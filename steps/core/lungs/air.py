@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
-from steps.core.lungs.grid import Grid
+from steps.core.lungs.grid import TISSUE_HU, Grid
 
-TISSUE_HU = -400
 #: Fat lies around −100 HU; what is darker in the chest holds air.
 GROUND_GLASS_HU = -200
 #: Connectivity within a transverse plane only: labels all slices of a volume in one call.
@@ -18,7 +17,7 @@ IN_PLANE = np.array([[[0] * 3] * 3, [[0, 1, 0], [1, 1, 1], [0, 1, 0]], [[0] * 3]
 def body_mask(grid: Grid) -> np.ndarray:
     """Return the body with everything inside it, bool; the table and blankets are left out."""
     tissue = grid.hu > TISSUE_HU
-    radius = grid.voxels(5, 2)
+    radius = grid.voxels(4, 2)
     solid = ndimage.binary_opening(tissue, IN_PLANE, iterations=radius)
     body = largest(solid)
     return body | _inside(grid, ~body)
@@ -37,7 +36,7 @@ def _inside(grid: Grid, rest: np.ndarray) -> np.ndarray:
     touching = np.bincount(labels[ndimage.binary_dilation(~rest, IN_PLANE)], minlength=count + 1)
     area = np.bincount(labels.ravel(), minlength=count + 1)
     as_air = np.bincount(labels[grid.hu < -940], minlength=count + 1) / np.maximum(area, 1)
-    cut_lung = (touching > contact) & (as_air < 0.5) & (area > grid.area(800))
+    cut_lung = (touching > contact) & (as_air < 0.5) & (area > grid.area(500))
     keep = (contact == 0) | cut_lung
     keep[0] = False
     return keep[labels]
@@ -67,21 +66,21 @@ def gas_mask(grid: Grid, body: np.ndarray, level: float) -> np.ndarray:
     inside the lung have lung around them. A tip of lung with noise or emphysema is dark in parts only; blurred first,
     as sharp kernels make thin tips of lung darker than they are.
     """
-    blur = (0, *(grid.length(2) / step for step in grid.spacing_mm[1:]))
+    blur = (0, *(grid.length(1.6) / step for step in grid.spacing_mm[1:]))
     lumen = body & (ndimage.gaussian_filter(grid.hu, blur, truncate=2) < level) & ~grid.outside
     labels, count = ndimage.label(lumen, IN_PLANE)
     gas = np.zeros(body.shape, bool)
     area = np.bincount(labels.ravel(), minlength=count + 1)
-    reach = grid.voxels(3, 2) + 1
+    reach = grid.voxels(2.4, 2) + 1
     margin = 2 * reach + 1
     for name, box in enumerate(ndimage.find_objects(labels), start=1):
-        if area[name] < grid.area(12):
+        if area[name] < grid.area(8):
             continue
         wide = (box[0], *(slice(max(0, part.start - margin), part.stop + margin) for part in box[1:]))
         core, hu = labels[wide] == name, grid.hu[wide]
         if np.median(hu[core]) > (level + AIR) / 2:
             continue
-        core = ndimage.binary_dilation(core, IN_PLANE, iterations=grid.voxels(3, 2), mask=core | (hu < level))
+        core = ndimage.binary_dilation(core, IN_PLANE, iterations=grid.voxels(2.4, 2), mask=core | (hu < level))
         near = ndimage.binary_dilation(core, IN_PLANE, iterations=reach)
         shell = near & ~ndimage.binary_erosion(near, IN_PLANE)
         if (hu[shell] > -500).mean() > 0.6:
@@ -105,14 +104,14 @@ def lung_air(
     size = np.bincount(labels.ravel(), minlength=count + 1)
     size[0] = 0
     mean = np.bincount(labels.ravel(), grid.hu.ravel(), minlength=count + 1) / np.maximum(size, 1)
-    large = np.flatnonzero(size * grid.voxel_ml > 5 * grid.scale**3)
+    large = np.flatnonzero(size * grid.voxel_ml > 2.5 * grid.scale**3)
     lung_like = [name for name in large if _is_lung(grid, labels == name, mean[name])]
     if not lung_like:
         return np.zeros(body.shape, bool), 0
     most = max(size[name] for name in lung_like)
     kept = [name for name in lung_like if size[name] > 0.04 * most]
     lung = np.isin(labels, kept)
-    near = ndimage.binary_dilation(lung, iterations=grid.voxels(8, 2))
+    near = ndimage.binary_dilation(lung, iterations=grid.voxels(6.5, 2))
     islands = np.flatnonzero((size > 0) & (size <= 0.04 * most) & (mean > -900))
     beside_gas = np.unique(labels[ndimage.binary_dilation(gas, iterations=2)])
     touched = np.setdiff1d(np.intersect1d(np.unique(labels[near]), islands), beside_gas)
@@ -131,5 +130,5 @@ def ground_glass(grid: Grid, body: np.ndarray, lung: np.ndarray, other: np.ndarr
     The blur at every border of the lung has these HU too, but it is thin.
     """
     grey = body & (grid.hu < GROUND_GLASS_HU) & ~other & ~grid.outside
-    thick = ndimage.binary_opening(grey | lung, IN_PLANE, iterations=grid.voxels(3, 2))
+    thick = ndimage.binary_opening(grey | lung, IN_PLANE, iterations=grid.voxels(2.4, 2))
     return ndimage.binary_propagation(lung, mask=lung | (thick & grey))

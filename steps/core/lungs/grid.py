@@ -8,10 +8,10 @@ import numpy as np
 
 from steps.core.volume import Volume
 
-#: Edge of a working voxel in an adult of `ADULT_WIDTH_MM`; lengths shrink and grow with the body.
-WORKING_MM = 2.2
-ADULT_WIDTH_MM = 340.0
-AIR_HU, DENSE_HU = -1024, 400
+#: Edge of a working voxel in an adult, whose chest has a section of `ADULT_MM` squared; lengths go with the body.
+WORKING_MM = 1.8
+ADULT_MM = 260.0
+AIR_HU, TISSUE_HU, DENSE_HU = -1024, -400, 400
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Grid:
     """A scan averaged over blocks, axes [superior, anterior, right], all growing.
 
     `hu`: float32, clipped to −1024…400 HU. `spacing_mm`: of this grid. `outside`: bool, where the scanner saw nothing
-    (padding beyond a round field of view). `scale`: width of the body over that of an adult, by which every length of
+    (padding beyond a round field of view). `scale`: size of the body over that of an adult, by which every length of
     the method is multiplied; it keeps children, phantoms and images with a made-up spacing in proportion.
     """
 
@@ -92,11 +92,15 @@ def working_grid(volume: Volume) -> Grid:
 
 
 def _scale(data: np.ndarray, spacing: tuple[float, ...]) -> float:
-    """Return the width of the body over an adult's, from the middle half of a thinned scan."""
+    """Return the size of the body over an adult's, by the area of its sections in the middle half of a thinned scan."""
+    from scipy import ndimage
+
     steps = [max(1, size // 96) for size in data.shape[1:]]
     thin = data[len(data) // 4 : max(1, len(data) * 3 // 4) : max(1, len(data) // 32), :: steps[0], :: steps[1]]
-    width = np.percentile((thin > -300).sum(2).max(1), 50) * steps[1] * spacing[2]
-    return float(np.clip(width / ADULT_WIDTH_MM, 0.3, 1.2))
+    tissue = [ndimage.binary_opening(section > TISSUE_HU, iterations=2) for section in thin]
+    areas = [ndimage.binary_fill_holes(section).sum() for section in tissue]
+    side = np.sqrt(np.median(areas) * steps[0] * spacing[1] * steps[1] * spacing[2])
+    return float(np.clip(side / ADULT_MM, 0.3, 1.2))
 
 
 def block_mean(data: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:

@@ -12,7 +12,7 @@ BONE_HU = 180
 #: Sectors around the body's centre, 3° each.
 BINS = 120
 #: The pleura is at most this far from the nearest rib, half a space between two ribs.
-RIB_MM = 12.0
+RIB_MM = 15.0
 
 
 def close_disk(mask: np.ndarray, radius_mm: float, spacing_mm: tuple[float, float, float]) -> np.ndarray:
@@ -34,9 +34,9 @@ def complete(grid: Grid, lung: np.ndarray, centre: tuple[float, float]) -> np.nd
     """
     box = bounding_box(lung, margin=grid.voxels(1.5 * RIB_MM, 2))
     part = lung[box]
-    part = ndimage.binary_fill_holes(close_disk(part, grid.length(7), grid.spacing_mm))
+    part = ndimage.binary_fill_holes(close_disk(part, grid.length(6), grid.spacing_mm))
     part = part | costal_fill(grid, part, grid.hu[box], (centre[0] - box[1].start, centre[1] - box[2].start))
-    part = fill_small(ndimage.binary_fill_holes(part), grid.area(200))
+    part = fill_small(ndimage.binary_fill_holes(part), grid.area(130))
     whole = lung.copy()
     whole[box] |= part
     return whole
@@ -60,8 +60,8 @@ def costal_fill(grid: Grid, lung: np.ndarray, hu: np.ndarray, origin: tuple[floa
     """
     dents, chords = np.zeros(lung.shape, bool), np.zeros(lung.shape, bool)
     radius, bins = _polar(lung.shape[1:], origin)
-    away = np.abs(np.arange(lung.shape[2]) - origin[1]) > grid.length(35) / grid.spacing_mm[2]
-    for z in np.flatnonzero(lung.sum((1, 2)) > grid.area(150)):
+    away = np.abs(np.arange(lung.shape[2]) - origin[1]) > grid.length(28) / grid.spacing_mm[2]
+    for z in np.flatnonzero(lung.sum((1, 2)) > grid.area(100)):
         hull = _outline(lung[z])
         dents[z] = hull & ~lung[z] & (radius > _reach(bins[lung[z]], radius[lung[z]])[bins]) & (hu[z] < BONE_HU) & away
         chords[z] = dents[z] & ~ndimage.binary_erosion(hull)
