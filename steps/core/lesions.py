@@ -15,8 +15,10 @@ from steps.core.view import View
 #: Smoothed HU above which lung counts as opacity: ground glass starts near −700 (Hansell 2008: −700 … −500).
 OPACITY_HU = -680.0
 SMOOTHING_MM = 1.5
-SMALLEST_ML = 0.3
+SMALLEST_ML = 1.0
 CONFLUENT_ML = 50.0
+#: Reach of a watershed's basin: two of its markers are farther apart.
+BASIN_MM = 15.0
 #: Two proposals are one lesion where they share this much of their union, or this much of the smaller one.
 SAME_IOU, SAME_OVERLAP = 0.3, 0.5
 #: A part of a lesion beyond a border between zones is a lesion of its own from this volume on.
@@ -180,16 +182,31 @@ def _parts(mask: np.ndarray, view: View) -> list[np.ndarray]:
 
 
 def _watershed(mask: np.ndarray, view: View) -> list[np.ndarray]:
-    if mask.sum() * view.voxel_ml <= CONFLUENT_ML:
+    """Cut a mask into basins around the points farthest from its border, as many as `CONFLUENT_ML` goes into it."""
+    count = int(np.ceil(mask.sum() * view.voxel_ml / CONFLUENT_ML))
+    if count < 2:
         return [mask]
+    from skimage.feature import peak_local_max
     from skimage.segmentation import watershed
 
     spacing = spacing_of(view)
     distance = ndimage.distance_transform_edt(mask, spacing)
-    window = np.maximum(1, np.round(15 / spacing)).astype(int) * 2 + 1
-    peaks = (distance == ndimage.maximum_filter(distance, window)) & mask
-    parts = watershed(-distance, ndimage.label(peaks, np.ones((3, 3, 3)))[0], mask=mask)
-    return [parts == one for one in range(1, int(parts.max()) + 1)]
+    reach = np.maximum(1, np.round(BASIN_MM / spacing)).astype(int) * 2 + 1
+    peaks = peak_local_max(
+        distance,
+        min_distance=1,
+        footprint=np.ones(reach),
+        labels=mask.astype(np.uint8),
+        num_peaks=count,
+        exclude_border=False,
+    )
+    markers = np.zeros(mask.shape, np.int32)
+    markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
+    basins = watershed(-distance, markers, mask=mask)
+    # Islands without a marker of their own go to the nearest basin.
+    nearest = ndimage.distance_transform_edt(basins == 0, spacing, return_distances=False, return_indices=True)
+    parts = np.where(mask, basins[tuple(nearest)], 0)
+    return [part for one in range(1, len(peaks) + 1) if (part := parts == one).any()]
 
 
 def keep_most(candidates: Candidates, saliency: np.ndarray, most: int) -> Candidates:

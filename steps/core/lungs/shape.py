@@ -12,7 +12,7 @@ BONE_HU = 180
 #: Sectors around the body's centre, 3° each.
 BINS = 120
 #: The pleura is at most this far from the nearest rib, half a space between two ribs.
-RIB_MM = 15.0
+RIB_MM = 20.0
 
 
 def close_disk(mask: np.ndarray, radius_mm: float, spacing_mm: tuple[float, float, float]) -> np.ndarray:
