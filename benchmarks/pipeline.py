@@ -1,6 +1,6 @@
 """Time and memory of a run of the pipeline by step, from the records among its results.
 
-    python benchmarks/pipeline.py demo/results
+python benchmarks/pipeline.py demo/results
 """
 
 from __future__ import annotations

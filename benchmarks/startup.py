@@ -1,6 +1,6 @@
 """How long a light step takes to start, against an interpreter that does nothing.
 
-    python benchmarks/startup.py
+python benchmarks/startup.py
 """
 
 from __future__ import annotations

@@ -46,7 +46,10 @@ def build_parser() -> argparse.ArgumentParser:
         help="ratio of lung to the rest of a slice that it must reach, else the slice is dropped",
     )
     flags(
-        "--min-slices", type=cli.positive_int, default=8, help="scans with fewer slices left by the filter are set aside"
+        "--min-slices",
+        type=cli.positive_int,
+        default=8,
+        help="scans with fewer slices left by the filter are set aside",
     )
     return made
 

@@ -10,10 +10,8 @@ SHAPE, STEP_MM = (44, 80, 96), 4.0
 
 
 def make_chest(seed: int = 0) -> tuple[Volume, np.ndarray]:
-    """Return a chest (slices from feet to head, rows to the back, columns to the patient's left) and its lungs, 0/1/2."""
-    z, y, x = (
-        axis * STEP_MM - (size - 1) * STEP_MM / 2 for axis, size in zip(np.indices(SHAPE), SHAPE, strict=True)
-    )
+    """Return a chest (slices from feet to head, rows to the back, columns to the left) and its lungs, 0/1/2."""
+    z, y, x = (axis * STEP_MM - (size - 1) * STEP_MM / 2 for axis, size in zip(np.indices(SHAPE), SHAPE, strict=True))
     body = ellipse(x, y, 165, 115)
     chest = ball(x, y, z + 20, 136, 92, 105) & (np.abs(x) > 26) & ~heart(x, y, z) & ~dome(x, y, z)
     lungs = np.where(x < 0, 1, 2).astype(np.uint8) * chest

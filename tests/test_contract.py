@@ -149,7 +149,10 @@ def test_the_hybrid_binds_steps_that_exist() -> None:
 
 @pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in STEPS + COMMANDS)])
 def test_help_imports_no_heavy_library(words: list[str]) -> None:
-    code = f"import sys; from steps.__main__ import main; main({words!r}); print([m for m in {HEAVY!r} if m in sys.modules])"
+    code = (
+        f"import sys; from steps.__main__ import main; main({words!r});"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
 

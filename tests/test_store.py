@@ -109,4 +109,3 @@ def test_a_store_that_cannot_be_written_is_told_before_work(tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(ClaireError, match="cannot be written"):
         open_entry(tmp_path / "file" / "store", "train", {})
-

@@ -90,9 +90,8 @@ def body_crop(volume: Volume, lungs: np.ndarray, slices: np.ndarray) -> tuple[in
         wall, margin = round(WALL_MM / step), max(1, round(MARGIN_MM / step))
         low, high = _span(inside.any(1 - axis))
         skin_low, skin_high = _span(body.any(1 - axis)) if body.any() else (0, inside.shape[axis])
-        bounds.append(
-            (min(low - margin, max(low - wall, skin_low - margin)), max(high + margin, min(high + wall, skin_high + margin)))
-        )
+        first = min(low - margin, max(low - wall, skin_low - margin))
+        bounds.append((first, max(high + margin, min(high + wall, skin_high + margin))))
     side = max((high - low) * step for (low, high), step in zip(bounds, steps, strict=True))
     spans = [
         _square(low, high, round(side / step), length)
@@ -123,7 +122,7 @@ def _square(low: int, high: int, side: int, length: int) -> tuple[int, int]:
 
 
 def resize_hu(image: np.ndarray, crop: tuple[int, int, int, int], size: int) -> np.ndarray:
-    """Cut `crop` out of a slice and resize it to (size, size) int16: linear, anti-aliased (Pillow's triangle filter)."""
+    """Cut `crop` out of a slice, resize it to (size, size) int16: linear, anti-aliased (Pillow's triangle filter)."""
     from PIL import Image
 
     cut = np.clip(_cut(image, crop, PAD_HU), PAD_HU, None).astype(np.float32)
@@ -166,7 +165,5 @@ def prepared_place(
     placed = np.eye(4)
     placed[:3, 0], placed[:3, 1] = affine[:3, 0] * columns, affine[:3, 1] * rows
     placed[:3, 2] = (kept[-1] - kept[0]) / (len(kept) - 1) if len(kept) > 1 else affine[:3, 2]
-    placed[:3, 3] = (
-        kept[0] + affine[:3, 0] * (crop[2] + columns / 2 - 0.5) + affine[:3, 1] * (crop[0] + rows / 2 - 0.5)
-    )
+    placed[:3, 3] = kept[0] + affine[:3, 0] * (crop[2] + columns / 2 - 0.5) + affine[:3, 1] * (crop[0] + rows / 2 - 0.5)
     return placed, kept @ normal

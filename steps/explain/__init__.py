@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     flags(
         "--candidates",
         type=cli.positive_int,
-        default=12,
+        default=16,
         help="most candidate lesions of a scan called positive; half for others",
     )
     flags("--attribution-steps", type=cli.positive_int, default=8, help="points of integrated gradients")

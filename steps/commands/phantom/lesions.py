@@ -14,6 +14,8 @@ from steps.commands.phantom.anatomy import Chest, Grid
 #: HU of airspace that is filled completely; less filling is ground glass.
 FILLED = 40.0
 DECIDING = ("crazy_paving", "atoll")
+#: Lesions of negatives that look like deciding ones: what keeps the classes from being told apart without error.
+MIMICS = ("organising", "proteinosis")
 #: Share of a lesion's largest filling above which a voxel counts as the lesion.
 SUPPORT = 0.05
 
@@ -48,21 +50,22 @@ def draw_plans(rng: np.random.Generator, positive: bool, lung_ml: float) -> list
     """Draw a patient's lesions: the same total volume and the same HU in both classes, another pattern.
 
     Positives: bilateral, peripheral, multifocal meshes and rings beside a few bystanders; some are mild, about 5 % have
-    no lesion of their own. Negatives: solid opacities, mostly of one side; some carry one mimic of a ring.
+    no lesion of their own. Negatives: solid opacities, mostly of one side; some carry mimics of one side besides.
     """
     total = lung_ml * float(np.clip(rng.lognormal(np.log(0.24), 0.28), 0.10, 0.38))
     mild, none = rng.random() < 0.10, rng.random() < 0.05
-    mimic = rng.random() < 0.12
+    mimic = rng.random() < 0.16
     side = int(rng.integers(1, 3))
     plans: list[Plan] = []
     if positive and not none:
-        deciding = 0.3 if mild else rng.uniform(0.75, 0.95)
+        deciding = 0.2 if mild else rng.uniform(0.75, 0.95)
         plans += _split(rng, total * deciding, int(rng.integers(1, 3) if mild else rng.integers(3, 6)), DECIDING, None)
         plans += _split(rng, total * (1 - deciding), 1, ("pneumonia", "ground_glass"), side)
     else:
         if mimic and not positive:
-            plans += _split(rng, total * 0.25, 1, ("organising",), side)
-            total *= 0.75
+            share = rng.uniform(0.5, 0.8)
+            plans += _split(rng, total * share, int(rng.integers(1, 3)), MIMICS, side)
+            total *= 1 - share
         plans += _split(rng, total, int(rng.integers(2, 6)), ("pneumonia", "ground_glass"), side)
     return plans + _companions(rng)
 
@@ -153,6 +156,7 @@ def _centre(rng: np.random.Generator, chest: Chest, grid: Grid, free: np.ndarray
         "crazy_paving": -np.abs(depth - 16),
         "atoll": -np.abs(depth - 20),
         "organising": -np.abs(depth - 20),
+        "proteinosis": -np.abs(depth - 30),
         "pneumonia": -np.abs(depth - 34),
         "ground_glass": -np.abs(depth - 38),
         "nodule": 0 * depth,
@@ -197,7 +201,7 @@ def _ripple(rng: np.random.Generator, mm: np.ndarray, wavelength: float) -> np.n
 def _score(rng: np.random.Generator, kind: str, mm: np.ndarray, far: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """Order a lesion's voxels from least to most filled; the values themselves do not count, only their order."""
     edge = far.max() - far
-    if kind == "crazy_paving":
+    if kind in ("crazy_paving", "proteinosis"):
         return -np.minimum(_septa(rng, mm, 12.0), np.abs(edge - 3.5) + 1.0)
     if kind in ("atoll", "organising"):
         return -np.minimum(np.abs(edge - 5.0), 2.0 + _septa(rng, mm, 16.0)) + 0.8 * _ripple(rng, mm, 14)

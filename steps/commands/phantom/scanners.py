@@ -29,7 +29,7 @@ class Scanner:
     says_spacing: bool
 
 
-# Maker, model, kernels (smooth, sharp), thickness, slope, intercept, signed, padding, numbered from the head, says spacing.
+# In order: maker, model, (smooth, sharp) kernel, thickness, slope, intercept, signed, padding, order, spacing.
 SCANNERS = (
     Scanner("Aurelia Imaging", "Vista 64", (("B30f", SMOOTH), ("B60f", SHARP)), 1.0, 1, -1024, False, None, True, True),
     Scanner("Northlight", "Helix One", (("STANDARD", MEDIUM), ("LUNG", SHARP)), 0.8, 1, 0, True, -2000, True, False),

@@ -88,9 +88,7 @@ def gas_mask(grid: Grid, body: np.ndarray, level: float) -> np.ndarray:
     return gas
 
 
-def lung_air(
-    grid: Grid, body: np.ndarray, gas: np.ndarray, threshold: float
-) -> tuple[np.ndarray, int]:
+def lung_air(grid: Grid, body: np.ndarray, gas: np.ndarray, threshold: float) -> tuple[np.ndarray, int]:
     """Return the aerated lung, bool, and the number of its components.
 
     Bowel is known by the gas in it, room air enclosed by the arms by its HU; both are left out.
@@ -125,7 +123,7 @@ def _is_lung(grid: Grid, mask: np.ndarray, mean: float) -> bool:
 
 
 def ground_glass(grid: Grid, body: np.ndarray, lung: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return `lung` with the ground glass that hangs on to it: regions between lung and fat in HU, several voxels thick.
+    """Return `lung` with the ground glass that hangs on to it, of HU between lung and fat and several voxels thick.
 
     The blur at every border of the lung has these HU too, but it is thin.
     """

@@ -11,8 +11,9 @@ from steps.core.lungs.grid import Grid, bounding_box
 BONE_HU = 180
 #: Sectors around the body's centre, 3° each.
 BINS = 120
-#: The pleura is at most this far from the nearest rib, half a space between two ribs.
-RIB_MM = 20.0
+#: A bridge over a dent of the pleura is on average at most this far from the nearest rib: half a space
+#: between two ribs and what the lung bulges beyond the bridge.
+RIB_MM = 15.0
 
 
 def close_disk(mask: np.ndarray, radius_mm: float, spacing_mm: tuple[float, float, float]) -> np.ndarray:
