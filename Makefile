@@ -45,7 +45,7 @@ smoke:
 
 lint: setup          ## ruff, shellcheck, CWL validation
 	@ruff check . && ruff format --check .
-	@shellcheck .ci/run configs/demo tests/*.sh tests/cluster/*.sh deployments/slurm/*.sh
+	@shellcheck .ci/run configs/demo tests/*.sh tests/cluster/*.sh deployments/images/tar deployments/slurm/*.sh
 	@for file in cwl/*.cwl cwl/tools/*.cwl; do cwltool --quiet --validate "$$file" || exit 1; done
 
 cluster-test: setup  ## The smoke configuration on Kubernetes and SLURM, compared with the local run

@@ -3,7 +3,7 @@
     python benchmarks/lungs.py [slices]
 
 The phantoms' truth counts every voxel of lung, lesions included. With CLAIRE_REAL_DATA set to a folder of public scans
-with masks, the Dice of each is printed too; with `lungmask` installed, nothing changes: its weights need a network.
+with masks, the Dice of each is printed too.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from torch.nn import functional
 from steps.core.cohort import Cohort, open_cohort
 from steps.core.devices import Device
 from steps.core.folds import read_folds
-from steps.core.networks import ScanNetwork, build_network
+from steps.core.networks import build_network
 from steps.core.probe import Case, Probe, make_case, probabilities
 from steps.core.record import SCHEMA_VERSION
 from steps.core.variant import Variant
@@ -108,7 +108,3 @@ def _archive(
         archive.writestr("variant.json", json.dumps(variant.document()))
         archive.writestr("train.json", json.dumps(facts))
     return path
-
-
-def network_of(probe: Probe) -> ScanNetwork:
-    return probe.network

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from scipy.special import log_softmax
 
 from steps.core import attribution
 from steps.core.cohort import Scan
@@ -26,7 +27,7 @@ from steps.core.interventions import (
     shapley,
 )
 from steps.core.lesions import Candidates, describe, find_candidates, smooth
-from steps.core.probe import Case, decide, probabilities, target_of
+from steps.core.probe import Case, decide, target_of
 from steps.explain.cases import Cases
 from steps.explain.network import Chosen, scores
 
@@ -177,7 +178,7 @@ def _crucial(removals: Removals, effects: Effects, setting: Setting) -> frozense
 
     def turned(removed: frozenset[int]) -> bool:
         logits = removals.logits([(name, removed) for name in setting.counted])
-        return int(decide(np.log(probabilities(logits)).mean(0), point)) != before
+        return int(decide(log_softmax(logits, -1).mean(0), point)) != before
 
     return crucial_set(effects.delta(setting.counted), turned)
 
