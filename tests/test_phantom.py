@@ -20,6 +20,8 @@ from steps.commands.phantom.lesions import DECIDING, draw_plans
 from steps.commands.phantom.patient import MEDIUM, SHARP, SMOOTH, Phantom, make_patient
 
 SMALL = ["--patients", "6", "--size", "48", "--slices", "20"]
+#: Phantoms that the reference network is trained and tested on, half by half.
+SEEN = 160
 
 
 def make(out: Path, *flags: str) -> Path:
@@ -266,10 +268,10 @@ def look(seed: int) -> tuple[np.ndarray, list[float]]:
 
 @pytest.fixture(scope="module")
 def looks() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Images, features and classes of 200 phantoms of seeds that nothing was tuned on."""
+    """Images, features and classes of phantoms of seeds that nothing was tuned on."""
     with ProcessPoolExecutor(2) as pool:
-        made = list(pool.map(look, range(77_000, 77_200), chunksize=10))
-    return np.stack([image for image, _ in made]), np.array([row for _, row in made]), np.arange(200) % 2
+        made = list(pool.map(look, range(88_000, 88_000 + SEEN), chunksize=10))
+    return np.stack([image for image, _ in made]), np.array([row for _, row in made]), np.arange(SEEN) % 2
 
 
 def test_no_single_feature_tells_the_classes_apart(looks: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
@@ -300,7 +302,7 @@ def reference_scores(images: np.ndarray, classes: np.ndarray, train: np.ndarray,
     torch.set_num_threads(1)
     x, y = torch.tensor(images)[:, :, None] - 0.3, torch.tensor(classes).float()
     layers: list[nn.Module] = []
-    for i, (before, after, width) in enumerate(((1, 16, 5), (16, 32, 3), (32, 32, 3))):
+    for before, after, width in ((1, 16, 5), (16, 32, 3), (32, 32, 3)):
         layers += [nn.Conv2d(before, after, width, 2, width // 2), nn.BatchNorm2d(after), nn.ReLU()]
     body, head = nn.Sequential(*layers), nn.Linear(32, 1)
     network = lambda scans: head(body(scans.flatten(0, 1)).mean((2, 3)).unflatten(0, scans.shape[:2]).mean(1))[:, 0]  # noqa: E731
@@ -323,7 +325,7 @@ def test_the_reference_network_is_neither_blind_nor_perfect(looks: tuple[np.ndar
     from sklearn.metrics import roc_auc_score
 
     images, _, classes = looks
-    halves = np.arange(200) // 2 % 2
+    halves = np.arange(SEEN) // 2 % 2
     areas = []
     for half in (0, 1):
         train, test = np.flatnonzero(halves != half), np.flatnonzero(halves == half)

@@ -53,8 +53,8 @@ def draw_plans(rng: np.random.Generator, positive: bool, lung_ml: float) -> list
     no lesion of their own. Negatives: solid opacities, mostly of one side; some carry mimics of one side besides.
     """
     total = lung_ml * float(np.clip(rng.lognormal(np.log(0.24), 0.28), 0.10, 0.38))
-    mild, none = rng.random() < 0.06, rng.random() < 0.05
-    mimic = rng.random() < 0.11
+    mild, none = rng.random() < 0.09, rng.random() < 0.05
+    mimic = rng.random() < 0.15
     side = int(rng.integers(1, 3))
     plans: list[Plan] = []
     if positive and not none:
