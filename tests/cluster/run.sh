@@ -20,12 +20,6 @@ build() { # build ROLE: an image of the checkout, with this machine's CA bundle 
     podman image inspect --format '{{.Id}}' "localhost/claire-$1:$version"
 }
 
-once() { # once STAMP ID COMMAND...: run the command unless STAMP holds ID already
-    local stamp=$1 id=$2
-    shift 2
-    [[ -f $stamp && $(cat "$stamp") == "$id" ]] || { "$@" && echo "$id" >"$stamp"; }
-}
-
 if [[ -z ${CLUSTER_SSH_HOST:-} ]]; then
     cluster=${CLAIRE_CLUSTER:-../shared/cluster/cluster}
     [[ -x $cluster ]] || { echo "cluster-test: there is no $cluster; set CLAIRE_CLUSTER, or KUBECONFIG and CLUSTER_SSH_*"; exit 1; }
@@ -33,14 +27,17 @@ if [[ -z ${CLUSTER_SSH_HOST:-} ]]; then
     "$cluster" up
     eval "$("$cluster" env)"
     say "building the images"
-    data_image=$(build data)
+    build data >/dev/null
     learn_image=$(build learn)
     say "loading the images"
-    state=/var/lib/claire-cluster-test
-    mkdir -p "$state"
+    "$cluster" load "localhost/claire-data:$version"
     CLAIRE_SIF=/home/$CLUSTER_SSH_USER/claire-learn.sif
-    once "$state/data" "$data_image" "$cluster" load "localhost/claire-data:$version"
-    once "$state/learn" "$learn_image" "$cluster" sif "localhost/claire-learn:$version" "$CLAIRE_SIF"
+    # Minutes of work, so the same image is not packed twice.
+    if [[ ! -f $CLAIRE_SIF || $(cat "$CLAIRE_SIF.id" 2>/dev/null) != "$learn_image" ]]; then
+        rm -f "$CLAIRE_SIF.id"
+        "$cluster" sif "localhost/claire-learn:$version" "$CLAIRE_SIF"
+        echo "$learn_image" >"$CLAIRE_SIF.id"
+    fi
     chmod 644 "$CLAIRE_SIF"
 fi
 
