@@ -75,9 +75,11 @@ cwltool --no-container --relax-path-checks --parallel --outdir "$work/local" cwl
 claire compare --left "$work/local" --right "$work/results"
 say "the hybrid and the local run agree"
 
-# Scans, masks and shard lists stay at the data site.
-strays=$(ssh -q -o BatchMode=yes -o StrictHostKeyChecking=no -p "${CLUSTER_SSH_HOST##*:}" -i "$CLUSTER_SSH_KEY" \
-    "$CLUSTER_SSH_USER@${CLUSTER_SSH_HOST%%:*}" \
-    "find streamflow -name '*.scans.zip' -o -name '*.lungs.zip' -o -name '*.prepared.h5' -o -name '*.shard.jsonl' -o -name '*.dcm'" || true)
+# Scans, masks and shard lists stay at the data site; the cohort is there, so the search looks in the right place.
+at_hpc() { ssh -q -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
+    -p "${CLUSTER_SSH_HOST##*:}" -i "$CLUSTER_SSH_KEY" "$CLUSTER_SSH_USER@${CLUSTER_SSH_HOST%%:*}" "$@"; }
+[[ -n $(at_hpc "find streamflow -name cohort.h5 -print -quit") ]] || { echo "cluster-test: no cohort.h5 at the HPC"; exit 1; }
+strays=$(at_hpc "find streamflow -name '*.scans.zip' -o -name '*.lungs.zip' -o -name '*.prepared.h5' -o -name '*.shard.jsonl' \
+    -o -name '*.dcm' -o -name labels.csv -o -name key")
 [[ -z $strays ]] || { echo "cluster-test: these should have stayed at the data site: $strays"; exit 1; }
-say "nothing but the cohort, its tables and the variants crossed to SLURM"
+say "no scan, mask, shard list, label table or key crossed to SLURM"
