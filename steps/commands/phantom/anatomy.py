@@ -6,40 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from steps.commands.phantom.shapes import Grid, ellipse, paint, soft, tube, waves
+from steps.commands.phantom.vessels import grow_trees
+
 SOFT, FAT, AIR, LUNG_WALL = 45.0, -95.0, -1000.0, 30.0
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Voxel centres in mm, LPS, float32: `x` (1, 1, columns), `y` (1, rows, 1), `z` (slices, 1, 1) growing upwards."""
-
-    x: np.ndarray
-    y: np.ndarray
-    z: np.ndarray
-    pixel: float
-    spacing: float
-    thickness: float
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(slices, rows, columns)."""
-        return self.z.size, self.y.size, self.x.size
-
-    @property
-    def affine(self) -> np.ndarray:
-        """4×4, (column, row, slice, 1) → RAS mm."""
-        made = np.diag([-self.pixel, -self.pixel, self.spacing, 1.0])
-        made[:3, 3] = [-float(self.x.flat[0]), -float(self.y.flat[0]), float(self.z.flat[0])]
-        return made
-
-    def places(self, voxels: np.ndarray) -> np.ndarray:
-        """Return the (z, y, x) in mm of voxels given as (slice, row, column), both (n, 3)."""
-        return np.stack([axis.reshape(-1)[voxels[:, i]] for i, axis in enumerate((self.z, self.y, self.x))], 1)
-
-    @property
-    def voxel_ml(self) -> float:
-        """Volume that a voxel stands for, in ml."""
-        return self.pixel**2 * self.spacing / 1000
 
 
 @dataclass(frozen=True)
@@ -120,45 +90,28 @@ def make_chest(build: Build, grid: Grid) -> Chest:
     side = np.broadcast_to(np.where(x < 0, 1, 2).astype(np.uint8), grid.shape)
     lungs = np.where(inside > 0.5, side, 0).astype(np.uint8)
     air = _parenchyma(build, grid, u, rng)
-    vessels, walls, lumen = _trees(build, grid, lungs, rng)
-    _paint(air, vessels, SOFT)
-    _paint(air, walls, LUNG_WALL)
+    vessels, walls, lumen = grow_trees(build.height, grid, lungs, rng)
+    paint(air, vessels, SOFT)
+    paint(air, walls, LUNG_WALL)
     hu += inside * (air - hu)
-    _paint(hu, lumen, -985.0)
+    paint(hu, lumen, -985.0)
     _trachea(hu, build, grid)
     _bones(hu, build, grid, cavity)
     return Chest(hu, lungs, cavity, (inside * (1 - lumen)).astype(np.float32))
 
 
-def _paint(target: np.ndarray, occupancy: np.ndarray, hu: float) -> None:
-    target += occupancy * (np.float32(hu) - target)
-
-
-def _soft(distance: np.ndarray, width: float) -> np.ndarray:
-    """Share of a voxel that lies inside, from the distance in mm (positive inside)."""
-    return np.clip(distance / width + 0.5, 0, 1).astype(np.float32)
-
-
-def _ellipse(
-    x: np.ndarray, y: np.ndarray, a: np.ndarray | float, b: np.ndarray | float, power: float = 2
-) -> np.ndarray:
-    """Approximate distance in mm from a superellipse, positive inside."""
-    radius = (np.abs(x / a) ** power + np.abs(y / b) ** power) ** (1 / power)
-    return (1 - radius) * ((a + b) / 2)
-
-
 def _cavity(build: Build, x: np.ndarray, y: np.ndarray, u: np.ndarray) -> np.ndarray:
     narrow = np.sqrt(1 - np.clip((u - 0.45) / 0.66, 0, 0.95) ** 2.6) * (1 - 0.10 * np.clip(0.35 - u, 0, 1))
-    return _ellipse(x, y, build.half_width * narrow, build.half_depth * narrow**0.6, 2.35)
+    return ellipse(x, y, build.half_width * narrow, build.half_depth * narrow**0.6, 2.35)
 
 
 def _table(hu: np.ndarray, build: Build, grid: Grid) -> None:
     bed = build.half_depth + build.fat + 26
     curve = grid.y - bed - 16 + (grid.x / 210) ** 2 * 34
-    plate = _soft(2.2 - np.abs(curve), grid.pixel) * _soft(195 - np.abs(grid.x), grid.pixel)
-    pad = _soft(6 - np.abs(curve + 9), grid.pixel) * _soft(185 - np.abs(grid.x), grid.pixel)
-    _paint(hu, np.broadcast_to(pad, hu.shape), -930)
-    _paint(hu, np.broadcast_to(plate, hu.shape), -180)
+    plate = soft(2.2 - np.abs(curve), grid.pixel) * soft(195 - np.abs(grid.x), grid.pixel)
+    pad = soft(6 - np.abs(curve + 9), grid.pixel) * soft(185 - np.abs(grid.x), grid.pixel)
+    paint(hu, np.broadcast_to(pad, hu.shape), -930)
+    paint(hu, np.broadcast_to(plate, hu.shape), -180)
 
 
 def _wall(
@@ -168,27 +121,16 @@ def _wall(
     x, y = grid.x, grid.y
     wide = 1 + 0.10 * np.clip((u - 0.75) / 0.25, 0, 1) ** 2
     deep = 1 - 0.06 * np.clip((u - 0.75) / 0.25, 0, 1)
-    skin = _ellipse(x, y, (build.half_width + build.fat + 24) * wide, (build.half_depth + build.fat + 21) * deep, 2.5)
-    muscle = _ellipse(x, y - 2, (build.half_width + 21) * wide, (build.half_depth + 16) * deep, 2.5) + 2.5 * _waves(
+    skin = ellipse(x, y, (build.half_width + build.fat + 24) * wide, (build.half_depth + build.fat + 21) * deep, 2.5)
+    muscle = ellipse(x, y - 2, (build.half_width + 21) * wide, (build.half_depth + 16) * deep, 2.5) + 2.5 * waves(
         grid, rng, 45, 3
     )
-    _paint(hu, _soft(skin, grid.pixel), 5)
-    _paint(hu, _soft(skin - 2.2, grid.pixel), FAT)
-    meat = 50 + 9 * _waves(grid, rng, 22, 8)
-    hu += _soft(muscle, grid.pixel) * (meat - hu)
-    planes = _soft(1.1 - np.abs(muscle - 7 - 3 * _waves(grid, rng, 60, 3)), grid.pixel)
-    _paint(hu, planes * (cavity < -3) * 0.7, FAT)
-
-
-def _waves(grid: Grid, rng: np.random.Generator, wavelength: float, count: int) -> np.ndarray:
-    """Smooth random field of about unit variance: a few plane waves, so that it is the same on every grid."""
-    direction = rng.normal(size=(count, 3))
-    k = direction / np.linalg.norm(direction, axis=1, keepdims=True) * (2 * np.pi / wavelength)
-    k = (k * rng.uniform(0.6, 1.4, (count, 1))).astype(np.float32)[:, :, None]
-    flat = (k[:, :1] * grid.x.reshape(1, 1, -1) + k[:, 1:2] * grid.y.reshape(1, -1, 1)).reshape(count, -1)
-    upright = k[:, 2] * grid.z.reshape(1, -1) + rng.uniform(0, 2 * np.pi, (count, 1)).astype(np.float32)
-    plane, column = np.concatenate([np.sin(flat), np.cos(flat)]), np.concatenate([np.cos(upright), np.sin(upright)])
-    return (column.T @ plane).reshape(grid.shape) * np.float32(np.sqrt(2 / count))
+    paint(hu, soft(skin, grid.pixel), 5)
+    paint(hu, soft(skin - 2.2, grid.pixel), FAT)
+    meat = 50 + 9 * waves(grid, rng, 22, 8)
+    hu += soft(muscle, grid.pixel) * (meat - hu)
+    planes = soft(1.1 - np.abs(muscle - 7 - 3 * waves(grid, rng, 60, 3)), grid.pixel)
+    paint(hu, planes * (cavity < -3) * 0.7, FAT)
 
 
 def _domes(build: Build, grid: Grid) -> np.ndarray:
@@ -204,18 +146,18 @@ def _domes(build: Build, grid: Grid) -> np.ndarray:
 
 def _abdomen(hu: np.ndarray, build: Build, grid: Grid, cavity: np.ndarray, rng: np.random.Generator) -> None:
     """Fill the cavity: mediastinal fat above, liver, spleen and stomach under the domes."""
-    _paint(hu, _soft(cavity + 1, grid.pixel), FAT)
-    neck = _soft(grid.z - build.height + 4, grid.spacing) * _soft(cavity - 2, grid.pixel)
-    hu += neck * (20 + 45 * np.tanh(2 * _waves(grid, rng, 40, 5)) - hu)
-    below = _soft(_domes(build, grid) - grid.z, grid.thickness) * _soft(cavity - 1, grid.pixel)
-    fatty = _soft(_waves(grid, rng, 70, 5) * 20 - 14, 4)
-    liver = 58 + 3 * _waves(grid, rng, 40, 5)
-    left = _soft(grid.x - 10 - 22 * np.sin(grid.y / 38) - grid.z / 3, 6)
+    paint(hu, soft(cavity + 1, grid.pixel), FAT)
+    neck = soft(grid.z - build.height + 4, grid.spacing) * soft(cavity - 2, grid.pixel)
+    hu += neck * (20 + 45 * np.tanh(2 * waves(grid, rng, 40, 5)) - hu)
+    below = soft(_domes(build, grid) - grid.z, grid.thickness) * soft(cavity - 1, grid.pixel)
+    fatty = soft(waves(grid, rng, 70, 5) * 20 - 14, 4)
+    liver = 58 + 3 * waves(grid, rng, 40, 5)
+    left = soft(grid.x - 10 - 22 * np.sin(grid.y / 38) - grid.z / 3, 6)
     organs = liver + left * (46 - 140 * fatty - liver)
     hu += below * (organs - hu)
-    bubble = _ellipse(grid.x - 62, grid.y + 42, 24, 15) - np.abs(grid.z - 0.04 * build.height) * 0.8
+    bubble = ellipse(grid.x - 62, grid.y + 42, 24, 15) - np.abs(grid.z - 0.04 * build.height) * 0.8
     if rng.random() < 0.5:
-        _paint(hu, _soft(bubble, grid.pixel) * (below > 0.5), -960)
+        paint(hu, soft(bubble, grid.pixel) * (below > 0.5), -960)
 
 
 def _mediastinum(hu: np.ndarray, build: Build, grid: Grid, u: np.ndarray, cavity: np.ndarray) -> np.ndarray:
@@ -245,46 +187,13 @@ def _mediastinum(hu: np.ndarray, build: Build, grid: Grid, u: np.ndarray, cavity
     ]
     solid = np.full(grid.shape, -60, np.float32)
     for start, end, radius in tubes:
-        _tube(solid, grid, start, end, radius)
-    _paint(hu, _soft(solid, grid.pixel) * (cavity > 0), 42)
-    _paint(hu, _soft(heart, grid.pixel) * (cavity > 2), 44)
+        tube(solid, grid, start, end, radius)
+    paint(hu, soft(solid, grid.pixel) * (cavity > 0), 42)
+    paint(hu, soft(heart, grid.pixel) * (cavity > 2), 44)
     core = 10 + 15 * np.exp(-(((y + 4) / 40) ** 2)) + 7 * np.clip((u - 0.7) / 0.2, 0, 1)
     centre = core - np.abs(x - 2 - 3 * np.sin(4 * u))
     spine = 23 - np.hypot(x, (y - 0.86 * depth) * 0.85)
     return np.maximum.reduce([centre + 0 * z, heart + 4, solid + 2.5, spine + 0 * z])
-
-
-def _tube(field: np.ndarray, grid: Grid, start: tuple, end: tuple, radius: float) -> None:
-    """Raise `field` to the distance in mm from a straight tube, positive inside, near the tube."""
-    box = _box(grid, start, end, radius + 16)
-    if box is None:
-        return
-    distance = radius - _axis_distance(grid, box, start, end)[0]
-    np.maximum(field[box], distance, out=field[box])
-
-
-def _box(grid: Grid, start: tuple, end: tuple, margin: float) -> tuple[slice, slice, slice] | None:
-    spans = []
-    for axis, i in ((grid.z, 2), (grid.y, 1), (grid.x, 0)):
-        values = axis.reshape(-1)
-        low, high = min(start[i], end[i]) - margin, max(start[i], end[i]) + margin
-        first, last = int(np.searchsorted(values, low)), int(np.searchsorted(values, high))
-        if first >= last:
-            return None
-        spans.append(slice(first, last))
-    return tuple(spans)
-
-
-def _axis_distance(
-    grid: Grid, box: tuple[slice, slice, slice], start: tuple, end: tuple, slab: float = 0.0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return (distance from the segment, share along it); `slab` mm along z count as no distance (slice thickness)."""
-    p = [grid.x[:, :, box[2]] - start[0], grid.y[:, box[1]] - start[1], grid.z[box[0]] - start[2]]
-    d = np.subtract(end, start).astype(np.float32)
-    along = np.clip((p[0] * d[0] + p[1] * d[1] + p[2] * d[2]) / max(float(d @ d), 1e-6), 0, 1)
-    rest = [p[i] - along * d[i] for i in range(3)]
-    rise = np.maximum(np.abs(rest[2]) - slab / 2, 0) if slab else rest[2]
-    return np.sqrt(rest[0] ** 2 + rest[1] ** 2 + rise**2), along
 
 
 def _lung_occupancy(build: Build, grid: Grid, u: np.ndarray, cavity: np.ndarray, organs: np.ndarray) -> np.ndarray:
@@ -293,82 +202,18 @@ def _lung_occupancy(build: Build, grid: Grid, u: np.ndarray, cavity: np.ndarray,
     dome = reach - np.hypot(apex, grid.y - 12)
     plane = np.minimum(np.minimum(cavity - 3, -organs), np.where(u > 0.4, dome, 99))
     above = np.minimum(grid.z - _domes(build, grid), np.minimum(grid.z, build.height - grid.z))
-    return _soft(plane, grid.pixel) * _soft(above, grid.thickness)
+    return soft(plane, grid.pixel) * soft(above, grid.thickness)
 
 
 def _parenchyma(build: Build, grid: Grid, u: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Lung without large vessels: gravity, texture, fissures."""
-    texture = 10 * _waves(grid, rng, 55, 6) + 10 * _waves(grid, rng, 20, 10)
+    texture = 10 * waves(grid, rng, 55, 6) + 10 * waves(grid, rng, 20, 10)
     air = build.parenchyma + 32 * grid.y / build.half_depth - 10 * u + texture
     tilt = rng.uniform(-6, 6, 2)
     major = (grid.z - build.height * 0.52 - 0.85 * grid.y) * 0.76 + np.where(grid.x < 0, tilt[0], tilt[1])
     minor = np.where((grid.x < 0) & (grid.y < -5), grid.z - build.height * 0.52 + tilt[1], 99)
-    line = np.maximum(_soft(0.7 - np.abs(major), grid.thickness / 2), _soft(0.7 - np.abs(minor), grid.thickness / 2))
+    line = np.maximum(soft(0.7 - np.abs(major), grid.thickness / 2), soft(0.7 - np.abs(minor), grid.thickness / 2))
     return air + 55 * line
-
-
-def _trees(
-    build: Build, grid: Grid, lungs: np.ndarray, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the occupancies of vessels, bronchial walls and bronchial lumen."""
-    vessels, walls, lumen = (np.zeros(grid.shape, np.float32) for _ in range(3))
-    count = 170
-    for side, sign in ((1, -1), (2, 1)):
-        hilum = np.array([sign * 36, 0.0, build.height * (0.54 if side == 1 else 0.58)])
-        places = np.argwhere(lungs == side)
-        if len(places) < count:
-            continue
-        for kind in range(2):
-            shift = np.array([0, 9.0 * (1 if kind else -1), -12.0 * kind])
-            ends = _points(grid, places, build, count, rng)
-            for start, end, radius in _branches(hilum + shift, ends, rng):
-                _stamp(vessels, grid, start, end, radius)
-        for start, end, radius in _branches(hilum, _points(grid, places, build, 14, rng), rng):
-            if radius > 0.75:
-                shrunk = start + 0.7 * (end - start)
-                _stamp(walls, grid, start, shrunk, 1.25 * radius + 1.0)
-                _stamp(lumen, grid, start, shrunk, 1.25 * radius)
-    return vessels, walls * 0.75, lumen * 0.9
-
-
-def _points(grid: Grid, places: np.ndarray, build: Build, count: int, rng: np.random.Generator) -> np.ndarray:
-    picked = places[(rng.random(count) * len(places)).astype(int)]
-    mm = grid.places(picked)[:, ::-1]
-    return mm + rng.uniform(-0.5, 0.5, (count, 3)) * [grid.pixel, grid.pixel, grid.spacing]
-
-
-def _branches(root: np.ndarray, ends: np.ndarray, rng: np.random.Generator) -> list[tuple]:
-    """Grow a tree from `root` to all `ends` by least added path, radii by Murray's law (cubes add up at a fork)."""
-    order = np.argsort(np.linalg.norm(ends - root, axis=1), kind="stable")
-    size = 1 + 2 * len(ends)
-    nodes, path, parents = np.zeros((size, 3)), np.zeros(size), np.full(size, -1)
-    nodes[0] = root
-    for i, end in enumerate(ends[order]):
-        known = 1 + 2 * i
-        gap = np.sqrt(((nodes[:known] - end) ** 2).sum(1))
-        best = int(np.argmin(gap + 0.45 * path[:known]))
-        nodes[known] = (nodes[best] + end) / 2 + rng.normal(0, 0.06 * gap[best], 3)
-        nodes[known + 1] = end
-        parents[known : known + 2] = best, known
-        path[known : known + 2] = path[best] + gap[best] / 2, path[best] + gap[best]
-    leaves = np.ones(size)
-    for i in range(size - 1, 0, -1):
-        leaves[parents[i]] += leaves[i] * (1 if i % 2 else 0.5)
-    radius = np.minimum(0.66 * leaves ** (1 / 2.6), 6.5)
-    return [(nodes[parents[i]], nodes[i], float(radius[i])) for i in range(1, size)]
-
-
-def _stamp(field: np.ndarray, grid: Grid, start: np.ndarray, end: np.ndarray, radius: float) -> None:
-    """Draw a vessel with its partial volume: thin against pixel and slice, it fades."""
-    box = _box(grid, tuple(start), tuple(end), radius + max(grid.pixel, grid.thickness / 2))
-    if box is None:
-        return
-    distance, _ = _axis_distance(grid, box, tuple(start), tuple(end), grid.thickness)
-    length = float(np.linalg.norm(end - start))
-    upright = abs(float(end[2] - start[2])) / max(length, 1e-6)
-    share = upright + (1 - upright) * min(1.0, 2 * radius / grid.thickness)
-    share *= min(1.0, 2.2 * radius / grid.pixel)
-    np.maximum(field[box], share * _soft(radius - distance, grid.pixel), out=field[box])
 
 
 def _trachea(hu: np.ndarray, build: Build, grid: Grid) -> None:
@@ -381,8 +226,8 @@ def _trachea(hu: np.ndarray, build: Build, grid: Grid) -> None:
     for extra, value in ((1.8, 35.0), (0.0, -985.0)):
         field = np.full(grid.shape, -60, np.float32)
         for start, end, radius in ways:
-            _tube(field, grid, start, end, radius + extra)
-        _paint(hu, _soft(field, grid.pixel), value)
+            tube(field, grid, start, end, radius + extra)
+        paint(hu, soft(field, grid.pixel), value)
 
 
 def _bones(hu: np.ndarray, build: Build, grid: Grid, cavity: np.ndarray) -> None:
@@ -391,24 +236,24 @@ def _bones(hu: np.ndarray, build: Build, grid: Grid, cavity: np.ndarray) -> None
     angle = np.abs(np.arctan2(x, y - 4)) / np.pi
     drop = (z + 78 * angle**1.15) % 25.5 - 12.75
     section = np.sqrt((drop / 6.2) ** 2 + ((-cavity - 5.2) / 4.4) ** 2)
-    bony = _soft((1 - section) * 4.6, grid.pixel) * (angle > 0.11)
+    bony = soft((1 - section) * 4.6, grid.pixel) * (angle > 0.11)
     cortex = 230 + 430 * np.clip((section - 0.55) / 0.45, 0, 1)
     hu += bony * (np.where(angle < 0.80, cortex, 110) * (angle < 0.93) + 60 * (angle >= 0.93) - hu)
     depth = build.half_depth
-    body = _ellipse(x, y - 0.86 * depth, 19, 16, 2.3)
-    disc = _soft(3.2 - np.abs(z % 24 - 12), grid.thickness)
+    body = ellipse(x, y - 0.86 * depth, 19, 16, 2.3)
+    disc = soft(3.2 - np.abs(z % 24 - 12), grid.thickness)
     rim = 190 + 330 * np.clip(1 - body / 3.5, 0, 1)
-    vertebra = _soft(body, grid.pixel)
+    vertebra = soft(body, grid.pixel)
     hu += vertebra * (rim * (1 - disc) + 75 * disc - hu)
     arch = np.maximum(
-        _ellipse(x, y - 0.86 * depth - 27, 17, 13), _ellipse(np.abs(x) - 22, y - 0.86 * depth - 20, 16, 5.5)
+        ellipse(x, y - 0.86 * depth - 27, 17, 13), ellipse(np.abs(x) - 22, y - 0.86 * depth - 20, 16, 5.5)
     )
-    spinous = _ellipse(x, y - 0.86 * depth - 36, 3.8, 11)
-    _paint(hu, _soft(np.maximum(arch, spinous), grid.pixel) * (0.45 + 0.55 * (z % 24 > 7)), 380)
-    _paint(hu, np.broadcast_to(_soft(_ellipse(x, y - 0.86 * depth - 25, 9.5, 8), grid.pixel), hu.shape), 25)
-    plate = _ellipse(x, -cavity - 6.5, 20, 5.0) * (y < 0) - 40.0 * (y >= 0)
-    high = _soft(z - 0.30 * build.height, grid.spacing) * _soft(0.86 * build.height - z, grid.spacing)
-    sternum = _soft(plate, grid.pixel) * high
+    spinous = ellipse(x, y - 0.86 * depth - 36, 3.8, 11)
+    paint(hu, soft(np.maximum(arch, spinous), grid.pixel) * (0.45 + 0.55 * (z % 24 > 7)), 380)
+    paint(hu, np.broadcast_to(soft(ellipse(x, y - 0.86 * depth - 25, 9.5, 8), grid.pixel), hu.shape), 25)
+    plate = ellipse(x, -cavity - 6.5, 20, 5.0) * (y < 0) - 40.0 * (y >= 0)
+    high = soft(z - 0.30 * build.height, grid.spacing) * soft(0.86 * build.height - z, grid.spacing)
+    sternum = soft(plate, grid.pixel) * high
     hu += sternum * (170 + 240 * np.clip(1 - plate / 2.5, 0, 1) - hu)
     _scapulae(hu, build, grid)
 
@@ -424,7 +269,7 @@ def _scapulae(hu: np.ndarray, build: Build, grid: Grid) -> None:
         field = np.full(grid.shape, -60, np.float32)
         for (x0, y0), (x1, y1) in blade:
             for low, high in ((0.5, 0.66), (0.7, 0.86), (0.85, 1.0)):
-                _tube(field, grid, (x0, y0, low * build.height), (x1, y1, high * build.height), 3.4)
+                tube(field, grid, (x0, y0, low * build.height), (x1, y1, high * build.height), 3.4)
         inner = (sign * 24, -0.72 * d, 0.88 * build.height)
-        _tube(field, grid, inner, (0.95 * w, -0.2 * d, 1.02 * build.height), 6.0)
-        hu += _soft(field, grid.pixel) * (250 + 330 * np.clip(1 - field / 2, 0, 1) - hu)
+        tube(field, grid, inner, (0.95 * w, -0.2 * d, 1.02 * build.height), 6.0)
+        hu += soft(field, grid.pixel) * (250 + 330 * np.clip(1 - field / 2, 0, 1) - hu)

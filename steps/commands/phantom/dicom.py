@@ -11,8 +11,8 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
-from steps.commands.phantom.anatomy import Grid
 from steps.commands.phantom.scanners import Person, Scanner, Traits, make_uid
+from steps.commands.phantom.shapes import Grid
 
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)

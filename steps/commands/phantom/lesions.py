@@ -9,7 +9,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from steps.commands.phantom.anatomy import Chest, Grid
+from steps.commands.phantom.anatomy import Chest
+from steps.commands.phantom.shapes import Grid
 
 #: HU of airspace that is filled completely; less filling is ground glass.
 FILLED = 40.0

@@ -9,8 +9,9 @@ from functools import cached_property
 import numpy as np
 from scipy import ndimage
 
-from steps.commands.phantom.anatomy import Chest, Grid, draw_build, make_chest, make_grid
+from steps.commands.phantom.anatomy import Chest, draw_build, make_chest, make_grid
 from steps.commands.phantom.lesions import FILLED, Filling, draw_plans, grow_lesions
+from steps.commands.phantom.shapes import Grid
 
 HU_RANGE = (-1024, 3071)
 
