@@ -98,6 +98,7 @@ def run(args: argparse.Namespace) -> None:
     from steps.core.shard import shard_stem
 
     stem = shard_stem(args.shard)
+    cli.about("ingest", stem)
     pseudonyms, labels = read_key(args.key), read_labels(args.labels)
     slices = read_slice_labels(args.slice_labels) if args.slice_labels else None
     lines = read_lines(args.shard)
@@ -142,7 +143,7 @@ def write_outputs(out: Path, stem: str, lines: Sequence[Line], site: Site, recor
     rejects, outcomes, written = [], [], set()
     path = out / f"{stem}.scans.zip"
     with write_shard(path) as shard:
-        for line in cli.progress(lines, f"shard {stem}: series"):
+        for line in cli.progress(lines, "series"):
             scan, reason = site.pseudonyms.scan(line.name), ""
             try:
                 volume, facts = make_scan(line, site, scan in written)
@@ -156,7 +157,7 @@ def write_outputs(out: Path, stem: str, lines: Sequence[Line], site: Site, recor
             outcomes.append(Outcome(line, scan, facts.get("patient", ""), reason))
     record.output(path)
     record.output(write_rejects(out / f"{stem}.ingest.rejects.csv", rejects))
-    log.info("shard %s: %d scans, %d series set aside", stem, record.counts["scans"], len(rejects))
+    log.info("%d scans, %d series set aside", record.counts["scans"], len(rejects))
     return outcomes
 
 

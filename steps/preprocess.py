@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> None:
     from steps.core.shard import ShardReader, shard_stem
 
     stem = shard_stem(args.scans)
+    cli.about(STEP, stem)
     cli.require(
         stem == shard_stem(args.lungs),
         f"--scans is of shard {stem}, --lungs of shard {shard_stem(args.lungs)}",

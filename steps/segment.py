@@ -34,6 +34,7 @@ def run(args: argparse.Namespace) -> None:
     from steps.core.volume import Volume
 
     stem = shard_stem(args.scans)
+    cli.about(STEP, stem)
     rejects: list[dict[str, Any]] = []
     with Record(STEP, stem, args.out, {}, {"scans": args.scans}) as record:
         masks = args.out / f"{stem}.lungs.zip"

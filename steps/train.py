@@ -321,6 +321,7 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Train, or take a finished training from the store."""
     job = read_job(args)
+    cli.about("train", job.name)
     from steps.core.devices import choose_device, make_deterministic
     from steps.core.store import open_entry
 
@@ -334,7 +335,7 @@ def run(args: argparse.Namespace) -> None:
         return
     entry = open_entry(args.store, "train", store_key(job, args.folds, device))
     if entry.finished:
-        log.info("%s was finished before: taken from the store", job.name)
+        log.info("finished before: taken from the store")
     else:
         _train_into(entry, job, device, inputs)
     entry.fetch(args.out, last=".run.json")

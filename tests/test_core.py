@@ -41,6 +41,15 @@ def test_a_message_names_cause_and_remedy(out: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().err == "claire test: the grid is empty\n  Add an axis.\n"
 
 
+def test_lines_of_the_log_name_the_run(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def function(_: object) -> None:
+        cli.about("train", "v1-f0")
+        cli.log.info("epoch 1/2")
+
+    assert run(function, ["--out", str(out)]) == 0
+    assert capsys.readouterr().err.endswith(" claire train v1-f0: epoch 1/2\n")
+
+
 def test_an_unforeseen_error_hides_its_text(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(failing(ValueError("/data/JOHN_DOE.dcm")), ["--out", str(out)])
     told = capsys.readouterr().err

@@ -140,6 +140,7 @@ def test_perfect_separation_has_an_honest_interval_and_fires_a_guard(world: Worl
     assert 0.8 < area["lower"] < 1
     for name in ("accuracy", "f1", "precision", "sensitivity", "specificity", "odds_ratio", "ppv", "npv"):
         assert document["headline"]["patient"][name]["lower"] < document["headline"]["patient"][name]["value"]
+    assert all(fold["auc"]["lower"] < 1 for fold in document["headline"]["folds"])
     assert [guard["name"] for guard in document["guards"] if guard["fired"]] == ["auc_too_good"]
 
 

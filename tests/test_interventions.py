@@ -96,6 +96,12 @@ def test_a_tie_that_could_stand_in_is_named_too() -> None:
     assert found == {1, 2}
 
 
+def test_lesions_that_speak_against_a_decision_do_not_hide_those_that_carry_it() -> None:
+    evidence = np.array([3.0, 2.0, -6.0])
+    found = crucial_set(evidence, lambda removed: sum(evidence[one - 1] for one in removed) > 4)
+    assert found == {1, 2}
+
+
 def test_nothing_is_crucial_where_all_together_do_not_turn_it() -> None:
     assert crucial_set(np.array([4.0, 3.0]), lambda removed: False) == frozenset()
 

@@ -77,7 +77,7 @@ def test_attention_is_a_weighting_of_the_slices() -> None:
 def pooled(slices: list[list[float]], pooling: str) -> torch.Tensor:
     network = ScanNetwork(nn.Identity(), 2, 2, 2, 1, pooling, "")
     network.head = nn.Identity()
-    return network._pool(torch.tensor([slices])).scan[0]
+    return network.pool(torch.tensor([slices])).scan[0]
 
 
 def test_the_top_quarter_of_the_evidence_decides() -> None:

@@ -100,10 +100,9 @@ def execute(
     logging.basicConfig(
         level=args.log_level.upper(),
         stream=sys.stderr,
-        format=f"%(asctime)s {made.prog}: %(message)s",
-        datefmt="%H:%M:%S",
         force=True,
     )
+    _begin_lines_with(made.prog)
     for library in ("pydicom", "matplotlib", "PIL", "h5py"):
         logging.getLogger(library).setLevel(logging.ERROR)
     _limit_threads(args.threads)
@@ -122,6 +121,16 @@ def execute(
         print(f"{made.prog}: {_explain(error)}", file=sys.stderr)
         return 1
     return 0
+
+
+def about(step: str, name: str) -> None:
+    """Begin every further line of the log with what `step` works on, a shard or a run: many of them run at once."""
+    _begin_lines_with(f"claire {step} {name}")
+
+
+def _begin_lines_with(words: str) -> None:
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(logging.Formatter(f"%(asctime)s {words}: %(message)s", "%H:%M:%S"))
 
 
 def _explain(error: Exception) -> str:

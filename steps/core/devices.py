@@ -50,7 +50,7 @@ def choose_device(name: str, volumes: bool = False) -> Device:
         raise UsageError(
             f"--device cuda: {fault}", "Run where there is a GPU that this PyTorch serves, or take --device auto."
         )
-    log.info("no GPU: %s; training on the processor", fault)
+    log.info("no GPU: %s; running on the processor", fault)
     return choose_device("cpu", volumes)
 
 

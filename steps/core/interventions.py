@@ -183,16 +183,17 @@ def shapley(removals: Removals, count: int, target: int, infills: Sequence[str] 
 
 
 def crucial_set(delta: np.ndarray, turned: Callable[[frozenset[int]], bool]) -> frozenset[int]:
-    """Return the labels of the lesions without which the decision turns; empty where even all together do not turn it.
+    """Return the labels of the lesions without which the decision turns; empty where none of them turn it.
 
-    Lesions are removed in the order of Δ until `turned` holds, then put back one by one, the weakest first, until none
-    can be spared. A lesion that ties with a member (`TIE`) and can stand in for it is named too.
+    Lesions that speak for the decision (Δ > 0) are removed in the order of Δ until `turned` holds, then put back one by
+    one, the weakest first, until none can be spared. A lesion that ties with a member (`TIE`) and can stand in for it
+    is named too. Lesions that speak against it stay: taking them out as well would hold the decision up.
     """
-    order = [int(one) + 1 for one in np.argsort(-delta, kind="stable")]
-    if not order or not turned(frozenset(order)):
-        return frozenset()
+    order = [int(one) + 1 for one in np.argsort(-delta, kind="stable") if delta[one] > 0]
     removed: list[int] = []
-    while not turned(frozenset(removed)):
+    while not (removed and turned(frozenset(removed))):
+        if len(removed) == len(order):
+            return frozenset()
         removed.append(order[len(removed)])
     for one in reversed(list(removed)):
         if len(removed) > 1 and turned(frozenset(removed) - {one}):

@@ -108,9 +108,10 @@ class ScanNetwork(nn.Module):
                 return ScanOutput(self.head(features.float()))
         features = self.backbone(_copy_channels(grey.flatten(0, 1).unsqueeze(1), self.channels))
         with torch.autocast(volume.device.type, enabled=False):
-            return self._pool(features.float().unflatten(0, volume.shape[:2]))
+            return self.pool(features.float().unflatten(0, volume.shape[:2]))
 
-    def _pool(self, features: Tensor) -> ScanOutput:
+    def pool(self, features: Tensor) -> ScanOutput:
+        """Return the logits of scans from the features of their slices, (B, D, width); for 2D networks."""
         slices = self.head(features)
         if self.attention is not None:
             weights = self.attention(features)

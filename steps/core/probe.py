@@ -94,7 +94,7 @@ class Probe:
         slices = image.flatten(0, 1)
         parts = slices.split(max(1, CHUNK_VOXELS // slices[0].numel()))
         features = torch.cat([checkpoint(self._features, part, use_reentrant=False) for part in parts])
-        return self.network._pool(features.unflatten(0, image.shape[:2])).scan
+        return self.network.pool(features.unflatten(0, image.shape[:2])).scan
 
     def _features(self, slices: Tensor) -> Tensor:
         grey = ((slices - GREY_MEAN) / GREY_DEVIATION).unsqueeze(1).expand(-1, self.network.channels, -1, -1)
@@ -114,7 +114,7 @@ class Probe:
     @torch.no_grad()
     def pool(self, features: Sequence[Tensor]) -> np.ndarray:
         """Return the logits (n, classes) float64 of n scans from the features of their slices (slices, width)."""
-        return self.network._pool(torch.stack(list(features)).to(self.device)).scan.double().cpu().numpy()
+        return self.network.pool(torch.stack(list(features)).to(self.device)).scan.double().cpu().numpy()
 
     @torch.no_grad()
     def evaluate(self, volumes: Sequence[Tensor], lungs: Tensor, coarse: bool = False) -> np.ndarray:

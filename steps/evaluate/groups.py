@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from steps.core.cells import MERGED, SMALLEST_CELL, small_cells
 from steps.evaluate.inputs import Experiment, Row
 from steps.evaluate.measure import Measured, figures, measure
 
-SMALLEST_CELL = 5
-MERGED = "others (merged)"
 SEVERAL, UNKNOWN = "several", "unknown"
 ATTRIBUTES = ("sex", "age_band", "vendor", "kernel", "thickness", "site")
 SHOWN = ("auc", "sensitivity", "specificity")
@@ -36,12 +35,9 @@ def _thickness(text: str) -> str:
 
 def merge_small(groups: Mapping[str, set[int]]) -> dict[str, set[int]]:
     """Merge groups of under 5 patients, and the next smallest until the rest holds 5: none can then be subtracted."""
-    kept, merged = dict(groups), set[int]()
-    for name, members in sorted(groups.items(), key=lambda item: (len(item[1]), item[0])):
-        if len(members) >= SMALLEST_CELL and (not merged or len(merged) >= SMALLEST_CELL):
-            break
-        merged |= kept.pop(name)
-    return kept | ({MERGED: merged} if merged else {})
+    small = small_cells(groups)
+    kept = {name: members for name, members in groups.items() if name not in small}
+    return kept | ({MERGED: set().union(*(groups[name] for name in small))} if small else {})
 
 
 def subgroups(

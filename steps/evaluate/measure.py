@@ -173,8 +173,7 @@ def _mend(made: dict[str, Figure], folds: Sequence[Measured], total: Sums, preva
     counts = {name: float(total[f"1/{point}/{name}"][0]) for name in COUNTS}
     patients = {"tp": sum(m for m, _ in sizes), "tn": sum(n for _, n in sizes)}
     everyone = patients["tp"] + patients["tn"]
-    if _degenerate(made["auc"]):
-        made["auc"] = figure(made["auc"]["value"], newcombe(made["auc"]["value"], sizes), "newcombe")
+    made["auc"] = auc_figure(folds)
     if _degenerate(made["auprg"]):
         made["auprg"] = figure(made["auprg"]["value"], NONE, "none")
     if _degenerate(made["accuracy"]):
@@ -200,6 +199,15 @@ def _mend_combined(made: dict[str, Figure], counts: Mapping[str, float], prevale
     for place, name in enumerate(("ppv", "npv")):
         if _degenerate(made[name]):
             made[name] = figure(made[name]["value"], tuple(float(end[place]) for end in predictive), "wilson")
+
+
+def auc_figure(folds: Sequence[Measured]) -> Figure:
+    """Return the AUC of the folds together; of two classes with Newcombe's interval where all samples agree."""
+    area = combined_auc(*auc_parts(folds))
+    made = figure(area[0], percentile(area[1:]))
+    if _degenerate(made) and len(folds[0].sizes) == 1:
+        return figure(area[0], newcombe(area[0], unique_sizes(folds)), "newcombe")
+    return made
 
 
 def unique_sizes(folds: Sequence[Measured], positive: int = 1) -> list[tuple[int, int]]:

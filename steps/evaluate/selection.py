@@ -12,12 +12,11 @@ import numpy as np
 from steps.core.cli import progress
 from steps.core.predictions import Run
 from steps.core.statistics.comparison import corrected
-from steps.core.statistics.intervals import percentile
 from steps.core.statistics.ranking import auc
 from steps.evaluate.inputs import Experiment, Sample, by_patient, sample
 from steps.evaluate.measure import (
     Measured,
-    auc_parts,
+    auc_figure,
     combined_auc,
     figure,
     number,
@@ -149,7 +148,6 @@ def fold_rows(ranking: Ranking, names: Mapping[int, str], measured: Mapping[int,
     rows = []
     for fold, tested in measured.items():
         validated = ranking.validated[names[fold]][fold]
-        area = combined_auc(*auc_parts([tested]))
         points = tested.thresholds or (float("nan"), float("nan"))
         counts = np.bincount(tested.sample.target, minlength=tested.sample.probability.shape[1]).tolist()
         rows.append(
@@ -157,7 +155,7 @@ def fold_rows(ranking: Ranking, names: Mapping[int, str], measured: Mapping[int,
                 "fold": fold,
                 "variant": names[fold],
                 "patients": counts,
-                "auc": figure(area[0], percentile(area[1:])),
+                "auc": auc_figure([tested]),
                 "auc_validation": number(validated.auc),
                 "log_loss_validation": number(validated.log_loss),
                 "threshold": number(points[0]),

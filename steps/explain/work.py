@@ -48,6 +48,7 @@ def open_work(args: argparse.Namespace) -> Work:
     cohort, folds = open_cohort(args.cohort), read_folds(args.folds)
     made, variant, facts = load_network(args.weights)
     run = read_run(args.run, facts["classes"])
+    cli.about("explain", run.name)
     _belong_together(facts, run, cohort)
     roles = {name: cohort.by_patient(patients) for name, patients in folds.roles(facts["fold"]).items()}
     if not roles["test"]:

@@ -6,11 +6,10 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+from steps.core.cells import MERGED, SMALLEST_CELL, small_cells
 from steps.report.inputs import Inputs, Row
 from steps.report.tables import Cell, Column, Table, interval, number, table
 
-SMALLEST_CELL = 5
-MERGED = "others (merged)"
 REASONS = {
     "not_chosen": "another series of the same acquisition was preferred",
     "no_label": "the table of labels has no row for it; a missing label is never a negative",
@@ -61,12 +60,9 @@ def counts(inputs: Inputs, caption: str, columns: Sequence[tuple[str, str]]) -> 
 
 
 def _merge(cells: Mapping[tuple[str, ...], list[Row]]) -> tuple[dict[tuple[str, ...], list[Row]], list[Row]]:
-    kept, merged = dict(cells), []
-    for key, found in sorted(cells.items(), key=lambda item: (_patients(item[1]), item[0])):
-        if _patients(found) >= SMALLEST_CELL and (not merged or _patients(merged) >= SMALLEST_CELL):
-            break
-        merged += kept.pop(key)
-    return kept, merged
+    small = small_cells({key: {row["patient"] for row in found} for key, found in cells.items()})
+    kept = {key: found for key, found in cells.items() if key not in small}
+    return kept, [row for key in small for row in cells[key]]
 
 
 def _patients(rows: Sequence[Row]) -> int:

@@ -244,7 +244,11 @@ def _verdict(lesions: Sequence[Mapping[str, Any]], outcome: str, explained_class
     if outcome.endswith("N"):
         return f"Candidates are ranked by how far they speak for “{explained_class}”; none was enough for a call."
     if not crucial:
-        return f"Not even healing all {len(lesions)} candidates turns the decision: it rests on something else."
+        supporting = sum((floating(lesion.get("delta")) or 0) > 0 for lesion in lesions)
+        return (
+            f"Not even without all {supporting} candidates that speak for it does the decision turn: it rests on "
+            "something else besides."
+        )
     named = ", ".join(map(str, crucial))
     if len(crucial) == 1:
         return f"One of {len(lesions)} candidate lesions is crucial (rank {named}): without it the decision turns."
