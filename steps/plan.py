@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     made = cli.parser("plan", __doc__)
     made.add_argument("--grid", type=cli.existing_file, required=True, help="YAML grid of variants")
     made.add_argument("--folds", type=cli.positive_int, required=True, help="folds that each variant is trained on")
-    made.add_argument("--seed", type=int, default=0, help="seed of the variants whose grid names none")
+    made.add_argument("--seed", type=cli.natural, default=0, help="seed of the variants whose grid names none")
     made.add_argument(
         "--weights", type=cli.manifest, default=[], help="manifest of the weights files that `pretraining` may name"
     )

@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
         default=5,
         help="folds of the cross-validation, at least 3; 1 where the labels table fixes every patient's split",
     )
-    flags("--seed", type=int, default=0, help="seed of the folds")
+    flags("--seed", type=cli.natural, default=0, help="seed of the folds")
     flags(
         "--classes",
         default="",

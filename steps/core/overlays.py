@@ -7,6 +7,7 @@ for readers with colour-blindness, and no meaning hangs on colour alone: ranks a
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,8 @@ from steps.core.view import View, Window, apply_window
 WINDOW = Window(centre=-600, width=1500)
 SLICES = 3
 INCHES, DOTS = 2.75, 100
+#: Width of a letter of the legend, generously.
+LETTER_INCHES = 0.046
 POSITIVE, NEGATIVE = ("#b0803f", "#f6a04d", "#ffe99a"), "#7cc8ff"
 BACKGROUND, INK = "#101418", "#e8edf2"
 #: Heat below this share of a map's top is not painted.
@@ -210,7 +213,7 @@ def _colour_bar(figure: Any, axes: Sequence[Any], colours: Any, label: str) -> N
 def _words(figure: Any, page: Page, legend: str) -> None:
     height = figure.get_figheight()
     figure.text(0.01, 1 - 0.06 / height, page.title, fontsize=8, color=INK, va="top")
-    below = f"{legend}. {page.note}".rstrip()
+    below = textwrap.fill(f"{legend}. {page.note}", int(figure.get_figwidth() / LETTER_INCHES))
     figure.text(0.01, 0.06 / height, below, fontsize=6.2, color=INK, va="bottom")
 
 

@@ -29,7 +29,7 @@ def build_parser() -> argparse.ArgumentParser:
     flags("--runs", type=cli.manifest, required=True, help="text file with the path of one `.run.zip` a line, in order")
     flags("--scans", type=cli.existing_file, required=True, help="scans.csv of the cohort")
     flags("--cohort", type=cli.existing_file, required=True, help="cohort.json of the cohort")
-    flags("--seed", type=int, default=0, help="seed of the bootstrap")
+    flags("--seed", type=cli.natural, default=0, help="seed of the bootstrap")
     flags("--bootstrap", type=_samples, default=2000, help="bootstrap samples of the patients, at least 100")
     flags("--reference", help="id of the variant that all others are compared with; without it that of the first run")
     flags("--prevalence", type=_prevalence, help="share of positives for PPV, NPV and net benefit; else the cohort's")
@@ -52,8 +52,6 @@ def _prevalence(text: str) -> float:
 
 def run(args: argparse.Namespace) -> None:
     """Compare the runs of the manifest and write all tables."""
-    if args.seed < 0:
-        raise UsageError(f"--seed {args.seed} is below 0", "Give 0 or more.")
     parameters = {name: getattr(args, name) for name in ("seed", "bootstrap", "reference", "prevalence")}
     hashes = {
         "runs": sha256_json([sha256_file(path) for path in args.runs]),

@@ -25,9 +25,9 @@ def build_parser() -> argparse.ArgumentParser:
     flags("--cohort", type=cli.existing_file, required=True, help="cohort.h5 that the run was trained on")
     flags("--folds", type=cli.existing_file, required=True, help="folds.csv of the cohort")
     flags("--images", choices=["none", "phantom", "all"], default="none", help="whose pictures are drawn")
-    flags("--seed", type=_natural, default=0, help="seed of everything that is drawn")
+    flags("--seed", type=cli.natural, default=0, help="seed of everything that is drawn")
     flags("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where the network runs")
-    flags("--limit", type=_natural, default=0, help="most scans explained, those called positive first; 0: all")
+    flags("--limit", type=cli.natural, default=0, help="most scans explained, those called positive first; 0: all")
     flags(
         "--candidates",
         type=cli.positive_int,
@@ -36,22 +36,17 @@ def build_parser() -> argparse.ArgumentParser:
     )
     flags("--attribution-steps", type=cli.positive_int, default=8, help="points of integrated gradients")
     flags(
-        "--refine-steps", type=_natural, help="steps of adversarial refinement; else 120 on a GPU, 24 without; 0: none"
+        "--refine-steps",
+        type=cli.natural,
+        help="steps of refinement; else 120 on a GPU, 24 without; 0: none",
     )
-    flags("--heal-steps", type=_natural, help="steps of the healer's training; else 400 on a GPU, 60 without; 0: none")
-    flags("--shapley", type=_natural, default=5, help="exact Shapley values up to so many candidates (2ⁿ sets each)")
+    flags("--heal-steps", type=cli.natural, help="training steps of the healer; else 400 on a GPU, 60 without; 0: none")
+    flags("--shapley", type=cli.natural, default=5, help="exact Shapley values up to so many candidates (2ⁿ sets each)")
     flags(
         "--judge", type=cli.existing_file, help="weights of another architecture on the same grid and fold, for a gate"
     )
     flags("--keep-weights", action="store_true", help="write the weights of the explained network too")
     return made
-
-
-def _natural(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text} is below 0")
-    return value
 
 
 PARAMETERS = ("images", "seed", "limit", "candidates", "attribution_steps", "refine_steps", "heal_steps", "shapley")

@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     flags("--patients", type=cli.positive_int, help="number of patients, half of them positive")
     flags("--size", type=cli.positive_int, help="rows and columns of a slice")
     flags("--slices", type=cli.positive_int, help="slices of a scan, about: it varies by scan")
-    flags("--seed", type=int, default=0, help="the same seed gives the same bytes")
+    flags("--seed", type=cli.natural, default=0, help="the same seed gives the same bytes")
     flags("--confound", choices=CONFOUNDS, default="none", help="trait that follows the label, to test guards")
     return made
 
@@ -51,7 +51,6 @@ def run(args: argparse.Namespace) -> None:
     )
     cli.require(patients >= 2, "--patients is below 2", "A cohort needs a patient of each class.")
     cli.require(size >= 32 and slices >= 8, "--size is below 32 or --slices below 8", "Give at least 32 and 8.")
-    cli.require(args.seed >= 0, "--seed is negative", "Give 0 or more.")
     source = args.out / "source"
     cli.require(
         not source.exists() or not any(source.iterdir()),
