@@ -2,8 +2,8 @@ cwlVersion: v1.2
 class: Workflow
 label: From a cohort to a leaderboard
 doc: |
-  Validates the grid before anything is submitted, trains every variant on every fold, compares them and names the
-  positions of the winner's runs.
+  Trains every variant on every fold, compares them and names the positions of the winner's runs. The plan comes from
+  main.cwl, which makes it beside the data steps: a grid that is wrong is refused before anything costs time.
 requirements:
   ScatterFeatureRequirement: {}
   MultipleInputFeatureRequirement: {}
@@ -15,28 +15,25 @@ inputs:
   summary: {type: File, label: Cohort summary, doc: "cohort.json of data.cwl"}
   scans: {type: File, label: Scans, doc: "scans.csv of data.cwl"}
   patients: {type: File, label: Folds of the patients, doc: "folds.csv of data.cwl"}
-  grid: {type: File, label: Grid, doc: "YAML grid of variants"}
+  variants: {type: "File[]", label: Variants, doc: "The variant of each training"}
+  fold: {type: "int[]", label: Fold, doc: "The fold of each training"}
+  pretraining: {type: "int[]", label: Pretraining, doc: "Position of the weights file of each training, -1 for none"}
   weights: {type: "File[]?", label: Weights, doc: "Weights files that variants of the grid name as their pretraining"}
-  folds: {type: int, default: 5, label: Folds, doc: "Folds of the cross-validation, as in data.cwl"}
-  seed: {type: int, default: 0, label: Seed, doc: "Default seed of the variants, and of the intervals"}
+  seed: {type: int, default: 0, label: Seed, doc: "Seed of the intervals"}
   store: {type: "string?", label: Store, doc: "Absolute path where trainings are executed that keeps finished ones"}
   cores: {type: int, default: 1, label: Cores a training, doc: "Processor cores of one training"}
   reference: {type: "string?", label: Reference, doc: "Id of the variant that all others are compared with"}
   prevalence: {type: "float?", label: Prevalence, doc: "Prevalence for the predictive values; the cohort's by default"}
 
 steps:
-  plan:
-    run: tools/plan.cwl
-    in: {grid: grid, folds: folds, seed: seed, weights: weights}
-    out: [variants, fold, pretraining, record]
   train:
     run: tools/train.cwl
     scatter: [variant, fold, pretraining]
     scatterMethod: dotproduct
     in:
-      variant: plan/variants
-      fold: plan/fold
-      pretraining: plan/pretraining
+      variant: variants
+      fold: fold
+      pretraining: pretraining
       weights: {source: weights, valueFrom: "$(inputs.pretraining < 0 ? null : self[inputs.pretraining])"}
       cohort: cohort
       folds: patients
@@ -60,7 +57,7 @@ outputs:
   runs: {type: "File[]", outputSource: train/run, label: Runs, doc: "Predictions and history of every run"}
   records:
     type: File[]
-    outputSource: [plan/record, train/record, evaluate/record]
+    outputSource: [train/record, evaluate/record]
     linkMerge: merge_flattened
     label: Records
     doc: What each step did, on which input, how long it took

@@ -45,6 +45,10 @@ inputs:
   explain_limit: {type: "int?", label: Explained scans, doc: "Most scans explained a fold; 0 for all"}
 
 steps:
+  plan:
+    run: tools/plan.cwl
+    in: {grid: grid, folds: folds, seed: seed, weights: weights}
+    out: [variants, fold, pretraining, record]
   data:
     run: data.cwl
     in:
@@ -74,9 +78,10 @@ steps:
       summary: data/summary
       scans: data/scans
       patients: data/folds_table
-      grid: grid
+      variants: plan/variants
+      fold: plan/fold
+      pretraining: plan/pretraining
       weights: weights
-      folds: folds
       seed: seed
       store: store
       cores: cores
@@ -118,12 +123,12 @@ steps:
       rejects: data/rejects
       lesions: explain/lesions
       overlays: explain/overlays
-      records: {source: [data/records, experiment/records, explain/record], linkMerge: merge_flattened, pickValue: all_non_null}
+      records: {source: [plan/record, data/records, experiment/records, explain/record], linkMerge: merge_flattened, pickValue: all_non_null}
       images: images
     out: [report, crate, record]
 
 outputs:
-  report: {type: File, outputSource: report/report, label: Report, doc: "Everything in one self-contained page"}
+  page: {type: File, outputSource: report/report, label: Report, doc: "Everything in one self-contained page"}
   crate: {type: File, outputSource: report/crate, label: Provenance, doc: "Workflow Run RO-Crate metadata"}
   leaderboard: {type: File, outputSource: experiment/leaderboard, label: Leaderboard, doc: "A line a variant, with intervals"}
   metrics: {type: File, outputSource: experiment/metrics, label: Metrics, doc: "Every figure of every variant, with intervals"}
@@ -160,7 +165,7 @@ outputs:
     doc: Weights of the explained networks, where asked for
   records:
     type: File[]
-    outputSource: [data/records, experiment/records, explain/record, report/record]
+    outputSource: [plan/record, data/records, experiment/records, explain/record, report/record]
     linkMerge: merge_flattened
     pickValue: all_non_null
     label: Records

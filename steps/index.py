@@ -86,11 +86,13 @@ def _found(series: list[Series], counts: Counter[str]) -> list[Series]:
 def write_shards(out: Path, series: Sequence[Series], rule: Rule, shards: int, record: Record) -> None:
     """Write `NNNN.shard.jsonl`, as many as asked for, balanced by the bytes of the chosen series."""
     from steps.core.choice import choose
+    from steps.core.series import end_of_shard
 
     verdicts = choose(series, rule)
     for number, places in enumerate(cut(series, verdicts, shards)):
         lines = [_line(count, series[place], verdicts[place]) for count, place in enumerate(places)]
-        path = write_text(out / f"{number:04d}.shard.jsonl", "".join(f"{line.json()}\n" for line in lines))
+        texts = [*(line.json() for line in lines), end_of_shard(len(lines))]
+        path = write_text(out / f"{number:04d}.shard.jsonl", "\n".join(texts) + "\n")
         record.output(path)
     record.counts["series"] = len(series)
     record.counts["chosen"] = sum(verdict.chosen for verdict in verdicts)

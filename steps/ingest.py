@@ -105,7 +105,10 @@ def run(args: argparse.Namespace) -> None:
     inputs = {"shard": args.shard, "labels": args.labels}
     inputs |= {"slice_labels": args.slice_labels} if args.slice_labels else {}
     parameters = {"gantry_tilt": args.gantry_tilt, "min_slices": args.min_slices}
-    if not args.private:
+    if args.private:
+        with _only_for_owner():
+            cli.make_directory(args.private, "--private")
+    else:
         log.info("no --private: the way back from pseudonyms to series is dropped")
     with Record("ingest", stem, args.out, parameters, inputs) as record, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -385,7 +388,6 @@ def write_private(folder: Path, stem: str, outcomes: Iterable[Outcome], headers:
     from steps.core.tables import write_csv
 
     with _only_for_owner():
-        folder.mkdir(parents=True, exist_ok=True)
         rows = [_private_row(stem, outcome, headers.get(outcome.line.line)) for outcome in outcomes]
         write_csv(folder / f"{stem}.private.csv", PRIVATE_COLUMNS, rows)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from steps.core import cli
+from steps.core.architectures import require_known
 from steps.core.errors import UsageError
 from steps.core.folds import require_count
 from steps.core.grid import expand, load_grid
@@ -35,9 +36,10 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Read the grid, then list the plan or write it."""
     require_count(args.folds)
-    cli.require(args.seed >= 0, f"--seed {args.seed} is negative", "Give 0 or more.")
     grid = load_grid(args.grid)
     variants = expand(grid, args.seed)
+    for variant in variants:
+        require_known(variant.architecture, variant.dimensions)
     plan = make_plan(grid.name, variants, args.folds, [path.name for path in args.weights])
     if args.list:
         print(listing(plan, variants))

@@ -79,9 +79,7 @@ def run(args: argparse.Namespace) -> None:
         ):
             add_document(file, {"schema_version": SCHEMA_VERSION, "size": args.size})
             group = file.create_group("scans", track_order=True)
-            masked = set(lungs.names())
-            # A scan without a mask stands among the rejects of segment already.
-            for scan in cli.progress([name for name in scans.names() if name in masked], "prepared scan"):
+            for scan in cli.progress(segmented(scans, lungs), "prepared scan"):
                 try:
                     kept = prepare_scan(scans, lungs, scan, group, parameters)
                 except RejectedScan as reject:
@@ -92,6 +90,15 @@ def run(args: argparse.Namespace) -> None:
         record.output(path)
         record.output(write_rejects(args.out / f"{stem}.{STEP}.rejects.csv", rejects))
         record.counts.update(rejected=len(rejects))
+
+
+def segmented(scans: ShardReader, lungs: ShardReader) -> list[str]:
+    """Return the scans that have a mask; the others must stand among the rejects of segment. Raises ClaireError."""
+    masked = set(lungs.names())
+    for scan in scans.names():
+        if scan not in masked and "rejected" not in lungs.facts(scan):
+            raise ClaireError(f"{lungs.path.name} has no mask of {scan}", "Run `claire segment` again.")
+    return [name for name in scans.names() if name in masked]
 
 
 def prepare_scan(

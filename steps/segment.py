@@ -45,6 +45,7 @@ def run(args: argparse.Namespace) -> None:
                     mask, facts = segment_lungs(volume)
                 except RejectedScan as reject:
                     rejects.append(reject_row(stem, scan, scans.facts(scan), reject))
+                    shard.add_facts(scan, {"schema_version": SCHEMA_VERSION, "scan": scan, "rejected": reject.reason})
                     continue
                 shard.add_volume(
                     scan, Volume(mask, volume.affine), {"schema_version": SCHEMA_VERSION, "scan": scan, **facts}

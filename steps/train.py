@@ -72,6 +72,12 @@ def read_job(args: argparse.Namespace) -> Job:
             f"{len(strangers)} patients of the cohort stand in no fold, {min(strangers)} among them",
             "Give the folds.csv that was written beside this cohort.h5.",
         )
+    absent = {*folds.fold, *folds.fixed} - {scan.patient for scan in cohort.scans}
+    if absent:
+        raise ClaireError(
+            f"{len(absent)} patients of the folds have no scan in the cohort, {min(absent)} among them",
+            "Give the folds.csv that was written beside this cohort.h5.",
+        )
     scans = {role: cohort.by_patient(patients) for role, patients in folds.roles(args.fold).items()}
     _check_roles(scans, cohort, args.fold)
     return Job(variant, cohort, args.fold, scans, args.weights)
@@ -334,6 +340,8 @@ def run(args: argparse.Namespace) -> None:
         train(job, device, args.out, inputs, None)
         return
     entry = open_entry(args.store, "train", store_key(job, args.folds, device))
+    if entry.drop_if_damaged():
+        log.warning("the store's result is damaged: set aside there as .damaged, training again")
     if entry.finished:
         log.info("finished before: taken from the store")
     else:

@@ -349,7 +349,13 @@ def test_shards_of_different_size_are_refused(folder: Folder, capsys: pytest.Cap
 @pytest.mark.parametrize("content", [b"no shard", b""])
 def test_a_broken_shard_is_named(folder: Folder, capsys: pytest.CaptureFixture[str], content: bytes) -> None:
     (folder.path / "0003.prepared.h5").write_bytes(content)
-    refused(folder, capsys, folder.run_files([folder.path / "0003.prepared.h5"]), "0003.prepared.h5", "preprocess")
+    shards = [write_prepared(folder.path / "0000.prepared.h5", some()), folder.path / "0003.prepared.h5"]
+    refused(folder, capsys, folder.run_files(shards), "0003.prepared.h5", "preprocess")
+
+
+def test_a_shard_that_has_rejects_alone_is_refused(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:
+    shard = write_prepared(folder.path / "0001.prepared.h5", some())
+    refused(folder, capsys, folder.run_files([shard]), "shard 0000 has rejects but no prepared scans")
 
 
 def test_a_site_with_one_class_is_told(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:

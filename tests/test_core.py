@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -50,12 +52,42 @@ def test_lines_of_the_log_name_the_run(out: Path, capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err.endswith(" claire train v1-f0: epoch 1/2\n")
 
 
+def test_a_step_that_is_told_to_end_cleans_up(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def function(_: object) -> None:
+        with atomic(out / "x.csv") as stream:
+            stream.write(b"half")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    assert run(function, ["--out", str(out)]) == 143
+    assert list(out.iterdir()) == []
+    assert "SIGTERM" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
 def test_an_unforeseen_error_hides_its_text(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(failing(ValueError("/data/JOHN_DOE.dcm")), ["--out", str(out)])
     told = capsys.readouterr().err
     assert "ValueError" in told
     assert "JOHN_DOE" not in told
     assert "Traceback" not in told
+
+
+def test_an_out_that_is_a_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file/below"):
+        assert run(lambda _: None, ["--out", str(place)]) == 2
+        assert "a file is in the way" in capsys.readouterr().err
+
+
+def test_a_full_disk_behind_another_error_is_said_too(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def function(_: object) -> None:
+        try:
+            raise OSError(errno.ENOSPC, "No space left")
+        except OSError as error:
+            raise RuntimeError("serialization failed") from error
+
+    assert run(function, ["--out", str(out)]) == 1
+    assert "the disk is full" in capsys.readouterr().err
 
 
 def test_a_full_disk_is_said_plainly(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -131,6 +163,25 @@ def test_a_table_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00a")
     with pytest.raises(UsageError, match="UTF-8"):
         read_csv(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("name", ["../S1.nii.gz", "S 1.nii.gz"])
+def test_a_shard_with_a_name_that_is_no_scans_is_refused(tmp_path: Path, name: str) -> None:
+    with write_shard(tmp_path / "0001.scans.zip") as shard:
+        shard.add(name, b"")
+    with ShardReader(tmp_path / "0001.scans.zip") as shard, pytest.raises(ClaireError, match="no scan's"):
+        shard.names()
+
+
+def test_a_scan_that_is_damaged_or_missing_names_its_shard(tmp_path: Path) -> None:
+    with write_shard(tmp_path / "0001.scans.zip") as shard:
+        shard.add("S1.nii.gz", to_nifti_gz(Volume(np.zeros((2, 3, 4), np.int16), AFFINE))[:-9])
+        shard.add("S2.nii.gz", b"no image")
+    with ShardReader(tmp_path / "0001.scans.zip") as shard:
+        for read in (shard.facts, shard.volume):
+            for stem in shard.names():
+                with pytest.raises(ClaireError, match=f"0001.scans.zip is damaged: scan {stem}"):
+                    read(stem)
 
 
 def test_nifti_keeps_voxels_and_place(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from steps.core.folds import write_folds
+from steps.core.tables import read_csv
 from steps.core.volume import from_nifti_gz
 from steps.explain import main
 from steps.explain.work import choose_scans
@@ -166,6 +168,15 @@ def test_files_of_different_runs_are_refused(
     other = train_tiny(trained.made, trained.variant.model_copy(update={"rate": 0.5}), tmp_path, steps=1)
     assert explain(trained, tmp_path / "out", run=other.run) == 2
     assert "Give the two files of one training" in capsys.readouterr().err
+
+
+def test_other_folds_than_those_of_the_training_are_refused(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = read_csv(trained.made.folds)
+    turned = [{**row, "fold": (int(row["fold"]) + 1) % 3} for row in rows]
+    assert explain(trained, tmp_path / "out", folds=write_folds(tmp_path / "folds.csv", turned)) == 2
+    assert "other test scans than run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("limit", "called", "others"), [(0, 4, 8), (4, 3, 1), (8, 4, 4), (1, 1, 0)])

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from steps import index
-from steps.core.series import Line, read_lines
+from steps.core.errors import ClaireError
+from steps.core.series import Line, end_of_shard, read_lines
 from tests.dicom_maker import SeriesMaker, chest, edit
 
 
@@ -234,10 +235,27 @@ def test_nifti_files_are_series_with_the_facts_beside_them(tmp_path: Path, out: 
     assert (second.kind, second.series_uid, second.chosen) == ("nifti", "", True)
 
 
+def test_a_shard_that_was_cut_short_is_refused(tmp_path: Path, out: Path) -> None:
+    SeriesMaker(chest(4, 16)).write(tmp_path / "in")
+    lines(tmp_path / "in", out)
+    path = out / "0000.shard.jsonl"
+    for text in ("", path.read_text().splitlines()[0] + "\n", end_of_shard(1) + "\n"):
+        path.write_text(text)
+        with pytest.raises(ClaireError, match="not whole"):
+            read_lines(path)
+
+
+def test_links_in_a_circle_are_passed_over(tmp_path: Path, out: Path) -> None:
+    SeriesMaker(chest(4, 16)).write(tmp_path / "in")
+    (tmp_path / "in/self").symlink_to("self")
+    (tmp_path / "in/gone").symlink_to("nowhere")
+    assert len(lines(tmp_path / "in", out)) == 1
+
+
 def test_a_shard_that_leaves_the_source_is_refused(tmp_path: Path, out: Path) -> None:
     SeriesMaker(chest(4, 16)).write(tmp_path / "in")
     (line,) = lines(tmp_path / "in", out)
     evil = json.loads(line.json()) | {"files": ["../../etc/passwd"]}
-    (tmp_path / "evil.jsonl").write_text(json.dumps(evil))
+    (tmp_path / "evil.jsonl").write_text(f"{json.dumps(evil)}\n{end_of_shard(1)}\n")
     with pytest.raises(Exception, match="leaves the source"):
         read_lines(tmp_path / "evil.jsonl")

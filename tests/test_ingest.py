@@ -16,6 +16,7 @@ import pydicom
 import pytest
 
 from steps import index, ingest
+from steps.core.series import end_of_shard
 from steps.core.shard import ShardReader
 from steps.core.volume import Volume
 from tests.dicom_maker import SeriesMaker, chest, edit
@@ -417,10 +418,19 @@ def test_the_record_is_written_and_counts(tmp_path: Path) -> None:
     assert set(record["inputs"]) == {"shard", "labels"}
 
 
+def test_private_tables_need_a_directory(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path, hu=chest(4))
+    (tmp_path / "file").write_text("")
+    done = go(tmp_path, "--private", str(tmp_path / "file"))
+    assert done.code == 2
+    assert "a file is in the way" in capsys.readouterr().err
+    assert not (done.out / "0000.scans.zip").exists()
+
+
 def test_an_empty_shard_gives_empty_outputs(tmp_path: Path) -> None:
     make(tmp_path, hu=chest(4))
     done = go(tmp_path)
-    (done.out / "0001.shard.jsonl").write_text("")
+    (done.out / "0001.shard.jsonl").write_text(end_of_shard(0) + "\n")
     flags = ["--shard", str(done.out / "0001.shard.jsonl"), "--labels", str(tmp_path / "labels.csv")]
     more = ["--source", str(tmp_path / "in"), "--key", str(tmp_path / "key"), "--out", str(done.out)]
     assert ingest.main([*flags, *more]) == 0

@@ -55,6 +55,11 @@ def test_a_line_said_twice_is_said_once(tmp_path: Path) -> None:
         ("patient_id,label,age\np1,x,old\n", "age"),
         ("patient_id,label,sex\np1,x,?\n", "sex"),
         ("patient_id,label\n", "no lines"),
+        ("patient_id,label,label\np1,x,y\n", "two columns of the name 'label'"),
+        ('patient_id,label\np0,"x\np1,y\n', "no(t a)? CSV table"),
+        ('patient_id,label\np0,"x\np1,y"\np2,z\n', "line 3 .*line break"),
+        ("patient_id,label\np1,x,y\n", "line 2 .*3 cells, the header 2"),
+        ("patient_id,label\np1,x\0\n", "line 2 .*NUL"),
     ],
 )
 def test_a_table_that_cannot_be_right_is_refused_without_naming_a_patient(tmp_path: Path, text: str, told: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from steps.core import architectures
 from steps.core.errors import ClaireError, UsageError
 from steps.core.networks import ScanNetwork, build_network, load_network
 from steps.core.pretrained import load_pretrained
@@ -100,11 +101,20 @@ def test_the_order_of_slices_and_the_other_scans_do_not_matter() -> None:
         assert torch.allclose(network(scans).scan[:1], network(scans[:1].flip(1)).scan, atol=1e-5)
 
 
+def test_the_lists_of_names_are_those_of_the_libraries() -> None:
+    from monai.networks import nets
+    from torchvision import models
+
+    assert models.list_models(module=models) == architectures.TORCHVISION_2D
+    assert models.list_models(module=models.video) == architectures.TORCHVISION_3D
+    assert [name for name in architectures.MONAI if not (hasattr(nets, name) or "efficientnet_b" in name)] == []
+
+
 @pytest.mark.parametrize(
     ("architecture", "near"),
     [
         ("torchvision:resnt18", "resnet18"),
-        ("monai:Densenet12", "densenet121"),
+        ("monai:Densenet12", "DenseNet121"),
         ("torchvision:deeplabv3_resnet50", "resnet50"),
         ("torchvision:r3d_18", "Near"),
     ],

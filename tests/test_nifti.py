@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from steps.core.dicom import UnreadableHeader
+from steps.core.errors import RejectedScan
 from steps.core.geometry import make_stack
 from steps.core.nifti import read_header, read_volume
 
@@ -60,15 +61,25 @@ def test_scaled_floats_become_whole_hu(tmp_path: Path) -> None:
     assert (read_volume(path, read_header(path)[1])[0] == -1000).all()
 
 
+def test_a_checksum_that_is_wrong_is_noticed(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.nii.gz", np.eye(4))
+    content = bytearray(path.read_bytes())
+    content[-8] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(RejectedScan, match="unreadable"):
+        read_volume(path, read_header(path)[1])
+
+
 @pytest.mark.parametrize("data", [np.zeros((4, 4, 4, 3), np.int16), np.zeros((4, 4), np.int16)])
 def test_what_is_no_volume_is_refused(tmp_path: Path, data: np.ndarray) -> None:
     with pytest.raises(UnreadableHeader):
         read_header(write(tmp_path / "x.nii", np.eye(4), data))
 
 
-def test_a_json_that_is_none_is_refused_without_its_text(tmp_path: Path) -> None:
+@pytest.mark.parametrize("text", ["{Doe^Jane", '["Doe^Jane"]'])
+def test_a_json_that_is_none_is_refused_without_its_text(tmp_path: Path, text: str) -> None:
     path = write(tmp_path / "x.nii", np.eye(4))
-    (tmp_path / "x.json").write_text("{Doe^Jane")
+    (tmp_path / "x.json").write_text(text)
     with pytest.raises(UnreadableHeader) as caught:
         read_header(path)
     assert "Doe" not in str(caught.value)

@@ -66,6 +66,14 @@ def test_what_cannot_be_one_volume_is_refused_before_memory_is_taken(wrong: dict
         check_pixels([Frame(Path("x"), 0, replace(PIXELS, **wrong), PLANE)])
 
 
+@pytest.mark.parametrize("missing", ["slope", "intercept"])
+def test_slices_of_which_some_tell_no_rescaling_are_refused(missing: str) -> None:
+    silent = replace(PLANE, **{missing: None})
+    check_pixels([Frame(Path("x"), 0, PIXELS, silent)] * 2)
+    with pytest.raises(RejectedScan, match="inconsistent: some slices have no rescale"):
+        check_pixels([Frame(Path("x"), 0, PIXELS, plane) for plane in (PLANE, silent)])
+
+
 def test_a_volume_of_many_gigabytes_is_refused() -> None:
     pixels = replace(PIXELS, rows=4096, columns=4096, length=2**31)
     with pytest.raises(RejectedScan, match="2 GiB"):

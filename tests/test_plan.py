@@ -186,6 +186,12 @@ def test_the_published_grid_costs_540_trainings(capsys: pytest.CaptureFixture[st
     assert "108 variants x 5 folds = 540 trainings, at most 27000 epochs" in capsys.readouterr().out
 
 
+#: A few lines that stand for ten million values.
+BOMB = "name: x\na: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdef", "bcdefg", strict=True)
+)
+
+
 @pytest.mark.parametrize(
     ("grid", "words"),
     [
@@ -208,6 +214,13 @@ def test_the_published_grid_costs_540_trainings(capsys: pytest.CaptureFixture[st
         ("- a\n", ["grid.yml"]),
         ("name: \x01", ["grid.yml", "no YAML"]),
         ("{[1]: 2}", ["grid.yml"]),
+        (BOMB, ["grid.yml", "100000 values"]),
+        ("[" * 5000, ["grid.yml", "nested too deeply"]),
+        ({"base": {"architecture": "torchvision:resnet19"}}, ["2D", "resnet19", "Near: torchvision:resnet1"]),
+        ({"base": {"architecture": "torchvision:resnet18", "dimensions": "3D"}}, ["3D", "torchvision:"]),
+        ("name: a\nbase: {epochs: yes}\n", ["base.epochs", "number"]),
+        ("name: a\naxes: {rate: [on]}\n", ["axes.rate.0", "number"]),
+        ({"base": {"seed": 1e23}}, ["base.seed"]),
         ("1: 2", ["grid.yml"]),
     ],
 )

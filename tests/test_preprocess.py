@@ -51,6 +51,17 @@ def chest() -> tuple[Volume, np.ndarray]:
     return make_chest()
 
 
+def test_a_scan_without_a_mask_was_rejected_or_the_masks_are_of_another_shard(
+    chest: tuple[Volume, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = write_inputs(tmp_path, {"S1": (*chest, {})})
+    for facts, code in (({"rejected": "no_lungs"}, 0), ({}, 1)):
+        with write_shard(tmp_path / "0002.lungs.zip") as masks:
+            masks.add_facts("S1", facts)
+        assert main([*flags, "--out", str(tmp_path / "out")]) == code
+    assert "0002.lungs.zip has no mask of S1" in capsys.readouterr().err
+
+
 def test_slices_with_little_lung_are_dropped() -> None:
     lungs = np.zeros((5, 100, 100), np.uint8)
     lungs[1, :10, :10] = 1

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from steps.core.errors import ClaireError, UsageError
+from steps.core.record import sha256_file
 from steps.core.store import Entry, open_entry
 
 
@@ -21,7 +24,8 @@ def entry(tmp_path: Path) -> Entry:
 def publish(entry: Entry, content: str = "result") -> None:
     with entry.publishing() as folder:
         (folder / "a.zip").write_text(content)
-        (folder / "a.run.json").write_text("{}")
+        outputs = {"a.zip": sha256_file(folder / "a.zip")}
+        (folder / "a.run.json").write_text(json.dumps({"outputs": outputs}))
 
 
 def fetched(entry: Entry, out: Path) -> list[Path]:
@@ -36,6 +40,19 @@ def test_a_result_comes_out_as_it_went_in(entry: Entry, tmp_path: Path) -> None:
     paths = fetched(entry, tmp_path / "out")
     assert [path.name for path in paths] == ["a.zip", "a.run.json"]
     assert paths[0].read_text() == "result"
+
+
+@pytest.mark.parametrize("damage", [lambda path: path.write_text("resu"), Path.unlink])
+def test_a_damaged_result_is_moved_aside_and_made_again(entry: Entry, damage: Callable[[Path], object]) -> None:
+    publish(entry)
+    assert not entry.drop_if_damaged()
+    for path in (entry.folder, entry.folder / "a.zip"):
+        path.chmod(0o755)
+    damage(entry.folder / "a.zip")
+    assert entry.drop_if_damaged()
+    assert not entry.finished
+    publish(entry)
+    assert not entry.drop_if_damaged()
 
 
 def test_a_result_is_linked_and_read_only(entry: Entry, tmp_path: Path) -> None:

@@ -211,6 +211,16 @@ def test_a_patient_in_no_fold_is_refused(
     assert table[-1]["patient"] in capsys.readouterr().err
 
 
+def test_folds_of_another_cohort_are_refused(
+    made: Made, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"patient": "Pstranger", "label": "", "site": "", "split": "", "fold": 0}
+    table = [{**row, "patient": p, "fold": k} for p, k in read_folds(made.folds).fold.items()]
+    changed = Made(made.cohort, write_folds(tmp_path / "folds.csv", [*table, row]), made.sha256)
+    assert claire_train(changed, variant_file(tmp_path), out) == 1
+    assert "1 patients of the folds have no scan in the cohort, Pstranger" in capsys.readouterr().err
+
+
 def with_splits(made: Made, folder: Path, splits: dict[str, str]) -> Made:
     """Give every patient a fixed split by the class of its only scan."""
     scans = open_cohort(made.cohort).scans

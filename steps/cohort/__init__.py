@@ -79,6 +79,7 @@ def gather(args: argparse.Namespace) -> Gathered:
     from steps.cohort.draw import draw_folds, patients_of, require_classes_in_all_roles
     from steps.cohort.shards import read_rejects, read_shards
 
+    checks.require_all_shards(args.prepared, args.rejects)
     shards, rejects = read_shards(args.prepared), read_rejects(args.rejects)
     checks.require_scans(shards.members, rejects)
     members, twice = checks.without_duplicates(shards.members)

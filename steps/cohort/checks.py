@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from steps.cohort.shards import Member, reject_row
 from steps.core.cohort import Scan
 from steps.core.errors import ClaireError, UsageError
+from steps.core.shard import shard_stem
 
 #: Class names that are known to mean negative, best first.
 NEGATIVE = ("negative", "normal", "control", "healthy", "non-covid", "noncovid", "no", "0")
 #: A choice, no fault: series passed over for a better one of the same acquisition.
 NOT_CHOSEN = "not_chosen"
+
+
+def require_all_shards(prepared: Iterable[Path], rejects: Iterable[Path]) -> None:
+    """Raise UsageError where a shard has a table of rejects but no prepared scans: a part of the cohort is missing."""
+    missing = sorted({shard_stem(path) for path in rejects} - {shard_stem(path) for path in prepared})
+    if missing:
+        raise UsageError(
+            f"shard {missing[0]} has rejects but no prepared scans ({len(missing)} such shards)",
+            "Give the NNNN.prepared.h5 of every shard to --prepared.",
+        )
 
 
 def require_scans(scans: Sequence[Member], rejects: Iterable[Mapping[str, Any]]) -> None:

@@ -6,9 +6,13 @@ import argparse
 import errno
 import logging
 import os
+import shutil
+import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,9 +45,16 @@ def parser(step: str, doc: str | None) -> argparse.ArgumentParser:
     return made
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number") from None
+
+
 def positive_int(text: str) -> int:
     """Parse an integer of at least 1."""
-    value = int(text)
+    value = _whole(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
     return value
@@ -51,7 +62,7 @@ def positive_int(text: str) -> int:
 
 def natural(text: str) -> int:
     """Parse an integer of at least 0."""
-    value = int(text)
+    value = _whole(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text} is below 0")
     return value
@@ -115,20 +126,47 @@ def execute(
         logging.getLogger(library).setLevel(logging.ERROR)
     _limit_threads(args.threads)
     try:
-        args.out.mkdir(parents=True, exist_ok=True)
-        function(args)
+        make_directory(args.out, "--out")
+        with _told_to_end():
+            function(args)
     except ClaireError as error:
         print(f"{made.prog}: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # the reader of --list had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print(f"{made.prog}: interrupted", file=sys.stderr)
         return 130
+    except _ToldToEnd:
+        print(f"{made.prog}: told to end (SIGTERM); nothing half-written was kept", file=sys.stderr)
+        return 128 + signal.SIGTERM
     except Exception as error:
         if args.log_level == "debug":
             raise
-        print(f"{made.prog}: {_explain(error)}", file=sys.stderr)
+        print(f"{made.prog}: {_explain(error, args)}", file=sys.stderr)
         return 1
     return 0
+
+
+class _ToldToEnd(BaseException):
+    """SIGTERM came; passes through whatever holds an unfinished file, so that it is removed."""
+
+
+@contextmanager
+def _told_to_end() -> Iterator[None]:
+    def end(*_: object) -> None:
+        raise _ToldToEnd
+
+    try:
+        before = signal.signal(signal.SIGTERM, end)
+    except ValueError:  # not the main thread: the signal belongs to somebody else
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def about(step: str, name: str) -> None:
@@ -141,11 +179,21 @@ def _begin_lines_with(words: str) -> None:
         handler.setFormatter(logging.Formatter(f"%(asctime)s {words}: %(message)s", "%H:%M:%S"))
 
 
-def _explain(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+def make_directory(path: Path, flag: str) -> None:
+    """Make a directory that a flag names, with its parents. Raises UsageError where a file is in the way."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"{flag} {path} cannot be made: a file is in the way", "Name a directory.") from error
+    except OSError as error:
+        raise UsageError(f"{flag} {path} cannot be made: {error.strerror}", "Name another directory.") from error
+
+
+def _explain(error: Exception, args: argparse.Namespace) -> str:
+    if _disk_is_full(error, [args.out, getattr(args, "store", None), Path(tempfile.gettempdir())]):
         return (
             "the disk is full: nothing half-written was kept.\n"
-            "  Free some space, or point --out and TMPDIR elsewhere, and run again."
+            "  Free some space, or point --out, --store and TMPDIR elsewhere, and run again."
         )
     trace = error.__traceback__
     while trace and trace.tb_next:
@@ -155,6 +203,16 @@ def _explain(error: Exception) -> str:
         f"unforeseen {type(error).__name__} at {where}.\n"
         "  Run again with --log-level debug for the traceback (it may name patients' files)."
     )
+
+
+def _disk_is_full(error: BaseException | None, places: Iterable[Path | None]) -> bool:
+    """Say whether an error comes from a full disk; some libraries hide the cause, so that the space left counts too."""
+    found = error
+    while found is not None:
+        if isinstance(found, OSError) and found.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        found = found.__cause__ or found.__context__
+    return any(shutil.disk_usage(place).free < 2**20 for place in places if place is not None and place.is_dir())
 
 
 def _limit_threads(threads: int) -> None:

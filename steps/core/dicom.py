@@ -102,14 +102,14 @@ class Plane:
     """Where one slice lies and how its stored values become HU.
 
     `position` (3, mm), `orientation` (row and column direction, 6) are LPS; `spacing` is (between rows, between
-    columns) in mm. Each is None where the header does not say.
+    columns) in mm; HU = `slope` · stored + `intercept`. Each is None where the header does not say.
     """
 
     position: Vector | None
     orientation: Vector | None
     spacing: Vector | None
-    slope: float
-    intercept: float
+    slope: float | None
+    intercept: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,14 +395,13 @@ def _planes(values: _Values) -> tuple[Plane, ...]:
         return tuple(_enhanced_plane(frame, shared) for frame in frames)
     if values.integer("frames", 1) > 1:
         return ()
-    slope, intercept = values.number("slope"), values.number("intercept")
     return (
         Plane(
             values.numbers("position", 3),
             values.numbers("orientation", 6),
             values.numbers("spacing", 2),
-            1.0 if slope is None else slope,
-            0.0 if intercept is None else intercept,
+            values.number("slope"),
+            values.number("intercept"),
         ),
     )
 
@@ -422,8 +421,8 @@ def _enhanced_plane(frame: Any, shared: Any) -> Plane:
         find("PlanePositionSequence", "ImagePositionPatient", 3),
         find("PlaneOrientationSequence", "ImageOrientationPatient", 6),
         find("PixelMeasuresSequence", "PixelSpacing", 2),
-        slope[0] if slope else 1.0,
-        intercept[0] if intercept else 0.0,
+        slope[0] if slope else None,
+        intercept[0] if intercept else None,
     )
 
 

@@ -16,6 +16,7 @@ from steps.core.variant import Settings, Variant, explain_faults, parse_variant
 
 #: The workflow engines read the plan in one piece of at most 64 KiB, about 16 bytes a variant.
 MOST_VARIANTS = 4000
+MOST_NODES = 100_000
 
 #: Colonnelli et al. 2021 (arXiv:2108.01033) as published: slices inherit their scan's label, grey levels are
 #: stretched per slice, nothing is augmented. 64 slices stand for the original's subjects of at least 50.
@@ -112,10 +113,14 @@ class _Loader(yaml.SafeLoader):
 def load_grid(path: Path) -> Grid:
     """Read a grid. Raises UsageError that names the file, the keys at fault and what they may be."""
     try:
-        values = yaml.load(path.read_bytes(), _Loader)  # noqa: S506 (a SafeLoader)
+        text = path.read_bytes()
+        _refuse_bombs(path.name, yaml.compose(text, _Loader))
+        values = yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UsageError(f"{path.name}{line}: {error.problem}", "Mend the YAML.") from error
+    except RecursionError as error:
+        raise UsageError(f"{path.name} is nested too deeply", "A grid has five levels at most.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path.name} is no YAML text", "Give a grid such as configs/grids/sample.yml.") from error
     if not isinstance(values, Mapping):
@@ -129,6 +134,22 @@ def load_grid(path: Path) -> Grid:
             f"{path.name}: {explain_faults(error, Grid.model_fields)}",
             f"A grid knows: {', '.join(Grid.model_fields)}.\n  A variant knows: {', '.join(Settings.model_fields)}.",
         ) from error
+
+
+def _refuse_bombs(name: str, root: yaml.Node | None) -> None:
+    """Raise UsageError where aliases (`*name`) make few lines stand for more than `MOST_NODES` values."""
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node) -> int:
+        if id(node) not in sizes:
+            sizes[id(node)] = 1  # for a node within itself
+            parts = node.value if isinstance(node, yaml.CollectionNode) else []
+            inner = [one for part in parts for one in (part if isinstance(part, tuple) else (part,))]
+            sizes[id(node)] = 1 + sum(map(size, inner))
+        return sizes[id(node)]
+
+    if root is not None and size(root) > MOST_NODES:
+        raise UsageError(f"{name} stands for more than {MOST_NODES} values", "Use fewer aliases, or split the grid.")
 
 
 def expand(grid: Grid, seed: int = 0) -> list[Variant]:

@@ -92,16 +92,18 @@ def _values(key: str, names: Names) -> Iterable[str]:
 
 def read_labels(path: Path) -> LabelTable:
     """Read the table of labels. Raises UsageError; it names lines and columns, never a value of the key column."""
-    rows = read_csv(path, ["label"], "table of labels")
-    key = _key_column(rows, COLUMNS, "table of labels")
+    what = "table of labels"
+    rows = read_csv(path, ["label"], what)
+    what = f"{what} {path.name}"
+    key = _key_column(rows, COLUMNS, what)
     found: dict[str, Label] = {}
     for line, row in enumerate(rows, start=2):
-        name, label = _key(row[key], key), _label(row, line)
+        name, label = _key(row[key], key), _label(row, f"line {line} of the {what}")
         if not name:
-            raise UsageError(f"line {line} of the table of labels has no {key}", "Fill it in, or remove the line.")
+            raise UsageError(f"line {line} of the {what} has no {key}", "Fill it in, or remove the line.")
         if found.setdefault(name, label) != label:
             raise UsageError(
-                f"line {line} of the table of labels contradicts an earlier line with the same {key}",
+                f"line {line} of the {what} contradicts an earlier line with the same {key}",
                 "Keep one line for each.",
             )
     return LabelTable(key, found)
@@ -111,6 +113,7 @@ def read_slice_labels(path: Path) -> SliceTable:
     """Read the table of slice labels: a key column, `slice` (from 0) or `sop_uid`, and `label`. Raises UsageError."""
     what = "table of slice labels"
     rows = read_csv(path, ["label"], what)
+    what = f"{what} {path.name}"
     key = _key_column(rows, _SLICE_COLUMNS, what)
     column = "slice" if rows and "slice" in rows[0] else "sop_uid"
     if rows and ("slice" in rows[0]) == ("sop_uid" in rows[0]):
@@ -150,41 +153,41 @@ def _key(value: str, key: str) -> str:
     return str(PurePosixPath(value)) if key == "path" and value else value
 
 
-def _label(row: Mapping[str, str], line: int) -> Label:
+def _label(row: Mapping[str, str], where: str) -> Label:
     given = {name: row.get(name, "") for name in COLUMNS}
     if given["split"] not in SPLITS:
-        _refuse(line, "split", f"Use {', '.join(SPLITS[1:])} or nothing.")
+        _refuse(where, "split", f"Use {', '.join(SPLITS[1:])} or nothing.")
     if given["sex"].lower() not in _SEXES:
-        _refuse(line, "sex", "Use M, F, O or nothing.")
+        _refuse(where, "sex", "Use M, F, O or nothing.")
     return Label(
         label=given["label"],
         patient=given["patient"],
         reference_standard=given["reference_standard"],
-        label_date=_date(given["label_date"], line),
+        label_date=_date(given["label_date"], where),
         split=given["split"],
         site=given["site"],
         sex=_SEXES[given["sex"].lower()],
-        age=_age(given["age"], line),
+        age=_age(given["age"], where),
     )
 
 
-def _refuse(line: int, column: str, remedy: str) -> None:
-    raise UsageError(f"line {line} of the table of labels: {column} is not understood", remedy)
+def _refuse(where: str, column: str, remedy: str) -> None:
+    raise UsageError(f"{where}: {column} is not understood", remedy)
 
 
-def _date(text: str, line: int) -> date | None:
+def _date(text: str, where: str) -> date | None:
     if text and (found := parse_date(text)) is None:
-        _refuse(line, "label_date", "Use YYYY-MM-DD or YYYYMMDD.")
+        _refuse(where, "label_date", "Use YYYY-MM-DD or YYYYMMDD.")
     return found if text else None
 
 
-def _age(text: str, line: int) -> float | None:
+def _age(text: str, where: str) -> float | None:
     try:
         age = float(text) if text else None
     except ValueError:
         age = -1.0
     if age is not None and not 0 <= age <= 130:
-        _refuse(line, "age", "Give years from 0 to 130, or nothing.")
+        _refuse(where, "age", "Give years from 0 to 130, or nothing.")
     return age
 
 

@@ -7,12 +7,11 @@ the network once, not by a table of names.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from steps.core.architectures import require_known, unknown
 from steps.core.errors import ClaireError, UsageError
 from steps.core.variant import Variant, parse_variant
 
@@ -225,18 +225,10 @@ def _strip_head(backbone: nn.Module, trace: _Trace) -> int:
     return head.in_features if isinstance(head, nn.Linear) else head.in_channels
 
 
-def _unknown(name: str, library: str, known: Iterable[str], what: str) -> UsageError:
-    near = difflib.get_close_matches(name.lower(), list(known), n=4, cutoff=0.5) or sorted(known)[:6]
-    return UsageError(f"{library} has no {what} '{name}'", f"Near: {', '.join(f'{library}:{one}' for one in near)}.")
-
-
 def _torchvision(name: str, variant: Variant, classes: int) -> tuple[nn.Module, int]:
     from torchvision import models
 
-    flat = variant.dimensions == "2D"
-    known = models.list_models(module=models if flat else models.video)
-    if name not in known:
-        raise _unknown(name, "torchvision", known, f"{variant.dimensions} classification network")
+    require_known(variant.architecture, variant.dimensions)
     options: dict[str, Any] = {}
     if name in ("inception_v3", "googlenet"):
         options = {"aux_logits": False, "init_weights": True}
@@ -246,7 +238,7 @@ def _torchvision(name: str, variant: Variant, classes: int) -> tuple[nn.Module, 
         options = {"input_size": (variant.size, variant.size)}
     try:
         return models.get_model(name, weights=None, **options), 3
-    except ValueError as error:
+    except (ValueError, AssertionError) as error:
         raise UsageError(f"torchvision:{name} at {variant.size} pixels: {error}", "Give another size.") from error
 
 
@@ -258,8 +250,7 @@ def _monai(name: str, variant: Variant, classes: int) -> tuple[nn.Module, int]:
     if re.fullmatch("efficientnet[-_]b[0-8]", name):
         return nets.EfficientNetBN(name.replace("_", "-"), pretrained=False, spatial_dims=dimensions, in_channels=1), 1
     if name not in known:
-        lower = {one.lower(): one for one in known}
-        raise _unknown(name, "monai", [lower.get(one, one) for one in lower], "network")
+        raise unknown(variant.architecture, variant.dimensions)
     for inputs, outputs in MONAI_SIGNATURES:
         try:
             return known[name](**{"spatial_dims": dimensions, inputs: 1, outputs: classes}), 1
@@ -313,6 +304,8 @@ def load_network(weights: Path) -> tuple[ScanNetwork, Variant, dict[str, Any]]:
         facts |= {name: metadata[name] for name in ("cohort", "run")}
     except (SafetensorError, OSError, KeyError, ValueError) as error:
         raise ClaireError(f"{weights.name} is no weights file of `claire train`", "Train this run again.") from error
+    if not all(bool(torch.isfinite(one).all()) for one in state.values() if one.is_floating_point()):
+        raise ClaireError(f"{weights.name} holds weights that are no numbers", "Train this run again.")
     variant = parse_variant(document["variant"], weights.name)
     network = build_network(variant, len(facts["classes"]))
     try:

@@ -101,7 +101,9 @@ def _read_sidecar(path: Path) -> Mapping[str, Any]:
     if not path.is_file() or path.stat().st_size > _SIDECAR_LIMIT:
         return {}
     facts = json.loads(path.read_bytes())
-    return facts if isinstance(facts, dict) else {}
+    if not isinstance(facts, dict):
+        raise UnreadableHeader("the JSON of the same stem is no object")
+    return facts
 
 
 def _texts(facts: Mapping[str, Any], name: str) -> list[str]:
@@ -146,8 +148,13 @@ def read_volume(path: Path, grid: Grid) -> tuple[np.ndarray, list[Plane]]:
     import nibabel as nib
 
     try:
-        image = nib.load(path)
-        stored = np.asanyarray(image.dataobj).reshape(grid.shape)
+        if path.name.endswith(".gz"):
+            with gzip.open(path, "rb") as stream:
+                stored = np.asanyarray(nib.Nifti1Image.from_stream(stream).dataobj).reshape(grid.shape)
+                while stream.read(2**20):  # the checksum stands at the end
+                    pass
+        else:
+            stored = np.asanyarray(nib.load(path).dataobj).reshape(grid.shape)
     except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError) as error:
         raise RejectedScan("unreadable", f"NIfTI voxels cannot be read ({type(error).__name__})") from error
     if stored.dtype.kind not in "iuf":

@@ -44,9 +44,17 @@ def check_pixels(frames: Sequence[Frame]) -> None:
         raise RejectedScan("unreadable", "rows or columns out of range")
     if first.rows * first.columns * 2 * len(frames) > _MAX_VOLUME_BYTES:
         raise RejectedScan("unreadable", "the declared volume is larger than 2 GiB")
+    for told in ([frame.plane.slope is None for frame in frames], [frame.plane.intercept is None for frame in frames]):
+        if any(told) and not all(told):
+            raise RejectedScan("inconsistent", "some slices have no rescale slope or intercept, others do")
     for frame in frames:
         _check_frame(frame.pixels, frame.index)
-        check_rescale(frame.plane.slope, frame.plane.intercept)
+        check_rescale(*_rescale(frame.plane))
+
+
+def _rescale(plane: Plane) -> tuple[float, float]:
+    """Return slope and intercept; where no slice tells them, 1 and 0, and the peaks of the histogram decide."""
+    return 1.0 if plane.slope is None else plane.slope, 0.0 if plane.intercept is None else plane.intercept
 
 
 def _check_frame(pixels: Pixels, index: int) -> None:
@@ -83,7 +91,7 @@ def read_volume(frames: Sequence[Frame], threads: int) -> np.ndarray:
 
 
 def _convert(stored: np.ndarray, frame: Frame, out: np.ndarray) -> None:
-    to_hu(stored, frame.plane.slope, frame.plane.intercept, frame.pixels.padding, out)
+    to_hu(stored, *_rescale(frame.plane), frame.pixels.padding, out)
 
 
 def _read_native(frame: Frame) -> np.ndarray:

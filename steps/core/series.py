@@ -21,6 +21,7 @@ from steps.core.pseudonym import is_generic
 from steps.core.record import SCHEMA_VERSION
 
 _CHUNK = 2048
+_AGAIN = "Run `claire index` again."
 
 
 @dataclass
@@ -132,22 +133,27 @@ class Line:
         return json.dumps(asdict(self), sort_keys=True)
 
 
+def end_of_shard(count: int) -> str:
+    """Return the last line of a shard of `count` series: what shows that it is whole."""
+    return json.dumps({"lines": count})
+
+
 def read_lines(path: Path) -> list[Line]:
-    """Read a shard. Raises ClaireError where a line is damaged or names a file outside the source."""
-    lines = []
-    for number, text in enumerate(path.read_text().splitlines()):
+    """Read a shard. Raises ClaireError where a line is damaged, missing or names a file outside the source."""
+    lines: list[Line] = []
+    *texts, last = path.read_text().splitlines() or [""]
+    if last != end_of_shard(len(texts)):
+        raise ClaireError(f"shard {path.name} is not whole: its last line should count the lines", _AGAIN)
+    for number, text in enumerate(texts):
         try:
             values: dict[str, Any] = json.loads(text)
             line = Line(**{**values, "files": tuple(values["files"]), "part": values.get("part", 0)})
         except (ValueError, TypeError, KeyError) as error:
             raise ClaireError(
-                f"line {number} of shard {path.name} is damaged ({type(error).__name__})", "Run `claire index` again."
+                f"line {number} of shard {path.name} is damaged ({type(error).__name__})", _AGAIN
             ) from error
         if line.schema_version != SCHEMA_VERSION or any(_outside(name) for name in line.files):
-            raise ClaireError(
-                f"line {number} of shard {path.name} has another schema or leaves the source",
-                "Run `claire index` again.",
-            )
+            raise ClaireError(f"line {number} of shard {path.name} has another schema or leaves the source", _AGAIN)
         lines.append(line)
     return lines
 
@@ -204,7 +210,10 @@ def walk(source: Path, counts: Counter[str]) -> Iterator[str]:
 def _links_inside(entry: os.DirEntry[str], root: Path) -> bool:
     if not entry.is_symlink():
         return False
-    target = Path(entry.path).resolve()
+    try:
+        target = Path(entry.path).resolve(strict=True)
+    except (OSError, RuntimeError):  # broken, or a loop
+        return False
     return target.is_file() and target.is_relative_to(root)
 
 

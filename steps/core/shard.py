@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,9 @@ from typing import Any
 from steps.core.errors import ClaireError
 from steps.core.record import atomic
 from steps.core.volume import Volume, from_nifti_gz, to_nifti_gz
+
+STEM = re.compile(r"[\w-]+")
+_AGAIN = "Run the step before this one again."
 
 
 class ShardWriter:
@@ -29,6 +34,10 @@ class ShardWriter:
     def add_volume(self, stem: str, volume: Volume, facts: dict[str, Any]) -> None:
         """Add `<stem>.nii.gz` and `<stem>.json`."""
         self.add(f"{stem}.nii.gz", to_nifti_gz(volume))
+        self.add_facts(stem, facts)
+
+    def add_facts(self, stem: str, facts: dict[str, Any]) -> None:
+        """Add `<stem>.json` alone: what is known of a scan that has no voxels here."""
         self.add(f"{stem}.json", (json.dumps(facts, sort_keys=True, allow_nan=False) + "\n").encode())
 
 
@@ -46,9 +55,7 @@ class ShardReader:
         try:
             self._archive = zipfile.ZipFile(path)
         except (zipfile.BadZipFile, OSError) as error:
-            raise ClaireError(
-                f"{path.name} is not a packed shard ({error})", "Run the step before this one again."
-            ) from error
+            raise ClaireError(f"{path.name} is not a packed shard ({error})", _AGAIN) from error
         self.path = path
 
     def __enter__(self) -> ShardReader:
@@ -59,15 +66,29 @@ class ShardReader:
 
     def names(self) -> list[str]:
         """Return the stems (scan ids) in stored order."""
-        return [name.removesuffix(".nii.gz") for name in self._archive.namelist() if name.endswith(".nii.gz")]
+        stems = [name.removesuffix(".nii.gz") for name in self._archive.namelist() if name.endswith(".nii.gz")]
+        if not all(STEM.fullmatch(stem) for stem in stems):
+            raise ClaireError(f"{self.path.name} has a member whose name is no scan's", _AGAIN)
+        return stems
 
     def facts(self, stem: str) -> dict[str, Any]:
         """Return the JSON sidecar of a scan."""
-        return json.loads(self._archive.read(f"{stem}.json"))
+        with self._telling(stem):
+            return json.loads(self._archive.read(f"{stem}.json"))
 
     def volume(self, stem: str) -> Volume:
         """Return the voxels of a scan."""
-        return from_nifti_gz(self._archive.read(f"{stem}.nii.gz"))
+        with self._telling(stem):
+            return from_nifti_gz(self._archive.read(f"{stem}.nii.gz"))
+
+    @contextmanager
+    def _telling(self, stem: str) -> Iterator[None]:
+        try:
+            yield
+        except (KeyError, ValueError, EOFError, OSError, zlib.error, zipfile.BadZipFile) as error:
+            raise ClaireError(
+                f"{self.path.name} is damaged: scan {stem} cannot be read ({type(error).__name__})", _AGAIN
+            ) from error
 
 
 def shard_stem(path: Path) -> str:

@@ -7,17 +7,18 @@ publishes, the others take its result.
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from steps.core.errors import ClaireError, UsageError
-from steps.core.record import atomic_path, sha256_json
+from steps.core.record import atomic_path, sha256_file, sha256_json
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,18 @@ class Entry:
 
     @property
     def finished(self) -> bool:
-        """Whether the result is there; it is whole then."""
+        """Whether the result is there. It was whole when it was published."""
         return self.folder.is_dir()
+
+    def drop_if_damaged(self) -> bool:
+        """Move a finished result aside whose files are not those that its record names; return whether it was so."""
+        if not self.finished or _is_whole(self.folder):
+            return False
+        aside = tempfile.mkdtemp(prefix=f"{self.folder.name}.", suffix=".damaged", dir=self.folder.parent)
+        with suppress(FileNotFoundError):  # another process was faster
+            self.folder.chmod(0o755)
+            self.folder.rename(aside)
+        return True
 
     @property
     def partial(self) -> Path:
@@ -83,6 +94,15 @@ def open_entry(store: Path, step: str, key: Mapping[str, Any]) -> Entry:
             "Give --store a directory that this user may write, or leave it out.",
         ) from error
     return Entry(folder / sha256_json(key))
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        (record,) = folder.glob("*.run.json")
+        outputs = json.loads(record.read_bytes())["outputs"]
+        return all(sha256_file(folder / name) == sha256 for name, sha256 in outputs.items())
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def _make_durable(folder: Path) -> None:

@@ -8,18 +8,29 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from steps.core.errors import ClaireError, UsageError
 from steps.core.record import SCHEMA_VERSION, sha256_json
+
+
+def _no_switch(value: object) -> object:
+    """YAML reads yes, no, on and off as switches, which would pass for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("should be a number")
+    return value
+
+
+#: Comes after the bounds in an annotation, so that these stay in the schema.
+NUMBER = BeforeValidator(_no_switch)
 
 
 class Window(BaseModel):
     """A window of HU: `centre` ± `width`/2 is mapped to 0…1 and clipped."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    centre: float = -500.0
-    width: Annotated[float, Field(gt=0)] = 1500.0
+    centre: Annotated[float, NUMBER] = -500.0
+    width: Annotated[float, Field(gt=0), NUMBER] = 1500.0
 
 
 class Settings(BaseModel):
@@ -39,9 +50,9 @@ class Settings(BaseModel):
         Literal["window", "slice"],
         Field(description="HU window as it is, or stretched per slice to its own range (the original's way)"),
     ] = "window"
-    size: Annotated[int, Field(ge=16, le=1024, description="input rows and columns in pixels")] = 224
+    size: Annotated[int, Field(ge=16, le=1024, description="input rows and columns in pixels"), NUMBER] = 224
     slices: Annotated[
-        int, Field(ge=1, le=1024, description="slices of a scan that the network sees (3D: the depth)")
+        int, Field(ge=1, le=1024, description="slices of a scan that the network sees (3D: the depth)"), NUMBER
     ] = 16
     architecture: Annotated[
         str,
@@ -61,21 +72,23 @@ class Settings(BaseModel):
         Literal["attention", "topk", "mean", "max"], Field(description="how slices become a scan's score (2D)")
     ] = "attention"
     optimiser: Annotated[Literal["adam", "adamw"], Field(description="Adam, or Adam with decoupled decay")] = "adamw"
-    rate: Annotated[float, Field(gt=0, description="learning rate at the start")] = 1e-4
-    weight_decay: Annotated[float, Field(ge=0, description="weight decay of the optimiser")] = 5e-4
+    rate: Annotated[float, Field(gt=0, description="learning rate at the start"), NUMBER] = 1e-4
+    weight_decay: Annotated[float, Field(ge=0, description="weight decay of the optimiser"), NUMBER] = 5e-4
     schedule: Annotated[
         Literal["constant", "step", "cosine"], Field(description="course of the learning rate over the epochs")
     ] = "cosine"
-    step_size: Annotated[int, Field(ge=1, description="epochs between drops of the step schedule")] = 10
-    gamma: Annotated[float, Field(gt=0, le=1, description="factor of a drop of the step schedule")] = 0.1
-    epochs: Annotated[int, Field(ge=1, description="most epochs of a training")] = 50
-    patience: Annotated[int, Field(ge=1, description="epochs without a better validation loss before it stops")] = 10
-    batch: Annotated[int, Field(ge=1, description="scans a step (labels: inherited: slices a step)")] = 4
+    step_size: Annotated[int, Field(ge=1, description="epochs between drops of the step schedule"), NUMBER] = 10
+    gamma: Annotated[float, Field(gt=0, le=1, description="factor of a drop of the step schedule"), NUMBER] = 0.1
+    epochs: Annotated[int, Field(ge=1, description="most epochs of a training"), NUMBER] = 50
+    patience: Annotated[
+        int, Field(ge=1, description="epochs without a better validation loss before it stops"), NUMBER
+    ] = 10
+    batch: Annotated[int, Field(ge=1, description="scans a step (labels: inherited: slices a step)"), NUMBER] = 4
     class_weights: Annotated[bool, Field(description="weight the loss by the rarity of a class")] = True
     augmentation: Annotated[Literal["none", "standard"], Field(description="random changes of the training images")] = (
         "standard"
     )
-    seed: Annotated[int, Field(ge=0, description="seed of everything random in a training")] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**31, description="seed of everything random in a training"), NUMBER] = 0
 
 
 class Variant(Settings):
@@ -114,7 +127,8 @@ def _fault(fault: Any, names: Collection[str]) -> str:
         close = get_close_matches(keys[-1], Window.model_fields if "window" in keys else names, 1)
         return f"unknown key '{place}'" + (f" (did you mean '{close[0]}'?)" if close else "")
     if kind == "value_error":
-        return message.removeprefix("Value error, ")
+        message = message.removeprefix("Value error, ")
+        return f"{place}: {message}, not {fault['input']!r}" if keys else message
     if kind == "string_pattern_mismatch":
         field = next((Settings.model_fields[key] for key in keys if key in Settings.model_fields), None)
         message = f"should be {field.description}" if field else message

@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+#: No scan is larger (ingest refuses it): what inflates to more is no scan.
+MOST_BYTES = 2**31 + 2**20
+
 
 @dataclass(frozen=True)
 class Volume:
@@ -47,10 +50,23 @@ def to_nifti_gz(volume: Volume, level: int = 1) -> bytes:
     return packed.getvalue()
 
 
-def from_nifti_gz(content: bytes) -> Volume:
-    """Read the bytes of a `.nii.gz` or `.nii` into a volume of its stored integer type."""
-    import nibabel as nib
+def _inflate(content: bytes) -> bytes:
+    with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
+        raw = stream.read(MOST_BYTES + 1)
+    if len(raw) > MOST_BYTES:
+        raise ValueError("larger than any scan")
+    return raw
 
-    raw = gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    image = nib.Nifti1Image.from_bytes(raw)
+
+def from_nifti_gz(content: bytes) -> Volume:
+    """Read the bytes of a `.nii.gz` or `.nii` into a volume of its stored integer type. Raises ValueError on others."""
+    import nibabel as nib
+    from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
+
+    raw = _inflate(content) if content[:2] == b"\x1f\x8b" else content
+    try:
+        image = nib.Nifti1Image.from_bytes(raw)
+    except (nib.filebasedimages.ImageFileError, HeaderDataError, WrapStructError) as error:
+        raise ValueError("no NIfTI-1 image") from error
     return Volume(np.asanyarray(image.dataobj).T, np.asarray(image.affine))

@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
 def _samples(text: str) -> int:
     value = int(text)
     if value < 100:
-        raise argparse.ArgumentTypeError(f"{text} bootstrap samples are too few for a 95 %% interval")
+        raise argparse.ArgumentTypeError(f"{text} bootstrap samples are too few for a 95 % interval")
     return value
 
 

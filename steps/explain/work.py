@@ -56,6 +56,12 @@ def open_work(args: argparse.Namespace) -> Work:
             f"fold {facts['fold']} has no test scans in this cohort",
             "Give the folds.csv that the run was trained with.",
         )
+    tested = run.scans.get("test")
+    if tested is not None and set(tested.scan) != {scan.scan for scan in roles["test"]}:
+        raise UsageError(
+            f"--folds gives fold {facts['fold']} other test scans than run {run.name} had",
+            "Give the folds.csv that the run was trained with.",
+        )
     probe = Probe(made, variant, where)
     return Work(cohort, run, probe, _open_judge(args.judge, probe, facts), roles)
 

@@ -57,6 +57,12 @@ def run(args: argparse.Namespace) -> None:
     parameters = {"images": args.images, "picture_limit": args.picture_limit, "title": args.title}
     hashes = {name: inputs.hashes[path.name] for name, path in tables.items()}
     hashes |= {path.name: inputs.hashes[path.name] for name in MANIFESTS for path in getattr(args, name)}
+    hashes_of_cohort = {inputs.metrics.get("cohort"), inputs.cohort.get("sha256")} - {None}
+    cli.require(
+        len(hashes_of_cohort) < 2,
+        f"{args.metrics.name} and {args.cohort.name} are of different cohorts",
+        "Give the files of one run.",
+    )
     with Record(STEP, "", args.out, parameters, hashes) as record:
         page = record.output(write_text(args.out / "report.html", render(inputs, args.picture_limit)))
         made = {page.name: sha256_file(page)}

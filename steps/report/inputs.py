@@ -69,7 +69,7 @@ def read_inputs(
     return Inputs(
         title=title,
         images=images,
-        leaderboard=read_csv(tables["leaderboard"], ("variant",), "leaderboard"),
+        leaderboard=read_csv(tables["leaderboard"], ("variant", "rank"), "leaderboard"),
         metrics=read_document(tables["metrics"]),
         comparisons=read_csv(tables["comparisons"], (), "table of comparisons"),
         curves=read_csv(tables["curves"], ("variant", "curve", "x", "y"), "table of curves"),
