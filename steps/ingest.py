@@ -10,17 +10,16 @@ from __future__ import annotations
 import argparse
 import hashlib
 import logging
-import os
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from steps.core import cli
 from steps.core.errors import RejectedScan
+from steps.core.private import Outcome, make_private, write_private
 from steps.core.record import SCHEMA_VERSION, Record
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ REASONS = (
     *("not_chosen", "no_label", "too_few_slices", "missing_slices", "coincident_slices", "gantry_tilt", "localiser"),
     *("not_ct", "not_hu", "unreadable", "inconsistent", "ambiguous_patient", "mixed_orientation"),
 )
-PRIVATE_COLUMNS = ("scan", "patient", "path", "series_uid", "study_uid", "patient_id", "shard", "line", "reason")
 
 
 @dataclass(frozen=True)
@@ -106,8 +104,7 @@ def run(args: argparse.Namespace) -> None:
     inputs |= {"slice_labels": args.slice_labels} if args.slice_labels else {}
     parameters = {"gantry_tilt": args.gantry_tilt, "min_slices": args.min_slices}
     if args.private:
-        with _only_for_owner():
-            cli.make_directory(args.private, "--private")
+        make_private(args.private)
     else:
         log.info("no --private: the way back from pseudonyms to series is dropped")
     with Record("ingest", stem, args.out, parameters, inputs) as record, warnings.catch_warnings():
@@ -126,16 +123,6 @@ def run(args: argparse.Namespace) -> None:
         outcomes = write_outputs(args.out, stem, lines, site, record)
         if args.private:
             write_private(args.private, stem, outcomes, firsts)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of a line: its scan's pseudonym, the patient's where it entered, else the reason."""
-
-    line: Line
-    scan: str
-    patient: str
-    reason: str
 
 
 def write_outputs(out: Path, stem: str, lines: Sequence[Line], site: Site, record: Record) -> list[Outcome]:
@@ -197,7 +184,7 @@ def make_scan(line: Line, site: Site, repeated: bool = False) -> tuple[Volume, d
         loaded = load(line, headers, site)
         check_hu(loaded.volume.data)
         return loaded.volume, sidecar(line, loaded, label, names, patient, site)
-    except RejectedScan:
+    except (RejectedScan, MemoryError):
         raise
     except Exception as error:
         log.debug("line %d: %s", line.line, type(error).__name__)
@@ -381,42 +368,6 @@ def label_days(label: Label, header: Header) -> int | None:
 
     studied = parse_date(header.study_date)
     return (label.label_date - studied).days if label.label_date and studied else None
-
-
-def write_private(folder: Path, stem: str, outcomes: Iterable[Outcome], headers: Mapping[int, Header]) -> None:
-    """Write the table that leads back from pseudonyms to series: mode 0600, in a directory that is made with 0700."""
-    from steps.core.tables import write_csv
-
-    with _only_for_owner():
-        rows = [_private_row(stem, outcome, headers.get(outcome.line.line)) for outcome in outcomes]
-        write_csv(folder / f"{stem}.private.csv", PRIVATE_COLUMNS, rows)
-
-
-@contextmanager
-def _only_for_owner() -> Iterator[None]:
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
-def _private_row(stem: str, outcome: Outcome, header: Header | None) -> dict[str, Any]:
-    line = outcome.line
-    folders = sorted({name.rpartition("/")[0] or "." for name in line.files})
-    path = ";".join(folders if line.kind == "dicom" and not line.problem else line.files)
-    return {
-        "scan": outcome.scan,
-        "patient": outcome.patient,
-        # File names are bytes: what is no UTF-8 is written as an escape.
-        "path": path.encode("utf-8", "backslashreplace").decode(),
-        "series_uid": line.series_uid,
-        "study_uid": line.study_uid,
-        "patient_id": header.patient_id if header else "",
-        "shard": stem,
-        "line": line.line,
-        "reason": outcome.reason,
-    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
