@@ -72,16 +72,18 @@ def run(args: argparse.Namespace) -> None:
         sys.stdout.write(f"{name:<{width}}  {verdict:<10}  {detail}".rstrip() + "\n")
     tally = Counter(verdict for _, verdict, _ in rows)
     sys.stdout.write(", ".join(f"{count} {verdict}" for verdict, count in sorted(tally.items())) + "\n")
-    if set(tally) != {"same"}:
+    unlike = len(rows) - tally["same"] - tally["there"]
+    if unlike:
         raise ClaireError(
-            f"{len(rows) - tally['same']} of {len(rows)} files differ",
+            f"{unlike} of {len(rows)} files differ",
             "The table above says where. On other hardware a larger --tolerance may be fair.",
         )
 
 
 def compare(left: Path, right: Path, tolerance: float) -> Iterator[tuple[str, str, str]]:
-    """Yield (name, verdict, detail) of every stable file under two folders; the verdict is same, differs,
-    left only or right only.
+    """Yield (name, verdict, detail) of every stable file under two folders.
+
+    The verdict is same, differs, left only, right only, or there where files are not looked into.
     """
     sides = [stable_files(left), stable_files(right)]
     for name in sorted({*sides[0], *sides[1]}):
@@ -90,11 +92,13 @@ def compare(left: Path, right: Path, tolerance: float) -> Iterator[tuple[str, st
             yield name, "right only" if theirs else "left only", ""
         elif len(ours) != len(theirs):
             yield name, "differs", f"{len(ours)} files of this name against {len(theirs)}"
+        elif (how := way(name)) is None:
+            yield name, "there", "on both sides, not looked into"
         else:
-            how = way(name)
-            found = [how(a, b, tolerance) for a, b in zip(ours, theirs, strict=True)] if how else []
+            found = [how(a, b, tolerance) for a, b in zip(ours, theirs, strict=True)]
             differences = [difference for difference in found if difference]
-            yield name, "differs" if differences else "same", str(differences[0]) if differences else ""
+            alike = "names of the members" if how is same_members else ""
+            yield name, "differs" if differences else "same", str(differences[0]) if differences else alike
 
 
 def stable_files(folder: Path) -> dict[str, list[Path]]:
