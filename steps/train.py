@@ -292,7 +292,7 @@ def prediction_rows(job: Job, split: str, found: Sequence[Prediction]) -> Iterat
 
 
 def _digits(probability: float) -> str:
-    return f"{probability:.7g}"
+    return f"{probability:.9g}"
 
 
 def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:

@@ -54,6 +54,12 @@ def test_healing_that_stays_above_true_negatives_closes_the_first_gate() -> None
     assert not by_name(gates(bad, 0))["healed_odds"].open
 
 
+def test_few_true_negatives_close_the_first_gate() -> None:
+    made = healed()
+    few = Healed(**{**made.__dict__, "negative_odds": made.negative_odds[:5]})
+    assert "n=5 < 20" in by_name(gates(few, 0))["healed_odds"].statement
+
+
 def test_without_a_healer_every_gate_names_the_reason() -> None:
     found = gates(None, 0, "the network calls no training scan positive")
     assert not reliable(found)

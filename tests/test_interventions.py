@@ -116,11 +116,17 @@ def test_deletion_and_insertion_prefer_the_map_of_the_lesion(trained: Trained) -
 
 
 def test_methods_are_summed_up_by_outcome_against_the_threshold() -> None:
-    scans = [("TP", {"a": (0.1, 0.9), "hu_smoothed": (0.5, 0.5)})] * 3 + [
-        ("FP", {"a": (0.5, 0.5), "hu_smoothed": (0.1, 0.9)})
+    scans = [(f"P{i // 2}", "TP", {"a": (0.1, 0.9), "hu_smoothed": (0.5, 0.5)}) for i in range(6)] + [
+        ("P9", "FP", {"a": (0.5, 0.5), "hu_smoothed": (0.1, 0.9)})
     ]
     rows = faithfulness.summarise(scans, 0)
     assert [(row["method"], row["outcome"], row["n"]) for row in rows][:2] == [("a", "TP", 3), ("hu_smoothed", "TP", 3)]
     assert rows[0]["gain_over_hu"] == {"value": 0.8, "lower": 0.8, "upper": 0.8}
     assert rows[2]["gain_over_hu"] == {"value": -0.8, "lower": None, "upper": None}
     assert "gain_over_hu" not in rows[1]
+
+
+def test_a_patients_scans_make_no_interval_narrower() -> None:
+    rng = np.random.default_rng(0)
+    once = [(f"P{i}", "TP", {"hu_smoothed": (rng.random(), rng.random())}) for i in range(10)]
+    assert faithfulness.summarise(once * 3, 0) == faithfulness.summarise(once, 0)

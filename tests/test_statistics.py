@@ -134,9 +134,25 @@ def test_bootstrap_keeps_the_strata_and_repeats_itself() -> None:
     weights = bootstrap_weights(strata, 50, 1)
     for stratum in set(strata):
         inside = [own == stratum for own in strata]
-        assert (weights[:, inside].sum(axis=1) == sum(inside)).all()
+        assert weights[:, inside].sum(axis=1) == pytest.approx(sum(inside))
     assert (weights == bootstrap_weights(strata, 50, 1)).all()
     assert (weights != bootstrap_weights(strata, 50, 2)).any()
+
+
+@pytest.mark.parametrize("m", [2, 3, 4, 10])
+def test_bootstrap_spreads_as_the_mean_of_small_strata_does(m: int) -> None:
+    values = np.random.default_rng(m).random(m)
+    spread = (bootstrap_weights([0] * m, 40_000, 0) @ values / m).var()
+    assert spread == pytest.approx(values.var(ddof=1) / m, rel=0.05)
+
+
+def test_a_lone_patient_counts_once() -> None:
+    assert (bootstrap_weights(["alone", "two", "two"], 10, 0)[:, 0] == 1).all()
+
+
+def test_tied_variants_share_their_ranks() -> None:
+    tied = np.tile(np.random.default_rng(0).random(50), (3, 1))
+    assert ranks(np.vstack([tied, tied[:1] - 1])) == [(1, 3)] * 3 + [(4, 4)]
 
 
 def test_bootstrap_intervals_cover_the_truth() -> None:

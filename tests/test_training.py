@@ -74,6 +74,17 @@ def test_a_rare_class_weighs_more() -> None:
     assert balance(torch.tensor([0, 1, 2]), 3).tolist() == [1, 1, 1]
 
 
+def test_the_weights_of_classes_do_not_cancel_in_small_batches(cohort: Cohort) -> None:
+    made = []
+    for weighted in (True, False):
+        training = prepare(cohort, class_weights=weighted, batch=1, epochs=1)
+        if training.weight is not None:
+            training.weight = torch.tensor([0.5, 2.0])
+        training.run()
+        made.append(weights(training))
+    assert not torch.equal(*made)
+
+
 def test_adam_is_the_originals() -> None:
     assert make_optimiser(small(), variant(optimiser="adam")).defaults["amsgrad"] is True
     assert isinstance(make_optimiser(small(), variant()), torch.optim.AdamW)

@@ -1,4 +1,4 @@
-"""How faithful a saliency map is to the network: deletion and insertion with an infill that no method had a hand in."""
+"""How faithful a saliency map is to the network: deletion and insertion with a fresh draw of lung noise."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from steps.core.probe import Case, Probe, probabilities
-from steps.core.statistics.intervals import NONE, percentile
+from steps.core.statistics.intervals import NONE, by_patient, percentile
 
 #: Shares of the lung, the strongest voxels first, after which the probability is looked at.
 SHARES = (0.02, 0.08, 0.25)
@@ -67,18 +67,20 @@ def ranked_map(labels: np.ndarray, delta: np.ndarray, rng: np.random.Generator) 
     return worth + 1e-6 * scale * rng.random(labels.shape)
 
 
-def summarise(found: Sequence[tuple[str, Mapping[str, tuple[float, float]]]], seed: int) -> list[dict[str, Any]]:
+def summarise(found: Sequence[tuple[str, str, Mapping[str, tuple[float, float]]]], seed: int) -> list[dict[str, Any]]:
     """Return a row a method and outcome (TP, FP): mean deletion and insertion with 95 % bootstrap intervals.
 
-    `found`: (outcome, curves) a scan. `gain_over_hu`: by how much insertion − deletion beats the smoothed HU threshold.
+    `found`: (patient, outcome, curves) a scan. A patient counts once, with the mean of the scans: `n` counts patients.
+    `gain_over_hu`: by how much insertion − deletion beats the smoothed HU threshold.
     """
     rows = []
     for outcome in ("TP", "FP"):
-        scans = [curve for one, curve in found if one == outcome]
+        patients = [patient for patient, one, _ in found if one == outcome]
+        scans = [curve for _, one, curve in found if one == outcome]
         for name in scans[0] if scans else ():
-            both = np.array([scan[name] for scan in scans])
-            gain = np.array([_score(scan[name]) - _score(scan[BASELINE]) for scan in scans])
-            row = {"method": name, "outcome": outcome, "n": len(scans)}
+            both = by_patient(np.array([scan[name] for scan in scans]), patients)
+            gain = by_patient(np.array([_score(scan[name]) - _score(scan[BASELINE]) for scan in scans]), patients)
+            row = {"method": name, "outcome": outcome, "n": len(gain)}
             figures = {"deletion_auc": both[:, 0], "insertion_auc": both[:, 1], "gain_over_hu": gain}
             if name == BASELINE:
                 del figures["gain_over_hu"]

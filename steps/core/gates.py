@@ -20,7 +20,7 @@ FLIPS, JUDGE_FLIPS, CONTROL_FLIPS, NEGATIVE_MASK, AUC_LOSS = 0.90, 0.80, 0.10, 0
 
 @dataclass(frozen=True)
 class Gate:
-    """One condition: `open` only where the cautious limit of `value` keeps the `threshold` on at least `FEWEST` scans.
+    """One condition: `open` where the cautious limit of `value` keeps the `threshold`, on `FEWEST` patients or more.
 
     `statement` says in words what is asked and, of a closed gate, why it is closed.
     """
@@ -44,7 +44,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Healed:
-    """What healing did on validation, under one network; arrays hold one entry a scan.
+    """What healing did on validation, under one network; arrays hold one entry a patient, the mean of the scans.
 
     `called`: n scans that the network calls positive: `flipped` (healing turns the decision), `judge` (and that of a
     network that the healer never saw; None without one), `by_random` and `by_dense` (healing an equal volume elsewhere
@@ -139,7 +139,7 @@ def _healed_odds(healed: Healed, seed: int) -> Gate:
         return _gate("healed_odds", float("nan"), (float("nan"),) * 2, 0, at_least=False)
     threshold = float(np.quantile(healed.negative_odds, TN_QUANTILE))
     limits = _bootstrap(healed.healed, np.median, seed)
-    return _gate("healed_odds", float(np.median(healed.healed)), limits, len(healed.healed), False, threshold)
+    return _gate("healed_odds", float(np.median(healed.healed)), limits, n, False, threshold)
 
 
 def _negative_mask(shares: np.ndarray, seed: int) -> Gate:

@@ -147,7 +147,9 @@ class Training:
         torch.manual_seed(((self.variant.seed << 40) + (self.progress.epoch << 24) + self.progress.step) % 2**63)
         with self.device.autocast():
             output = self.network(images)
-        loss = functional.cross_entropy(output.scan, targets, self.weight)
+        losses = functional.cross_entropy(output.scan, targets, reduction="none")
+        # Not torch's weighted mean, which divides by the weights of the batch: in small batches they would cancel.
+        loss = (losses if self.weight is None else losses * self.weight[targets]).mean()
         self.optimiser.zero_grad()
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimiser)

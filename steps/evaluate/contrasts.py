@@ -90,7 +90,7 @@ def _placements(experiment: Experiment, name: str, fold: int) -> tuple[np.ndarra
 
 
 def _shared_patients(experiment: Experiment) -> bool:
-    return "test" in experiment.home
+    return "test" in experiment.home and len(experiment.folds) > 1
 
 
 def rank_limits(ranking: Ranking, names: Sequence[str]) -> dict[str, tuple[float | None, float | None]]:

@@ -127,7 +127,8 @@ def _confusion(positive: np.ndarray, called: np.ndarray) -> dict[str, np.ndarray
 def figures(folds: Sequence[Measured], prevalence: float, point: int = 0) -> dict[str, Figure]:
     """Return every metric of the folds together, as {value, lower, upper, method where it is no bootstrap percentile}.
 
-    For more than two classes, all but accuracy, log loss and Brier are means over the classes, each against the rest.
+    For more than two classes, all but accuracy, log loss and Brier are means over the classes, each against the rest,
+    and there are no predictive values.
     `point` chooses the operating point: 0 Youden, 1 sensitivity of at least 0.90.
     """
     if not folds:
@@ -143,6 +144,8 @@ def figures(folds: Sequence[Measured], prevalence: float, point: int = 0) -> dic
     made = {name: figure(merged[name][0], percentile(merged[name][1:])) for name in METRICS}
     if len(positives) == 1:
         _mend(made, folds, total, prevalence, point)
+    else:  # one prevalence cannot be that of every class
+        made |= {name: figure(float("nan")) for name in ("ppv", "npv")}
     return made
 
 

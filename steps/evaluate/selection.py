@@ -132,7 +132,8 @@ def _mean_of_known(values: np.ndarray) -> np.ndarray:
 
 def correct_for_choice(ranking: Ranking, eligible: Sequence[str]) -> dict[str, Any]:
     """Return the winner's AUC corrected for having been chosen among `eligible`, by BBC-CV (Tsamardinos 2018)."""
-    inside, outside = ([kind[name] for name in eligible] for kind in (ranking.selection, ranking.outside))
+    order = ranking.order(eligible)
+    inside, outside = ([kind[name] for name in order] for kind in (ranking.selection, ranking.outside))
     value, limits = corrected(np.array(inside), np.array(outside))
     return figure(value, limits, "bbc-cv")
 

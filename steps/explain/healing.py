@@ -13,6 +13,7 @@ from steps.core.attribution import density, random_map
 from steps.core.gates import Gate, Healed, gates
 from steps.core.healing import Healer, healed_hu, train_healer
 from steps.core.probe import Case, decide, target_of
+from steps.core.statistics.intervals import by_patient
 from steps.explain.cases import Cases
 from steps.explain.network import HEAL_STEPS, Chosen, called_positive, look, scores, steps_of, training_pool
 
@@ -41,7 +42,7 @@ def train(work: Work, chosen: Chosen, cases: Cases, args: argparse.Namespace) ->
 
 
 def judge(chosen: Chosen, healer: Healer | None, work: Work, cases: Cases, seed: int, reason: str) -> list[Gate]:
-    """Return the gates, measured on the validation scans."""
+    """Return the gates, measured on the validation scans; a patient counts once, with the mean of the scans."""
     if healer is None:
         return gates(None, seed, reason)
     called = called_positive(chosen)
@@ -53,13 +54,15 @@ def judge(chosen: Chosen, healer: Healer | None, work: Work, cases: Cases, seed:
     ]
     shares = [_mask_share(healer, cases.get(chosen.validation[i])) for i in np.flatnonzero(~called)]
     odds = -_reference_odds(chosen.logits[~called & ~chosen.positive]) if len(called) else np.zeros(0)
+    patients = np.array([scan.patient for scan in chosen.validation], str)
 
-    def column(name: str, kind: type) -> np.ndarray:
-        return np.array([row[name] for row in rows], kind)
+    def column(name: str) -> np.ndarray:
+        return by_patient(np.array([row[name] for row in rows], float), patients[called])
 
-    verdicts = column("judge", bool) if work.judge is not None else None
-    found = [column("flipped", bool), column("healed", float), column("random", bool), column("dense", bool)]
-    return gates(Healed(*found, odds, np.array(shares, float), verdicts), seed)
+    verdicts = column("judge") if work.judge is not None else None
+    odds = by_patient(odds, patients[~called & ~chosen.positive])
+    masked = by_patient(np.array(shares, float), patients[~called])
+    return gates(Healed(*map(column, ("flipped", "healed", "random", "dense")), odds, masked, verdicts), seed)
 
 
 def _healed(

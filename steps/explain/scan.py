@@ -81,7 +81,8 @@ def explain_scan(scan: Scan, setting: Setting, rng: np.random.Generator) -> Scan
     called = head["outcome"] in ("TP", "FP")
     most = setting.args.candidates if called else -(-setting.args.candidates // 2)
     candidates = find_candidates(case.view, proposing, maps.get("healing") if setting.proposing else None, most)
-    result = ScanResult(case, candidates, maps, head)
+    unranked = ranked_map(np.zeros(case.lungs.shape, np.int16), np.zeros(0), rng)
+    result = ScanResult(case, candidates, {"interventions": unranked} | maps, head)
     if len(candidates):
         _intervene(result, scan, setting, target, rng)
     if called:
@@ -148,7 +149,7 @@ def _intervene(result: ScanResult, scan: Scan, setting: Setting, target: int, rn
     number = np.concatenate([[0], rank]).astype(np.int16)
     result.candidates = replace(found, labels=number[found.labels])
     worth = ranked_map(labels, effects.delta(setting.counted), rng)
-    result.maps = {"interventions": worth} | result.maps
+    result.maps = result.maps | {"interventions": worth}
     result.evaluations = removals.asked
 
 

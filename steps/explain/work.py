@@ -128,7 +128,7 @@ def _scans(
         documents.add_maps(archives[0], one)
         one.document["images"] = pictures.add(archives[1], one, setting)
         documented.append(one.document)
-        found += [(one.document["outcome"], one.curves)] if one.curves else []
+        found += [(scan.patient, one.document["outcome"], one.curves)] if one.curves else []
         record.counts.update(candidates=len(one.candidates), candidates_left_out=one.candidates.left_out)
         record.counts["network_evaluations"] += one.evaluations
     return documented, found

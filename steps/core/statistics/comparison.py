@@ -39,16 +39,23 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def ranks(replicates: np.ndarray) -> list[Limits]:
-    """Return the 95 % limits of each row's rank (1 = highest) over the columns of `replicates` (variants, samples)."""
-    order = np.argsort(np.argsort(-np.nan_to_num(replicates, nan=-1.0), axis=0, kind="stable"), axis=0) + 1
-    return [percentile(row.astype(float)) for row in order]
+    """Return the 95 % limits of each row's rank (1 = highest) over the columns of `replicates` (variants, samples).
+
+    Of tied rows each may be the first or the last of them, so that ties widen the limits.
+    """
+    from scipy.stats import rankdata
+
+    falling = -np.nan_to_num(replicates, nan=-1.0)
+    best, worst = (rankdata(falling, method=method, axis=0) for method in ("min", "max"))
+    return [(percentile(first)[0], percentile(last)[1]) for first, last in zip(best, worst, strict=True)]
 
 
 def corrected(selection: np.ndarray, outside: np.ndarray) -> tuple[float, Limits]:
     """Return what the variant that is best in a bootstrap sample reaches outside that sample: mean and percentiles.
 
     Bootstrap bias corrected cross-validation (Tsamardinos 2018). Both arrays are (variants, samples): what the choice
-    goes by within each sample, and what each variant reaches on those left out of it. NaN where nothing is known.
+    goes by within each sample, and what each variant reaches on those left out of it. Of ties the first row is chosen:
+    give the rows in the order of the choice. NaN where nothing is known.
     """
     usable = np.any(np.isfinite(selection), axis=0)
     best = np.argmax(np.where(np.isfinite(selection), selection, -np.inf), axis=0)

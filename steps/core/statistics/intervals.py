@@ -14,17 +14,30 @@ NONE: Limits = (float("nan"), float("nan"))
 
 
 def bootstrap_weights(strata: Sequence[object], samples: int, seed: int) -> np.ndarray:
-    """Draw patients with replacement within each stratum; return how often each was drawn, (samples, patients).
+    """Draw patients with replacement within each stratum; return what each counts in each sample, (samples, patients).
 
-    `strata` (patients,) holds the stratum of each patient. The same seed and strata give the same draws.
+    `strata` (patients,) holds the stratum of each patient. Of a stratum's m patients m − 1 are drawn and count
+    m/(m − 1) times (Rao & Wu 1988): drawing m would make intervals too narrow by √((m − 1)/m), which matters in strata
+    of a few. A lone patient always counts once. The same seed and strata give the same draws.
     """
     rng = np.random.default_rng(seed)
     weights = np.ones((samples, len(strata)))
     names = np.array([repr(stratum) for stratum in strata])
     for name in np.unique(names):
         (members,) = np.nonzero(names == name)
-        weights[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), samples)
+        m = len(members)
+        if m > 1:
+            weights[:, members] = rng.multinomial(m - 1, np.full(m, 1 / m), samples) * (m / (m - 1))
     return weights
+
+
+def by_patient(values: np.ndarray, patients: Sequence[str]) -> np.ndarray:
+    """Return the mean of each patient's scans, (patients, …) from (scans, …), in the order of the patients' names."""
+    names, row = np.unique(np.asarray(patients, str), return_inverse=True)
+    sums = np.zeros((len(names), *values.shape[1:]))
+    np.add.at(sums, row, values)
+    counts = np.bincount(row, minlength=len(names)).reshape(-1, *[1] * (values.ndim - 1))
+    return sums / counts
 
 
 def percentile(replicates: np.ndarray) -> Limits:
