@@ -17,6 +17,7 @@ from steps.core.record import SCHEMA_VERSION
 from steps.core.variant import Variant
 from steps.report import main
 from steps.report.figures import ticks
+from steps.report.saliency import _lesions, _verdict
 from steps.report.tables import interval, number
 from tests.report_inputs import COHORT, World
 
@@ -164,6 +165,14 @@ def test_every_explained_scan_has_a_page_with_pictures_and_lesions(page: Page, f
 def test_errors_come_first(page: Page) -> None:
     order = re.findall(r'<details class="scan"[^>]*data-outcome="(..)"', page.source)
     assert order == sorted(order, key=["FN", "FP", "TP", "TN"].index)
+
+
+def test_candidates_that_were_not_measured_are_told() -> None:
+    lesions = [{"rank": 1, "delta": 0.3, "crucial": False}, {"rank": 2, "delta": -0.1, "crucial": False}]
+    assert "all 1 candidates that speak for it" in _verdict(lesions, "TP", "positive", 0)
+    assert "23 candidates that were not measured" in _verdict(lesions, "TP", "positive", 23)
+    assert "23 further candidates" in _lesions(lesions, 23).note
+    assert _lesions(lesions, 0).note == ""
 
 
 def test_open_gates_are_shown_as_open(page: Page) -> None:

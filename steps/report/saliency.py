@@ -212,7 +212,7 @@ def _place(order: Sequence[str], name: str) -> int:
 
 def _page(inputs: Inputs, document: Document, scan: Document, limit: int) -> ScanPage:
     name, outcome, run = str(scan.get("scan")), str(scan.get("outcome")), str(document.get("run"))
-    lesions = scan.get("lesions", [])
+    lesions, unmeasured = scan.get("lesions", []), int(scan.get("candidates_left_out") or 0)
     point = document.get("network", {}).get("operating_point")
     shown, withheld = _pictures(inputs, run, scan, limit)
     counted = Counter((str(lesion.get("side")), str(lesion.get("zone"))) for lesion in lesions)
@@ -227,17 +227,17 @@ def _page(inputs: Inputs, document: Document, scan: Document, limit: int) -> Sca
         outcome_words=OUTCOMES.get(outcome, outcome),
         probability=chance(scan.get("probability")),
         operating_point=number(point),
-        verdict=_verdict(lesions, outcome, str(scan.get("explained_class") or scan.get("decision") or "")),
+        verdict=_verdict(lesions, outcome, str(scan.get("explained_class") or scan.get("decision") or ""), unmeasured),
         reliable=document.get("reliable") is True,
         facts=_facts(inputs, name),
         pictures=shown,
         withheld=withheld,
         map=lung_map(counted, f"Candidate lesions of scan {name} by side and zone") if lesions and not shown else "",
-        lesions=_lesions(lesions) if lesions else None,
+        lesions=_lesions(lesions, unmeasured) if lesions else None,
     )
 
 
-def _verdict(lesions: Sequence[Mapping[str, Any]], outcome: str, explained_class: str) -> str:
+def _verdict(lesions: Sequence[Mapping[str, Any]], outcome: str, explained_class: str, unmeasured: int) -> str:
     crucial = sorted(lesion.get("rank", 0) for lesion in lesions if lesion.get("crucial"))
     if not lesions:
         return "No candidate lesion was found."
@@ -247,7 +247,8 @@ def _verdict(lesions: Sequence[Mapping[str, Any]], outcome: str, explained_class
         supporting = sum((floating(lesion.get("delta")) or 0) > 0 for lesion in lesions)
         return (
             f"Not even without all {supporting} candidates that speak for it does the decision turn: it rests on "
-            "something else besides."
+            + (f"some of the {unmeasured} candidates that were not measured, or on " if unmeasured else "")
+            + "something else besides."
         )
     named = ", ".join(map(str, crucial))
     if len(crucial) == 1:
@@ -292,7 +293,7 @@ def _picture(scan: str, file: str, content: bytes) -> Picture:
     return Picture(source, width, height, f"{caption} of scan {scan}", caption)
 
 
-def _lesions(lesions: Sequence[Mapping[str, Any]]) -> Table:
+def _lesions(lesions: Sequence[Mapping[str, Any]], unmeasured: int) -> Table:
     ordered = sorted(lesions, key=lambda lesion: (lesion.get("rank") or 0, str(lesion.get("id"))))
     more = len(ordered) - SHOWN_LESIONS
     columns = [
@@ -308,8 +309,12 @@ def _lesions(lesions: Sequence[Mapping[str, Any]]) -> Table:
         Column("Centre (mm)", True, "patient coordinates: left, posterior, superior"),
         Column("Found by"),
     ]
-    note = f"{more} further lesions stand in lesions.csv." if more > 0 else ""
-    return table("Lesions by what their removal does", columns, map(_lesion, ordered[:SHOWN_LESIONS]), note=note)
+    notes = [f"{more} further lesions stand in lesions.csv."] if more > 0 else []
+    if unmeasured:
+        notes.append(f"{unmeasured} further candidates, smaller or with less saliency, were not measured.")
+    return table(
+        "Lesions by what their removal does", columns, map(_lesion, ordered[:SHOWN_LESIONS]), note=" ".join(notes)
+    )
 
 
 def _lesion(lesion: Mapping[str, Any]) -> list[object]:
