@@ -246,9 +246,9 @@ def _verdict(lesions: Sequence[Mapping[str, Any]], outcome: str, explained_class
     if not crucial:
         supporting = sum((floating(lesion.get("delta")) or 0) > 0 for lesion in lesions)
         return (
-            f"Not even without all {supporting} candidates that speak for it does the decision turn: it rests on "
-            + (f"some of the {unmeasured} candidates that were not measured, or on " if unmeasured else "")
-            + "something else besides."
+            f"Not even without all {supporting} candidates that speak for it does the decision turn: it rests "
+            + (f"on some of the {unmeasured} candidates that were not measured, or " if unmeasured else "")
+            + "on something else besides."
         )
     named = ", ".join(map(str, crucial))
     if len(crucial) == 1:
