@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from steps.core import cli
 from steps.core.errors import ClaireError
-from steps.core.record import Record, write_text
+from steps.core.record import Record
 
 if TYPE_CHECKING:
     from steps.core.choice import Rule, Verdict
@@ -86,14 +86,12 @@ def _found(series: list[Series], counts: Counter[str]) -> list[Series]:
 def write_shards(out: Path, series: Sequence[Series], rule: Rule, shards: int, record: Record) -> None:
     """Write `NNNN.shard.jsonl`, as many as asked for, balanced by the bytes of the chosen series."""
     from steps.core.choice import choose
-    from steps.core.series import end_of_shard
+    from steps.core.series import write_lines
 
     verdicts = choose(series, rule)
     for number, places in enumerate(cut(series, verdicts, shards)):
         lines = [_line(count, series[place], verdicts[place]) for count, place in enumerate(places)]
-        texts = [*(line.json() for line in lines), end_of_shard(len(lines))]
-        path = write_text(out / f"{number:04d}.shard.jsonl", "\n".join(texts) + "\n")
-        record.output(path)
+        record.output(write_lines(out / f"{number:04d}.shard.jsonl", lines))
     record.counts["series"] = len(series)
     record.counts["chosen"] = sum(verdict.chosen for verdict in verdicts)
     log.info("%d series, %d chosen, in %d shards", len(series), record.counts["chosen"], shards)

@@ -16,11 +16,11 @@ import numpy as np
 from steps.core.dicom import Header, Pixels, Plane, UnreadableHeader, parse_numbers
 from steps.core.errors import RejectedScan
 from steps.core.hounsfield import AIR_HU, to_hu
+from steps.core.volume import MOST_BYTES
 
 SUFFIXES = (".nii.gz", ".nii")
 _SIDECAR_LIMIT = 8 * 2**20
 _HEADER_BYTES = 348
-_MAX_BYTES = 2 * 2**30
 _NO_PIXELS = Pixels("", 0, 0, 1, 16, 16, True, "", None, False, -1, -1)
 #: Our name: (DICOM tag as DICOM-JSON writes it, keyword as dcm2niix writes it).
 _KEYS = {
@@ -90,7 +90,7 @@ def _read_grid(path: Path) -> Grid:
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     affine = np.asarray(header.get_best_affine(), dtype=float)
-    if len(shape) != 3 or min(shape) < 1 or math.prod(shape) * header.get_data_dtype().itemsize > _MAX_BYTES:
+    if len(shape) != 3 or min(shape) < 1 or math.prod(shape) * header.get_data_dtype().itemsize > MOST_BYTES:
         raise UnreadableHeader("NIfTI file is no single volume or too large")
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         raise UnreadableHeader("NIfTI affine is not usable")

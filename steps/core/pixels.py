@@ -16,9 +16,9 @@ import numpy as np
 from steps.core.dicom import DEFLATED, NATIVE, Pixels, Plane, UnreadableHeader, open_dicom
 from steps.core.errors import RejectedScan
 from steps.core.hounsfield import check_rescale, to_hu
+from steps.core.volume import MOST_BYTES
 
 _MAX_SIDE = 4096
-_MAX_VOLUME_BYTES = 2 * 2**30
 _CHILD_BYTES = 4 * 2**30
 _CHILD_SECONDS = 60.0
 _SLICE_SECONDS = 3.0
@@ -42,7 +42,7 @@ def check_pixels(frames: Sequence[Frame]) -> None:
         raise RejectedScan("inconsistent", "rows or columns differ between slices")
     if not (0 < first.rows <= _MAX_SIDE and 0 < first.columns <= _MAX_SIDE):
         raise RejectedScan("unreadable", "rows or columns out of range")
-    if first.rows * first.columns * 2 * len(frames) > _MAX_VOLUME_BYTES:
+    if first.rows * first.columns * 2 * len(frames) > MOST_BYTES:
         raise RejectedScan("unreadable", "the declared volume is larger than 2 GiB")
     for told in ([frame.plane.slope is None for frame in frames], [frame.plane.intercept is None for frame in frames]):
         if any(told) and not all(told):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import islice
@@ -18,7 +18,7 @@ from steps.core import dicom, nifti
 from steps.core.dicom import Header, NotDicom, UnreadableHeader, Vector
 from steps.core.errors import ClaireError
 from steps.core.pseudonym import is_generic
-from steps.core.record import SCHEMA_VERSION
+from steps.core.record import SCHEMA_VERSION, write_text
 
 _CHUNK = 2048
 _AGAIN = "Run `claire index` again."
@@ -136,6 +136,12 @@ class Line:
 def end_of_shard(count: int) -> str:
     """Return the last line of a shard of `count` series: what shows that it is whole."""
     return json.dumps({"lines": count})
+
+
+def write_lines(path: Path, lines: Sequence[Line]) -> Path:
+    """Write a shard: a line a series, then the line that counts them."""
+    texts = [*(line.json() for line in lines), end_of_shard(len(lines))]
+    return write_text(path, "\n".join(texts) + "\n")
 
 
 def read_lines(path: Path) -> list[Line]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: No scan is larger (ingest refuses it): what inflates to more is no scan.
-MOST_BYTES = 2**31 + 2**20
+#: Voxels of the largest scan that ingest takes.
+MOST_BYTES = 2 * 2**30
+_HEAD_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ def to_nifti_gz(volume: Volume, level: int = 1) -> bytes:
 
 def _inflate(content: bytes) -> bytes:
     with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
-        raw = stream.read(MOST_BYTES + 1)
-    if len(raw) > MOST_BYTES:
+        raw = stream.read(MOST_BYTES + _HEAD_BYTES + 1)
+    if len(raw) > MOST_BYTES + _HEAD_BYTES:
         raise ValueError("larger than any scan")
     return raw
 

@@ -176,7 +176,8 @@ def _mend(made: dict[str, Figure], folds: Sequence[Measured], total: Sums, preva
     counts = {name: float(total[f"1/{point}/{name}"][0]) for name in COUNTS}
     patients = {"tp": sum(m for m, _ in sizes), "tn": sum(n for _, n in sizes)}
     everyone = patients["tp"] + patients["tn"]
-    made["auc"] = auc_figure(folds)
+    if _degenerate(made["auc"]):
+        made["auc"] = auc_figure(folds)
     if _degenerate(made["auprg"]):
         made["auprg"] = figure(made["auprg"]["value"], NONE, "none")
     if _degenerate(made["accuracy"]):
