@@ -41,15 +41,15 @@ unit:
 	@pytest -q
 
 smoke:
-	@tests/smoke.sh
+	@tests/workflow/smoke.sh
 
 lint: setup          ## ruff, shellcheck, CWL validation
 	@ruff check . && ruff format --check .
-	@shellcheck .ci/run configs/demo tests/*.sh tests/cluster/*.sh deployments/images/tar deployments/slurm/*.sh
+	@shellcheck .ci/run configs/demo tests/workflow/*.sh tests/workflow/cluster/*.sh deployments/images/tar deployments/slurm/*.sh
 	@for file in cwl/*.cwl cwl/tools/*.cwl; do cwltool --quiet --validate "$$file" || exit 1; done
 
 cluster-test: setup  ## The smoke configuration on Kubernetes and SLURM, compared with the local run
-	@tests/cluster/run.sh
+	@tests/workflow/cluster/run.sh
 
 locks:               ## Resolve requirements/*.txt anew (needs uv)
 	@lock="uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links"; \

@@ -17,14 +17,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from claire.core.contracts.cohort import Cohort, Scan, open_cohort, write_cohort
+from claire.core.contracts.variant import Variant
+from claire.core.networks.view import apply_window
+from claire.train.loading import Views, batches, epoch_batches
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
-
-from steps.core.cohort import Cohort, Scan, open_cohort, write_cohort
-from steps.core.loading import Views, batches, epoch_batches
-from steps.core.variant import Variant
-from steps.core.view import apply_window
 
 SCANS, COUNT, SIZE = 24, 64, 256
 VARIANT = Variant(size=224, slices=32, batch=1)

@@ -17,10 +17,9 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import SimpleITK as sitk
-
-from steps.commands.phantom.patient import MEDIUM, SHARP, SMOOTH, make_patient
-from steps.core.lungs import segment_lungs
-from steps.core.volume import Volume
+from claire.commands.phantom.patient import MEDIUM, SHARP, SMOOTH, make_patient
+from claire.core.imaging.volume import Volume
+from claire.segment.lungs import segment_lungs
 
 PAIRS = {"ct": "lung_mask", "example_ct": "lung_*_lobe_*"}
 

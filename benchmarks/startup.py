@@ -15,10 +15,10 @@ ROOT = Path(__file__).parents[1]
 GRID = ROOT / "configs/grids/claire-108.yml"
 COMMANDS = {
     "python -c pass": [sys.executable, "-c", "pass"],
-    "claire --help": [sys.executable, "-m", "steps", "--help"],
-    "claire index --help": [sys.executable, "-m", "steps", "index", "--help"],
+    "claire --help": [sys.executable, "-m", "claire", "--help"],
+    "claire index --help": [sys.executable, "-m", "claire", "index", "--help"],
     "claire plan --list (108 variants)": [
-        sys.executable, "-m", "steps", "plan", "--grid", str(GRID), "--folds", "5", "--list",
+        sys.executable, "-m", "claire", "plan", "--grid", str(GRID), "--folds", "5", "--list",
     ],
 }  # fmt: skip
 

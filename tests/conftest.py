@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.synthetic import Made, make_cohort
+from tests.support.synthetic import Made, make_cohort
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,62 @@
+"""`claire <step>`: one command a step of the pipeline, each with complete `--help`."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from claire import __version__
+
+# One line each, so that `claire --help` imports no step; a test holds each line to the module's docstring.
+STEPS = {
+    "index": "Find the series under a directory, choose one per acquisition and cut them into shards.",
+    "ingest": "Turn a shard of series into pseudonymised HU scans.",
+    "segment": "Mask the left and right lung of every scan of a shard.",
+    "preprocess": "Filter, crop and resize the slices of a shard's scans.",
+    "cohort": "Join shards into the one file of voxels that training reads, and draw the folds.",
+    "plan": "Turn a grid of variants into the list of trainings.",
+    "train": "Train one variant on one fold and predict its validation and test scans.",
+    "evaluate": "Compare all runs: leaderboard, intervals, comparisons, winner.",
+    "explain": "Show which lesions decided a fold's test scans.",
+    "report": "Write everything into one self-contained HTML page.",
+}
+COMMANDS = {
+    "phantom": "Make a seeded cohort of synthetic chest CT series with known truth.",
+    "compare": "Compare the results of two runs of the pipeline.",
+}
+
+
+def usage() -> str:
+    """Return the text of `claire --help`."""
+    width = max(map(len, {**STEPS, **COMMANDS}))
+    lines = [
+        f"claire {__version__}: {__doc__.split(': ', 1)[1]}",
+        "",
+        "usage: claire STEP [--flag value ...]",
+        "",
+        "steps:",
+    ]
+    lines += [f"  {name:<{width}}  {line}" for name, line in STEPS.items()]
+    lines += ["", "commands:"] + [f"  {name:<{width}}  {line}" for name, line in COMMANDS.items()]
+    return "\n".join([*lines, "", "`claire STEP --help` describes every flag of a step."])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the step or command named first in `argv`; return its exit code (2 for wrong usage)."""
+    name, *rest = [*(sys.argv[1:] if argv is None else argv)] or ["--help"]
+    if name in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if name == "--version":
+        print(__version__)
+        return 0
+    if name not in STEPS and name not in COMMANDS:
+        print(f"claire: there is no step '{name}'. `claire --help` lists them.", file=sys.stderr)
+        return 2
+    package = "claire" if name in STEPS else "claire.commands"
+    return importlib.import_module(f"{package}.{name}").main(rest)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

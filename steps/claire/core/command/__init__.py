@@ -1,0 +1,1 @@
+"""The command line: parameters, errors, files, records, tables, the store."""

@@ -1,0 +1,124 @@
+"""Finished results kept under a content key, so that running again is the recovery.
+
+`<store>/<step>/<key>/` holds a finished result, published by one rename and read-only. `<store>/<step>/<key>.partial/`
+holds the checkpoint of an unfinished one. Processes that compute the same key at once do no harm: the first to finish
+publishes, the others take its result.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from claire.core.command.errors import ClaireError, UsageError
+from claire.core.command.record import atomic_path, sha256_file, sha256_json
+
+
+@dataclass(frozen=True)
+class Entry:
+    """The place of one result in a store."""
+
+    folder: Path
+
+    @property
+    def finished(self) -> bool:
+        """Whether the result is there. It was whole when it was published."""
+        return self.folder.is_dir()
+
+    def drop_if_damaged(self) -> bool:
+        """Move a finished result aside whose files are not those that its record names; return whether it was so."""
+        if not self.finished or _is_whole(self.folder):
+            return False
+        aside = tempfile.mkdtemp(prefix=f"{self.folder.name}.", suffix=".damaged", dir=self.folder.parent)
+        with suppress(FileNotFoundError):  # another process was faster
+            self.folder.chmod(0o755)
+            self.folder.rename(aside)
+        return True
+
+    @property
+    def partial(self) -> Path:
+        """Folder for the checkpoint of an unfinished result; it may not exist."""
+        return self.folder.with_name(self.folder.name + ".partial")
+
+    @contextmanager
+    def publishing(self) -> Iterator[Path]:
+        """Yield an empty folder; what is written there is published as this result when the block ends well.
+
+        Where another process published first, its result stays and this one is dropped.
+        """
+        staging = Path(tempfile.mkdtemp(prefix=f"{self.folder.name}.", suffix=".new", dir=self.folder.parent))
+        try:
+            yield staging
+            _make_durable(staging)
+            staging.chmod(0o755)
+            try:
+                staging.rename(self.folder)
+            except OSError:
+                if not self.finished:
+                    raise
+            else:
+                self.folder.chmod(0o555)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+    def fetch(self, out: Path, last: str) -> list[Path]:
+        """Hard-link the files of a finished result into `out`, or copy them across file systems; `last` comes last."""
+        names = sorted((path.name for path in self.folder.iterdir()), key=lambda name: (name.endswith(last), name))
+        return [_link(self.folder / name, out / name) for name in names]
+
+
+def open_entry(store: Path, step: str, key: Mapping[str, Any]) -> Entry:
+    """Return the entry of a content key: the parts are hashed together.
+
+    Raises UsageError where `store` is no absolute path (a relative one would lie in a job's folder and vanish with it)
+    and ClaireError where it cannot be written.
+    """
+    if not store.is_absolute():
+        raise UsageError(f"--store {store} is a relative path", "Give an absolute path where this step is executed.")
+    folder = store / step
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ClaireError(
+            f"the store cannot be written: {error.strerror or type(error).__name__}",
+            "Give --store a directory that this user may write, or leave it out.",
+        ) from error
+    return Entry(folder / sha256_json(key))
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        (record,) = folder.glob("*.run.json")
+        outputs = json.loads(record.read_bytes())["outputs"]
+        return all(sha256_file(folder / name) == sha256 for name, sha256 in outputs.items())
+    except (FileNotFoundError, ValueError, KeyError):
+        return False
+
+
+def _make_durable(folder: Path) -> None:
+    for path in [*folder.iterdir(), folder]:
+        handle = os.open(path, os.O_RDONLY)
+        os.fsync(handle)
+        os.close(handle)
+        if path != folder:
+            path.chmod(0o444)
+
+
+def _link(source: Path, target: Path) -> Path:
+    with atomic_path(target) as part:
+        part.unlink(missing_ok=True)
+        try:
+            os.link(source, part)
+        except OSError:
+            shutil.copyfile(source, part)
+    return target

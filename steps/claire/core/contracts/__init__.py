@@ -1,0 +1,1 @@
+"""The files that cross between steps: one module a file, with its model, writer and reader."""

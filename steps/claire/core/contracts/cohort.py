@@ -1,0 +1,147 @@
+"""`cohort.h5`: all scans in one file whose voxels are mapped into memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from claire.core.command.errors import ClaireError
+from claire.core.command.record import SCHEMA_VERSION, atomic_path, canonical_json
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One scan of the cohort: `first` and `count` are its rows of the voxel arrays.
+
+    `slices` are the indices of its kept slices in the ingested scan; `slice_labels` holds a class index per kept
+    slice, −1 where nobody labelled it. `affine` takes (column, row, kept slice, 1) of the prepared grid to RAS mm as
+    if the kept slices were evenly spaced; `slice_positions_mm` is the exact position of each along the normal.
+    `facts` is the ingest sidecar (site, vendor, kernel, thickness_mm, sex, age_band, phantom, …).
+    """
+
+    scan: str
+    patient: str
+    label: str
+    first: int
+    count: int
+    slices: tuple[int, ...]
+    slice_labels: tuple[int, ...]
+    affine: np.ndarray
+    slice_positions_mm: tuple[float, ...]
+    crop: tuple[int, int, int, int]
+    original_shape: tuple[int, int, int]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Spacing of the prepared grid along (slice, row, column) in mm."""
+        columns, rows, slices = np.linalg.norm(self.affine[:3, :3], axis=0)
+        return float(slices), float(rows), float(columns)
+
+    def document(self) -> dict[str, Any]:
+        """Return the scan as plain JSON values."""
+        return {**self.__dict__, "affine": self.affine.tolist()}
+
+
+def scan_from(document: dict[str, Any]) -> Scan:
+    """Return the scan that `Scan.document` described."""
+    values = dict(document)
+    values["affine"] = np.asarray(values["affine"], dtype=float)
+    for name in ("slices", "slice_labels", "slice_positions_mm", "crop", "original_shape"):
+        values[name] = tuple(values[name])
+    return Scan(**values)
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """An open cohort; its voxels are read-only memory maps.
+
+    `hu`: (slices of all scans, size, size) int16; `lungs`: the same shape, uint8, 0 none, 1 right, 2 left.
+    """
+
+    scans: tuple[Scan, ...]
+    classes: tuple[str, ...]
+    sha256: str
+    hu: np.ndarray
+    lungs: np.ndarray
+
+    def by_patient(self, patients: set[str]) -> list[Scan]:
+        """Return the scans of `patients`, in the cohort's order."""
+        return [scan for scan in self.scans if scan.patient in patients]
+
+    def target(self, scan: Scan) -> int:
+        """Return the class index of a scan; class 0 is the reference (negative) class."""
+        return self.classes.index(scan.label)
+
+    def voxels(self, scan: Scan) -> tuple[np.ndarray, np.ndarray]:
+        """Return (hu, lungs) of one scan, each (count, size, size), without copying."""
+        rows = slice(scan.first, scan.first + scan.count)
+        return self.hu[rows], self.lungs[rows]
+
+
+def open_cohort(path: Path) -> Cohort:
+    """Map `cohort.h5` into memory. Raises ClaireError where the file is none, is cut short or of another schema."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            head = json.loads(bytes(file["document"][:]))
+            places = {
+                name: (file[name].id.get_offset(), file[name].shape, file[name].dtype) for name in ("hu", "lungs")
+            }
+    except (OSError, KeyError, ValueError) as error:
+        raise ClaireError(
+            f"{path.name} is no cohort file ({type(error).__name__})", "Run `claire cohort` again."
+        ) from error
+    if head.get("schema_version") != SCHEMA_VERSION:
+        raise ClaireError(
+            f"{path.name} has schema version {head.get('schema_version')}, not {SCHEMA_VERSION}",
+            "Run `claire cohort` again.",
+        )
+    maps = {name: np.memmap(path, dtype, "r", offset, shape) for name, (offset, shape, dtype) in places.items()}
+    return Cohort(
+        tuple(map(scan_from, head["scans"])), tuple(head["classes"]), head["sha256"], maps["hu"], maps["lungs"]
+    )
+
+
+def write_cohort(
+    path: Path,
+    scans: Sequence[Scan],
+    classes: Sequence[str],
+    size: int,
+    blocks: Iterable[tuple[np.ndarray, np.ndarray]],
+) -> str:
+    """Write `cohort.h5` from one (hu, lungs) block a scan, in the order of `scans`; return the cohort's SHA-256.
+
+    Blocks are (count, size, size), int16 and uint8. The hash covers the voxels and the scans' description; it stands in
+    the file, so that nobody hashes the voxels again. Contiguous and without dates: the same input gives the same bytes.
+    Raises ClaireError on a block of another shape than its scan's description.
+    """
+    import h5py
+
+    digest = hashlib.sha256()
+    total = sum(scan.count for scan in scans)
+    head = {"schema_version": SCHEMA_VERSION, "classes": list(classes), "scans": [scan.document() for scan in scans]}
+    digest.update(canonical_json(head).encode())
+    with atomic_path(path) as part, h5py.File(part, "w", libver=("v108", "v108"), track_order=True) as file:
+        hu = file.create_dataset("hu", (total, size, size), "<i2", track_times=False)
+        lungs = file.create_dataset("lungs", (total, size, size), "u1", track_times=False)
+        for scan, (scan_hu, scan_lungs) in zip(scans, blocks, strict=True):
+            rows = slice(scan.first, scan.first + scan.count)
+            if not scan_hu.shape == scan_lungs.shape == (scan.count, size, size):
+                raise ClaireError(
+                    f"scan {scan.scan} has voxels of shape {scan_hu.shape}, not {(scan.count, size, size)}",
+                    "Run `claire preprocess` again.",
+                )
+            hu[rows], lungs[rows] = scan_hu, scan_lungs
+            digest.update(np.ascontiguousarray(scan_hu, "<i2"))
+            digest.update(np.ascontiguousarray(scan_lungs, "u1"))
+        head["sha256"] = digest.hexdigest()
+        file.create_dataset("document", data=np.frombuffer(canonical_json(head).encode(), "u1"), track_times=False)
+    return head["sha256"]

@@ -1,0 +1,161 @@
+"""A variant is data: everything that shapes a training, in one validated record with a content id."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from claire.core.command.errors import ClaireError, UsageError
+from claire.core.command.record import SCHEMA_VERSION, sha256_json
+
+
+def _no_switch(value: object) -> object:
+    """YAML reads yes, no, on and off as switches, which would pass for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("should be a number")
+    return value
+
+
+#: Comes after the bounds in an annotation, so that these stay in the schema.
+NUMBER = BeforeValidator(_no_switch)
+
+
+class Window(BaseModel):
+    """A window of HU: `centre` ± `width`/2 is mapped to 0…1 and clipped."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    centre: Annotated[float, NUMBER] = -500.0
+    width: Annotated[float, Field(gt=0), NUMBER] = 1500.0
+
+
+class Settings(BaseModel):
+    """The keys of a variant, each checked alone. Unknown keys are refused; defaults are a serious small training."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    dimensions: Annotated[
+        Literal["2D", "3D"], Field(description="slices one by one and pooled, or the volume at once")
+    ] = "2D"
+    view: Annotated[
+        Literal["whole", "lungs", "box"],
+        Field(description="whole slice, everything but the lungs blackened, or the box around the lungs"),
+    ] = "box"
+    window: Annotated[Window, Field(description="HU window, centre and width")] = Window()
+    normalisation: Annotated[
+        Literal["window", "slice"],
+        Field(description="HU window as it is, or stretched per slice to its own range (the original's way)"),
+    ] = "window"
+    size: Annotated[int, Field(ge=16, le=1024, description="input rows and columns in pixels"), NUMBER] = 224
+    slices: Annotated[
+        int, Field(ge=1, le=1024, description="slices of a scan that the network sees (3D: the depth)"), NUMBER
+    ] = 16
+    architecture: Annotated[
+        str,
+        Field(
+            pattern=r"^((torchvision|monai):\w+|python:[\w.]+:\w+)$",
+            description="torchvision:NAME, monai:NAME or python:package.module:factory",
+        ),
+    ] = "torchvision:resnet18"
+    pretraining: Annotated[
+        str, Field(pattern=r"^(none|weights:[^/\s]+)$", description="none, or weights:NAME of a given file")
+    ] = "none"
+    labels: Annotated[
+        Literal["multiple-instance", "inherited"],
+        Field(description="learn from scans, or let every slice inherit its scan's label (the original's way)"),
+    ] = "multiple-instance"
+    pooling: Annotated[
+        Literal["attention", "topk", "mean", "max"], Field(description="how slices become a scan's score (2D)")
+    ] = "attention"
+    optimiser: Annotated[Literal["adam", "adamw"], Field(description="Adam, or Adam with decoupled decay")] = "adamw"
+    rate: Annotated[float, Field(gt=0, description="learning rate at the start"), NUMBER] = 1e-4
+    weight_decay: Annotated[float, Field(ge=0, description="weight decay of the optimiser"), NUMBER] = 5e-4
+    schedule: Annotated[
+        Literal["constant", "step", "cosine"], Field(description="course of the learning rate over the epochs")
+    ] = "cosine"
+    step_size: Annotated[int, Field(ge=1, description="epochs between drops of the step schedule"), NUMBER] = 10
+    gamma: Annotated[float, Field(gt=0, le=1, description="factor of a drop of the step schedule"), NUMBER] = 0.1
+    epochs: Annotated[int, Field(ge=1, description="most epochs of a training"), NUMBER] = 50
+    patience: Annotated[
+        int, Field(ge=1, description="epochs without a better validation loss before it stops"), NUMBER
+    ] = 10
+    batch: Annotated[int, Field(ge=1, description="scans a step (labels: inherited: slices a step)"), NUMBER] = 4
+    class_weights: Annotated[bool, Field(description="weight the loss by the rarity of a class")] = True
+    augmentation: Annotated[Literal["none", "standard"], Field(description="random changes of the training images")] = (
+        "standard"
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**31, description="seed of everything random in a training"), NUMBER] = 0
+
+
+class Variant(Settings):
+    """One point of the experiment's space: settings that fit together."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Variant:
+        if self.dimensions == "3D" and self.labels == "inherited":
+            raise ValueError("labels: inherited is for 2D variants; a volume has its scan's label anyway")
+        if self.dimensions == "3D" and self.normalisation == "slice":
+            raise ValueError("normalisation: slice is for 2D variants")
+        return self
+
+    @property
+    def id(self) -> str:
+        """Short content id: 8 hex digits of the SHA-256 of the canonical form, prefixed lest it be a number."""
+        return "v" + sha256_json(self.model_dump(mode="json"))[:8]
+
+    def document(self) -> dict[str, object]:
+        """Return what `<id>.variant.json` holds."""
+        return {"schema_version": SCHEMA_VERSION, "id": self.id, "variant": self.model_dump(mode="json")}
+
+
+def explain_faults(error: ValidationError, known: Iterable[str] = ()) -> str:
+    """Return what pydantic found in words for people; unknown keys are compared with a variant's and with `known`."""
+    names = {*Settings.model_fields, *known}
+    return "; ".join(_fault(fault, names) for fault in error.errors(include_url=False))
+
+
+def _fault(fault: Any, names: Collection[str]) -> str:
+    keys, kind = [str(key) for key in fault["loc"]], fault["type"]
+    place, message = ".".join(keys), fault["msg"]
+    if kind == "missing":
+        return f"key '{place}' is missing"
+    if kind == "extra_forbidden":
+        close = get_close_matches(keys[-1], Window.model_fields if "window" in keys else names, 1)
+        return f"unknown key '{place}'" + (f" (did you mean '{close[0]}'?)" if close else "")
+    if kind == "value_error":
+        message = message.removeprefix("Value error, ")
+        return f"{place}: {message}, not {fault['input']!r}" if keys else message
+    if kind == "string_pattern_mismatch":
+        field = next((Settings.model_fields[key] for key in keys if key in Settings.model_fields), None)
+        message = f"should be {field.description}" if field else message
+    return f"{place}: {message.removeprefix('Input ')}, not {fault['input']!r}"
+
+
+def parse_variant(values: Mapping[str, object], where: str) -> Variant:
+    """Validate `values`; raise UsageError that names `where`, the keys at fault and what they may be."""
+    try:
+        return Variant.model_validate(values)
+    except ValidationError as error:
+        known = ", ".join(Variant.model_fields)
+        raise UsageError(f"{where}: {explain_faults(error)}", f"Known keys: {known}.") from error
+
+
+def load_variant(path: Path) -> Variant:
+    """Read `<id>.variant.json`. Raises ClaireError when it is none or its id does not match its content."""
+    try:
+        document = json.loads(path.read_text())
+        version, name, values = document["schema_version"], document["id"], document["variant"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ClaireError(f"{path.name} is no variant ({type(error).__name__})", "Run `claire plan` again.") from error
+    if version != SCHEMA_VERSION:
+        raise ClaireError(f"{path.name} has schema version {version}, not {SCHEMA_VERSION}", "Run `claire plan` again.")
+    variant = parse_variant(values, path.name)
+    if variant.id != name:
+        raise ClaireError(
+            f"{path.name} was changed by hand: its content has the id {variant.id}", "Run `claire plan` again."
+        )
+    return variant

@@ -1,0 +1,1 @@
+"""Volumes, affines and connected components."""

@@ -1,0 +1,78 @@
+"""Where a network runs and with which precision."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+
+from claire.core.command.errors import UsageError
+
+log = logging.getLogger("claire")
+OLDEST_GPU = (7, 0)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A torch device and the precision of its mixed-precision training: `bf16`, `fp16` (loss scaled) or `fp32`."""
+
+    torch: torch.device
+    precision: str
+
+    @property
+    def kind(self) -> str:
+        """`cpu-bf16`, `cuda-fp16` and so on: what a result depends on beyond its inputs."""
+        return f"{self.torch.type}-{self.precision}"
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Return the context in which the forward pass of training runs."""
+        dtype = torch.float16 if self.precision == "fp16" else torch.bfloat16
+        return torch.autocast(self.torch.type, dtype, enabled=self.precision != "fp32")
+
+
+def choose_device(name: str, volumes: bool = False) -> Device:
+    """Return the device for `auto`, `cpu` or `cuda`. Raises UsageError where `cuda` is asked for and cannot be used.
+
+    On processors bf16 where they compute in it (AVX-512 BF16, AMX: twice as fast as fp32), on GPUs bf16 from sm_80 on
+    and fp16 before (the V100 has no bf16). `auto` falls back to the processor. `volumes`: the network is a 3D one,
+    which processors train in fp32.
+    """
+    if name == "cpu":
+        return Device(torch.device("cpu"), "fp32" if volumes else _cpu_precision())
+    fault = _gpu_fault()
+    if fault is None:
+        precision = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
+        return Device(torch.device("cuda"), precision)
+    if name == "cuda":
+        raise UsageError(
+            f"--device cuda: {fault}", "Run where there is a GPU that this PyTorch serves, or take --device auto."
+        )
+    log.info("no GPU: %s; running on the processor", fault)
+    return choose_device("cpu", volumes)
+
+
+def _gpu_fault() -> str | None:
+    if not torch.cuda.is_available():
+        return "PyTorch sees no GPU here"
+    capability = torch.cuda.get_device_capability()
+    return None if capability >= OLDEST_GPU else f"the GPU is of sm_{capability[0]}{capability[1]}, too old"
+
+
+def _cpu_precision() -> str:
+    # Not for Conv3d: in bf16 oneDNN reads memory that nobody wrote there (torch 2.10): other results each time, or NaN.
+    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if fast and torch.backends.mkldnn.is_available() else "fp32"
+
+
+def make_deterministic(threads: int) -> None:
+    """Make this process compute the same again from the same seed, on `threads` processor threads.
+
+    Operations of a GPU that have no deterministic form only warn.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    torch.set_deterministic_debug_mode("warn")  # use_deterministic_algorithms would import TorchInductor: seconds
+    torch.backends.cudnn.benchmark = False

@@ -1,0 +1,1 @@
+"""What may leave the data site, and what may be shown."""

@@ -1,0 +1,1 @@
+"""Headers and voxels of the files that people give us."""

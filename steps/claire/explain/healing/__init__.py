@@ -1,0 +1,1 @@
+"""The healer: trained, judged, gated."""

@@ -1,0 +1,1 @@
+"""Candidate lesions and what removing them does."""

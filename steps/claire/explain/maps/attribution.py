@@ -1,0 +1,62 @@
+"""Saliency maps of a scan's log-odds that need no training of their own."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from claire.explain.lesions.candidates import smooth, smooth_in_lung
+from claire.explain.probe import Case, Probe, log_odds
+
+
+def grad_cam(probe: Probe, case: Case, target: int) -> np.ndarray:
+    """Return Grad-CAM (Selvaraju 2017) of the scan's log-odds at the last convolutional block, ≥ 0, on the view's grid.
+
+    2D: a map a slice, all of one gradient, so that slices are comparable; 3D: a volume. (slices, size, size) float32.
+    """
+    from captum.attr import LayerGradCam
+
+    image = probe.image(case.hu, case.lungs)[None].to(probe.device)
+    method = LayerGradCam(lambda batch: log_odds(probe.network(batch).scan, target), probe.network.feature_module)
+    raw = functional.relu(method.attribute(image).detach())
+    return _on_grid(raw, tuple(case.hu.shape)).cpu().numpy()
+
+
+def _on_grid(raw: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """(slices, 1, h, w) or (1, 1, d, h, w) → (slices, size, size)."""
+    if raw.dim() == 4:
+        return functional.interpolate(raw, shape[1:], mode="bilinear", align_corners=False)[:, 0]
+    return functional.interpolate(raw, shape, mode="trilinear", align_corners=False)[0, 0]
+
+
+def integrated_gradients(probe: Probe, case: Case, healthy: np.ndarray, target: int, steps: int) -> np.ndarray:
+    """Return integrated gradients (Sundararajan 2017) from lungs filled with `healthy` HU, on the view's grid.
+
+    (slices, size, size) float32, signed, in log-odds: the sum is about z(scan) − z(healthy). `steps` points by
+    Gauss–Legendre, one at a time.
+    """
+    from captum.attr import IntegratedGradients
+
+    def score(batch: Tensor) -> Tensor:
+        return log_odds(probe.answer(batch), target)
+
+    image = probe.image(case.hu, case.lungs)[None].to(probe.device)
+    filled = torch.where(case.lungs, torch.from_numpy(np.asarray(healthy, np.float32)), case.hu)
+    base = probe.image(filled, case.lungs)[None].to(probe.device)
+    with probe.quick():
+        found = IntegratedGradients(score).attribute(image, base, n_steps=steps, internal_batch_size=1)
+    return found[0].detach().float().cpu().numpy()
+
+
+def density(case: Case, smoothed: bool) -> np.ndarray:
+    """Return HU above air in the lungs, raw or smoothed: the baseline that every method has to beat."""
+    values = smooth_in_lung(case.view.hu, case.view) if smoothed else case.view.hu
+    return np.where(case.view.lungs > 0, np.maximum(values + 1000, 0), 0).astype(np.float32)
+
+
+def random_map(case: Case, rng: np.random.Generator) -> np.ndarray:
+    """Return smooth noise in the lungs, ≥ 0: regions picked by chance."""
+    noise = smooth(rng.standard_normal(case.view.lungs.shape), case.view, 2 * float(min(case.spacing_mm)))
+    return np.where(case.view.lungs > 0, noise - noise.min(), 0).astype(np.float32)

@@ -1,0 +1,101 @@
+"""How faithful a saliency map is to the network: deletion and insertion with a fresh draw of lung noise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from claire.core.statistics.intervals import NONE, by_patient, percentile
+from claire.explain.probe import Case, Probe, probabilities
+
+#: Shares of the lung, the strongest voxels first, after which the probability is looked at.
+SHARES = (0.02, 0.08, 0.25)
+SAMPLES = 1000
+BASELINE = "hu_smoothed"
+
+
+def curves(
+    probe: Probe, case: Case, maps: Mapping[str, np.ndarray], noise: np.ndarray, target: int
+) -> dict[str, tuple[float, float]]:
+    """Return (deletion, insertion) of each map: mean probability of `target` over the lung's share, both in 0…1.
+
+    Deletion replaces the strongest lung voxels by `noise` (local lung noise, (slices, size, size) HU): low is good.
+    Insertion starts from lungs of noise and brings the strongest voxels back: high is good (Petsiuk 2018).
+    """
+    fill, inside = torch.from_numpy(np.asarray(noise, np.float32)), case.lungs
+    bare = torch.where(inside, fill, case.hu)
+    removed = {name: [inside & one for one in strongest(values, inside.numpy())] for name, values in maps.items()}
+    volumes = [case.hu, bare]
+    for masks in removed.values():
+        volumes += [torch.where(mask, fill, case.hu) for mask in masks]
+        volumes += [torch.where(mask, case.hu, bare) for mask in masks]
+    chance = probabilities(probe.evaluate(volumes, inside, coarse=True))[:, target]
+    count, found = len(SHARES), {}
+    for i, name in enumerate(removed):
+        at = 2 + 2 * count * i
+        found[name] = (
+            _area(chance[0], chance[at : at + count]),
+            _area(chance[1], chance[at + count : at + 2 * count]),
+        )
+    return found
+
+
+def strongest(values: np.ndarray, inside: np.ndarray) -> list[torch.Tensor]:
+    """Return a mask for each of `SHARES`: that share of the voxels `inside`, those with the largest `values`."""
+    place = np.flatnonzero(inside)
+    order = place[np.argsort(-values.ravel()[place], kind="stable")]
+    masks = []
+    for share in SHARES:
+        mask = np.zeros(inside.size, bool)
+        mask[order[: round(share * len(order))]] = True
+        masks.append(torch.from_numpy(mask.reshape(inside.shape)))
+    return masks
+
+
+def _area(first: float, chances: np.ndarray) -> float:
+    grid = np.array([0.0, *SHARES])
+    return float(np.trapezoid([first, *chances], grid) / grid[-1])
+
+
+def ranked_map(labels: np.ndarray, delta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the map of an intervention ranking: Δ in each lesion of the label map, chance outside and among equals."""
+    worth = np.concatenate([[0.0], delta])[labels]
+    scale = max(float(np.abs(delta).max(initial=0)), 1e-6)
+    return worth + 1e-6 * scale * rng.random(labels.shape)
+
+
+def summarise(found: Sequence[tuple[str, str, Mapping[str, tuple[float, float]]]], seed: int) -> list[dict[str, Any]]:
+    """Return a row a method and outcome (TP, FP): mean deletion and insertion with 95 % bootstrap intervals.
+
+    `found`: (patient, outcome, curves) a scan. A patient counts once, with the mean of the scans: `n` counts patients.
+    `gain_over_hu`: by how much insertion − deletion beats the smoothed HU threshold.
+    """
+    rows = []
+    for outcome in ("TP", "FP"):
+        patients = [patient for patient, one, _ in found if one == outcome]
+        scans = [curve for _, one, curve in found if one == outcome]
+        for name in scans[0] if scans else ():
+            both = by_patient(np.array([scan[name] for scan in scans]), patients)
+            gain = by_patient(np.array([_score(scan[name]) - _score(scan[BASELINE]) for scan in scans]), patients)
+            row = {"method": name, "outcome": outcome, "n": len(gain)}
+            figures = {"deletion_auc": both[:, 0], "insertion_auc": both[:, 1], "gain_over_hu": gain}
+            if name == BASELINE:
+                del figures["gain_over_hu"]
+            rows.append(row | {key: _figure(values, seed) for key, values in figures.items()})
+    return rows
+
+
+def _score(pair: tuple[float, float]) -> float:
+    return pair[1] - pair[0]
+
+
+def _figure(values: np.ndarray, seed: int) -> dict[str, float | None]:
+    drawn = np.random.default_rng(seed).integers(len(values), size=(SAMPLES, len(values)))
+    lower, upper = percentile(values[drawn].mean(1)) if len(values) > 1 else NONE
+    limits = {"lower": lower, "upper": upper}
+    return {"value": round(float(values.mean()), 4)} | {
+        key: round(limit, 4) if np.isfinite(limit) else None for key, limit in limits.items()
+    }

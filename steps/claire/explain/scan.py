@@ -1,0 +1,198 @@
+"""One scan explained: maps, candidates, interventions, the crucial set and how faithful each map is."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from scipy.special import log_softmax
+
+from claire.core.command.errors import RejectedScan
+from claire.core.contracts.cohort import Scan
+from claire.explain.cases import Cases
+from claire.explain.healing.healer import Healer
+from claire.explain.lesions.candidates import Candidates, describe, find_candidates, smooth
+from claire.explain.lesions.interventions import (
+    INDEPENDENT,
+    Effects,
+    Removals,
+    crucial_set,
+    lung_statistics,
+    make_infills,
+    measure,
+    ranks,
+    removal_labels,
+    shapley,
+)
+from claire.explain.maps import attribution
+from claire.explain.maps.faithfulness import BASELINE, curves, ranked_map
+from claire.explain.network import Chosen, scores
+from claire.explain.probe import Case, decide, target_of
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all scans of a fold share.
+
+    `reliable`: whether every gate of the healing is open; `proposing`: whether its mask may propose candidates.
+    """
+
+    chosen: Chosen
+    healer: Healer | None
+    reliable: bool
+    proposing: bool
+    classes: tuple[str, ...]
+    args: argparse.Namespace
+    cases: Cases
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The infills that make Δ and the order: the healer's counts among them only while its gates are open."""
+        return (*INDEPENDENT, "healing") if self.reliable else INDEPENDENT
+
+
+@dataclass
+class ScanResult:
+    """An explained scan. `maps`: (slices, size, size) by method; `document`: its entry in `lesions.json`."""
+
+    case: Case
+    candidates: Candidates
+    maps: dict[str, np.ndarray]
+    document: dict[str, Any]
+    curves: dict[str, tuple[float, float]] = field(default_factory=dict)
+    evaluations: int = 0
+
+
+def explain_scan(scan: Scan, setting: Setting, rng: np.random.Generator) -> ScanResult:
+    """Explain one scan. Raises RejectedScan where its view holds no lung."""
+    case, probe = setting.cases.get(scan), setting.chosen.probe
+    if not case.lungs.any():
+        raise RejectedScan("no_lungs", "no lung in the slices that the network sees")
+    logits = probe.of(case)
+    target = target_of(logits)
+    maps = _maps(case, setting, target)
+    proposing = {
+        "integrated_gradients": smooth(np.maximum(maps["integrated_gradients"], 0), case.view, 3.0),
+        "grad_cam": maps["grad_cam"],
+    }
+    head = _head(scan, setting, logits)
+    called = head["outcome"] in ("TP", "FP")
+    most = setting.args.candidates if called else -(-setting.args.candidates // 2)
+    candidates = find_candidates(case.view, proposing, maps.get("healing") if setting.proposing else None, most)
+    unranked = ranked_map(np.zeros(case.lungs.shape, np.int16), np.zeros(0), rng)
+    result = ScanResult(case, candidates, {"interventions": unranked} | maps, head)
+    if len(candidates):
+        _intervene(result, scan, setting, target, rng)
+    if called:
+        result.curves = _faithfulness(result, setting, target, rng)
+    return result
+
+
+def _maps(case: Case, setting: Setting, target: int) -> dict[str, np.ndarray]:
+    healthy, _ = lung_statistics(case, np.zeros(case.lungs.shape, bool))
+    probe = setting.chosen.probe
+    maps = {
+        "grad_cam": attribution.grad_cam(probe, case, target),
+        "integrated_gradients": attribution.integrated_gradients(
+            probe, case, healthy, target, setting.args.attribution_steps
+        ),
+    }
+    return maps | ({"healing": setting.healer.heal(case)[0]} if setting.healer else {})
+
+
+def _head(scan: Scan, setting: Setting, logits: np.ndarray) -> dict[str, Any]:
+    decision = int(decide(logits, setting.chosen.operating_point))
+    right = (decision > 0) == (setting.classes.index(scan.label) > 0)
+    return {
+        "scan": scan.scan,
+        "patient": scan.patient,
+        "label": scan.label,
+        "probability": round(float(scores(logits)), 6),
+        "decision": setting.classes[decision],
+        "explained_class": setting.classes[target_of(logits)],
+        "outcome": ("T" if right else "F") + ("P" if decision > 0 else "N"),
+        "images": [],
+        "candidates_left_out": 0,
+        "lesions": [],
+    }
+
+
+def _intervene(result: ScanResult, scan: Scan, setting: Setting, target: int, rng: np.random.Generator) -> None:
+    """Measure the candidates, order them by Δ and number them by rank."""
+    case, found = result.case, result.candidates
+    labels = removal_labels(found, case)
+    infills = make_infills(case, labels > 0, rng)
+    if setting.healer:
+        infills["healing"] = setting.healer.inpaint(case, labels > 0, rng)
+    removals = Removals(setting.chosen.probe, case, labels, infills)
+    effects = measure(removals, len(found), target)
+    rank, low, high = ranks(effects, setting.counted)
+    exact = shapley(removals, len(found), target) if len(found) <= setting.args.shapley else None
+    crucial = _crucial(removals, effects, setting)
+    lesions = [
+        {
+            "id": int(rank[i]),
+            "rank": int(rank[i]),
+            "rank_low": int(low[i]),
+            "rank_high": int(high[i]),
+            "crucial": i + 1 in crucial,
+            **describe(found, i + 1, case.view, scan),
+            **_figures(effects, i, setting.counted),
+            "shapley": None if exact is None else _round(exact[i]),
+        }
+        for i in range(len(found))
+    ]
+    result.document["lesions"] = sorted(lesions, key=lambda lesion: lesion["rank"])
+    result.document["candidates_left_out"] = found.left_out
+    number = np.concatenate([[0], rank]).astype(np.int16)
+    result.candidates = replace(found, labels=number[found.labels])
+    worth = ranked_map(labels, effects.delta(setting.counted), rng)
+    result.maps = result.maps | {"interventions": worth}
+    result.evaluations = removals.asked
+
+
+def _figures(effects: Effects, i: int, counted: tuple[str, ...]) -> dict[str, Any]:
+    by_infill = {name: _round(values[i]) for name, values in effects.by_infill().items()}
+    signs = {by_infill[name] > 0 for name in counted}
+    return {
+        "delta": _round(effects.delta(counted)[i]),
+        "delta_probability": _round(effects.probability[i]),
+        "necessity": _round(np.mean([effects.necessity[name][i] for name in counted])),
+        "sufficiency": _round(np.mean([effects.sufficiency[name][i] for name in counted])),
+        "delta_by_infill": by_infill,
+        "infills_agree": len(signs) == 1,
+    }
+
+
+def _round(value: float) -> float:
+    return round(float(value), 4) + 0.0
+
+
+def _crucial(removals: Removals, effects: Effects, setting: Setting) -> frozenset[int]:
+    """Return the crucial lesions of a scan that is called positive; of others there are none."""
+    point = setting.chosen.operating_point
+    before = int(decide(removals.logits([("", frozenset())])[0], point))
+    if before == 0:
+        return frozenset()
+
+    def turned(removed: frozenset[int]) -> bool:
+        logits = removals.logits([(name, removed) for name in setting.counted])
+        return int(decide(log_softmax(logits, -1).mean(0), point)) != before
+
+    return crucial_set(effects.delta(setting.counted), turned)
+
+
+def _faithfulness(
+    result: ScanResult, setting: Setting, target: int, rng: np.random.Generator
+) -> dict[str, tuple[float, float]]:
+    case, maps = result.case, dict(result.maps)
+    maps["integrated_gradients"] = smooth(np.maximum(maps["integrated_gradients"], 0), case.view, 3.0)
+    maps |= {
+        "hu_raw": attribution.density(case, smoothed=False),
+        BASELINE: attribution.density(case, smoothed=True),
+        "random": attribution.random_map(case, rng),
+    }
+    noise = make_infills(case, result.candidates.labels > 0, rng)["noise"]
+    return curves(setting.chosen.probe, case, maps, noise, target)

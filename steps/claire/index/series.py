@@ -1,0 +1,285 @@
+"""Series found under a directory from headers alone, and the lines of a shard that name them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from claire.core.command.errors import ClaireError
+from claire.core.command.record import SCHEMA_VERSION, write_text
+from claire.core.privacy.pseudonym import is_generic
+from claire.core.sources import dicom, nifti
+from claire.core.sources.dicom import Header, NotDicom, UnreadableHeader, Vector
+
+_CHUNK = 2048
+_AGAIN = "Run `claire index` again."
+
+
+@dataclass
+class Series:
+    """What `index` gathers of one series while it reads the headers of its files.
+
+    `part` counts series that share a UID although they are different ones (a localiser, another patient or class).
+    `bottom`, `top`: extent in mm along the normal of the first slice. `patient` is identifying and never written.
+    """
+
+    kind: str
+    header: Header | None
+    source: Path
+    files: list[str] = field(default_factory=list)
+    bytes: int = 0
+    instances: int = 0
+    part: int = 0
+    problem: str = ""
+    acquisitions: set[str] = field(default_factory=set)
+    places: set[tuple[str, Vector]] = field(default_factory=set)
+    bottom: float = np.inf
+    top: float = -np.inf
+
+    @property
+    def patient(self) -> tuple[str, str]:
+        """Issuer and PatientID."""
+        return (self.header.issuer, self.header.patient_id) if self.header else ("", "")
+
+    @property
+    def study(self) -> tuple[str, ...]:
+        """Key of the study; a series without a study UID is a study of its own."""
+        uid = self.header.study_uid if self.header else ""
+        return (*self.patient, uid) if uid else (*self.patient, "", self.files[0])
+
+    @property
+    def acquisition(self) -> tuple[str, ...]:
+        """Key of the acquisition: study, frame of reference and AcquisitionNumber, where a series has just one."""
+        frame = self.header.frame_uid if self.header else ""
+        return (*self.study, frame, next(iter(self.acquisitions)) if len(self.acquisitions) == 1 else "")
+
+    @property
+    def extent_mm(self) -> float:
+        """Distance from the first to the last slice in mm; 0 where positions are unknown."""
+        return max(0.0, self.top - self.bottom)
+
+    @property
+    def thickness_mm(self) -> float:
+        """Slice thickness, or the spacing where the header does not say; infinite where both are unknown."""
+        thickness = self.header.thickness if self.header else None
+        if thickness and thickness > 0:
+            return thickness
+        return self.extent_mm / (self.instances - 1) if self.instances > 1 and self.extent_mm else np.inf
+
+    @property
+    def owner(self) -> tuple[str, ...]:
+        """What keeps together in a shard: the patient, or the study where the PatientID says nothing."""
+        return self.patient if not is_generic(self.patient[1]) else self.study
+
+    def add(self, name: str, size: int, header: Header) -> bool:
+        """Add a DICOM file; return False where it repeats an instance (same SOP UID at the same place)."""
+        places = [(header.sop_uid, plane.position) for plane in header.planes if header.sop_uid and plane.position]
+        if len(places) == 1 and places[0] in self.places:
+            return False
+        self.places.update(places if len(places) == 1 else ())
+        self.files.append(name)
+        self.bytes += size
+        self.instances += max(1, len(header.planes))
+        self.acquisitions.add(header.acquisition)
+        self._reach(header)
+        return True
+
+    def _reach(self, header: Header) -> None:
+        for plane in header.planes:
+            if plane.position and plane.orientation:
+                height = _height(plane.position, plane.orientation)
+                self.bottom, self.top = min(self.bottom, height), max(self.top, height)
+
+
+def _height(position: Vector, orientation: Vector) -> float:
+    (a, b, c, d, e, f), (x, y, z) = orientation, position
+    return (b * f - c * e) * x + (c * d - a * f) * y + (a * e - b * d) * z
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of `NNNN.shard.jsonl`: one series, its files relative to the source. Identifying: stays at the site."""
+
+    line: int
+    kind: str
+    study_uid: str
+    series_uid: str
+    part: int
+    bytes: int
+    files: tuple[str, ...]
+    instances: int
+    modality: str
+    chosen: bool
+    why: str
+    problem: str
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def name(self) -> str:
+        """What the scan's pseudonym is made from: the series UID, or the first file where there is none."""
+        return (self.series_uid or f"file {min(self.files)}") + (f"#{self.part}" if self.part else "")
+
+    def json(self) -> str:
+        """Return the line as it stands in the file."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def end_of_shard(count: int) -> str:
+    """Return the last line of a shard of `count` series: what shows that it is whole."""
+    return json.dumps({"lines": count})
+
+
+def write_lines(path: Path, lines: Sequence[Line]) -> Path:
+    """Write a shard: a line a series, then the line that counts them."""
+    texts = [*(line.json() for line in lines), end_of_shard(len(lines))]
+    return write_text(path, "\n".join(texts) + "\n")
+
+
+def read_lines(path: Path) -> list[Line]:
+    """Read a shard. Raises ClaireError where a line is damaged, missing or names a file outside the source."""
+    lines: list[Line] = []
+    *texts, last = path.read_text().splitlines() or [""]
+    if last != end_of_shard(len(texts)):
+        raise ClaireError(f"shard {path.name} is not whole: its last line should count the lines", _AGAIN)
+    for number, text in enumerate(texts):
+        try:
+            values: dict[str, Any] = json.loads(text)
+            line = Line(**{**values, "files": tuple(values["files"]), "part": values.get("part", 0)})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ClaireError(
+                f"line {number} of shard {path.name} is damaged ({type(error).__name__})", _AGAIN
+            ) from error
+        if line.schema_version != SCHEMA_VERSION or any(_outside(name) for name in line.files):
+            raise ClaireError(f"line {number} of shard {path.name} has another schema or leaves the source", _AGAIN)
+        lines.append(line)
+    return lines
+
+
+def _outside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts
+
+
+def find_series(source: Path, threads: int, counts: Counter[str]) -> list[Series]:
+    """Return all series under `source`, each header read once, sorted by their first file.
+
+    Files that are neither DICOM nor NIfTI are skipped and counted in `counts`, as are repeated instances and links.
+    """
+    found: dict[tuple[Any, ...], Series] = {}
+    names = sorted(walk(source, counts))
+    counts["files"] += len(names)
+    with ThreadPoolExecutor(threads) as pool:
+        stream = iter(names)
+        while chunk := [*islice(stream, _CHUNK)]:
+            for name, answer in zip(chunk, pool.map(lambda name: _look(source / name), chunk), strict=True):
+                _file_under(found, source, name, answer, counts)
+    series = sorted(found.values(), key=lambda one: one.files[0])
+    _number_parts(series)
+    return series
+
+
+def walk(source: Path, counts: Counter[str]) -> Iterator[str]:
+    """Yield the files under `source` as relative POSIX paths: no hidden ones, nothing behind a link out of it.
+
+    Links to directories are not followed (what they show inside the source is found anyway); links to files are, where
+    the file lies inside. Pipes and devices are never opened.
+    """
+    root, pending = source.resolve(), [""]
+    while pending:
+        folder = pending.pop()
+        try:
+            entries = [*os.scandir(root / folder)]
+        except OSError:
+            counts["unreadable_folders"] += 1
+            continue
+        for entry in entries:
+            name = f"{folder}{entry.name}"
+            if entry.name.startswith("."):
+                counts["hidden"] += 1
+            elif entry.is_dir(follow_symlinks=False):
+                pending.append(f"{name}/")
+            elif entry.is_file(follow_symlinks=False) or _links_inside(entry, root):
+                yield name
+            else:
+                counts["links_and_others"] += 1
+
+
+def _links_inside(entry: os.DirEntry[str], root: Path) -> bool:
+    if not entry.is_symlink():
+        return False
+    try:
+        target = Path(entry.path).resolve(strict=True)
+    except (OSError, RuntimeError):  # broken, or a loop
+        return False
+    return target.is_file() and target.is_relative_to(root)
+
+
+def _look(path: Path) -> tuple[str, Header | None, Any, int]:
+    """Return (kind, header, NIfTI grid or problem, bytes) of one file; kind "" for what is neither."""
+    size = 0
+    try:
+        size = path.stat().st_size
+        if path.name.endswith(nifti.SUFFIXES):
+            return ("nifti", *nifti.read_header(path), size)
+        return "dicom", dicom.read_header(path), None, size
+    except NotDicom:
+        return "", None, None, size
+    except UnreadableHeader as error:
+        return "unreadable", None, str(error), size
+    except OSError as error:
+        return "unreadable", None, f"cannot be opened ({type(error).__name__})", size
+
+
+def _file_under(
+    found: dict[tuple[Any, ...], Series],
+    source: Path,
+    name: str,
+    answer: tuple[str, Header | None, Any, int],
+    counts: Counter[str],
+) -> None:
+    kind, header, extra, size = answer
+    folder = name.rpartition("/")[0]
+    if not kind:
+        counts["not_dicom"] += 1
+    elif header is None:
+        series = found.setdefault((kind, folder, extra), Series("dicom", None, source, problem=extra))
+        _count_in(series, name, size)
+        counts["unreadable"] += 1
+    elif kind == "nifti":
+        series = found.setdefault((kind, name), Series(kind, header, source))
+        _count_in(series, name, size, extra.shape[2])
+        series.bottom, series.top = 0.0, float(np.linalg.norm(extra.affine[:3, 2])) * (extra.shape[2] - 1)
+        counts["nifti"] += 1
+    else:
+        series = found.setdefault(_series_key(header, folder), Series(kind, header, source))
+        counts["instances" if series.add(name, size, header) else "repeated"] += 1
+
+
+def _count_in(series: Series, name: str, size: int, instances: int = 1) -> None:
+    series.files.append(name)
+    series.bytes += size
+    series.instances += instances
+
+
+def _series_key(header: Header, folder: str) -> tuple[Any, ...]:
+    kind = (header.modality, header.sop_class, "LOCALIZER" in header.image_type)
+    place = header.series_uid or f"folder {folder}"
+    return (header.issuer, header.patient_id, header.study_uid, place, *kind)
+
+
+def _number_parts(series: Iterable[Series]) -> None:
+    seen: Counter[str] = Counter()
+    for one in series:
+        uid = one.header.series_uid if one.header else ""
+        if uid:
+            one.part = seen[uid]
+            seen[uid] += 1

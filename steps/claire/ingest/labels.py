@@ -1,0 +1,218 @@
+"""`labels.csv`: what is known of each patient, study, series or path, and labels of single slices."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path, PurePosixPath
+
+from claire.core.command.errors import RejectedScan, UsageError
+from claire.core.command.tables import read_csv
+
+KEYS = ("patient_id", "study_uid", "series_uid", "path")
+COLUMNS = ("label", "patient", "reference_standard", "label_date", "split", "site", "sex", "age")
+SPLITS = ("", "train", "validation", "test", "external")
+_SLICE_COLUMNS = ("slice", "sop_uid", "label")
+_SEXES = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O", "": ""}
+
+
+@dataclass(frozen=True)
+class Names:
+    """What a series is called at the site: one value a key column; `paths` are its files, relative to the source."""
+
+    patient_id: str
+    study_uid: str
+    series_uid: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Label:
+    """A row of the table; empty or None where the table does not say. `age` in years, `sex` M, F or O."""
+
+    label: str
+    patient: str = ""
+    reference_standard: str = ""
+    label_date: date | None = None
+    split: str = ""
+    site: str = ""
+    sex: str = ""
+    age: float | None = None
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """Labels by the values of one key column."""
+
+    key: str
+    rows: Mapping[str, Label]
+
+    def find(self, names: Names) -> Label | None:
+        """Return the row of a series, None where the table has none or no label in it."""
+        row = next((self.rows[value] for value in _values(self.key, names) if value in self.rows), None)
+        return row if row and row.label else None
+
+
+@dataclass(frozen=True)
+class SliceTable:
+    """Labels of slices by the values of one key column; the inner key is a position in the sorted scan or a SOP UID."""
+
+    key: str
+    rows: Mapping[str, Mapping[int | str, str]]
+
+    def find(self, names: Names, sop_uids: Iterable[str], count: int) -> list[str | None] | None:
+        """Return a class name or None for each of `count` sorted slices; None where no slice is labelled.
+
+        Raises RejectedScan (`inconsistent`) where a label names a slice that the scan does not have.
+        """
+        row = next((self.rows[value] for value in _values(self.key, names) if value in self.rows), None)
+        if not row:
+            return None
+        place = {uid: number for number, uid in enumerate(sop_uids) if uid}
+        labels: list[str | None] = [None] * count
+        for name, label in row.items():
+            number = place.get(name, -1) if isinstance(name, str) else name
+            if not 0 <= number < count:
+                raise RejectedScan("inconsistent", "a slice label names a slice that the scan does not have")
+            labels[number] = label
+        return labels
+
+
+def _values(key: str, names: Names) -> Iterable[str]:
+    """Yield the values of a key column that stand for a series, the most specific first."""
+    if key != "path":
+        yield getattr(names, key)
+        return
+    yield from names.paths
+    folders = {folder for path in names.paths for folder in map(str, PurePosixPath(path).parents) if folder != "."}
+    yield from sorted(folders, key=lambda folder: (-folder.count("/"), folder))
+
+
+def read_labels(path: Path) -> LabelTable:
+    """Read the table of labels. Raises UsageError; it names lines and columns, never a value of the key column."""
+    what = "table of labels"
+    rows = read_csv(path, ["label"], what)
+    what = f"{what} {path.name}"
+    key = _key_column(rows, COLUMNS, what)
+    found: dict[str, Label] = {}
+    for line, row in enumerate(rows, start=2):
+        name, label = _key(row[key], key), _label(row, f"line {line} of the {what}")
+        if not name:
+            raise UsageError(f"line {line} of the {what} has no {key}", "Fill it in, or remove the line.")
+        if found.setdefault(name, label) != label:
+            raise UsageError(
+                f"line {line} of the {what} contradicts an earlier line with the same {key}",
+                "Keep one line for each.",
+            )
+    return LabelTable(key, found)
+
+
+def read_slice_labels(path: Path) -> SliceTable:
+    """Read the table of slice labels: a key column, `slice` (from 0) or `sop_uid`, and `label`. Raises UsageError."""
+    what = "table of slice labels"
+    rows = read_csv(path, ["label"], what)
+    what = f"{what} {path.name}"
+    key = _key_column(rows, _SLICE_COLUMNS, what)
+    column = "slice" if rows and "slice" in rows[0] else "sop_uid"
+    if rows and ("slice" in rows[0]) == ("sop_uid" in rows[0]):
+        raise UsageError(f"the {what} needs one column of slice and sop_uid", "Name each slice in one way.")
+    found: dict[str, dict[int | str, str]] = {}
+    for line, row in enumerate(rows, start=2):
+        if not row["label"]:
+            continue
+        if column == "slice" and not row["slice"].isdecimal():
+            raise UsageError(f"line {line} of the {what}: slice is no number from 0", "Count sorted slices from 0.")
+        place = int(row["slice"]) if column == "slice" else row["sop_uid"]
+        if found.setdefault(_key(row[key], key), {}).setdefault(place, row["label"]) != row["label"]:
+            raise UsageError(f"line {line} of the {what} contradicts an earlier line", "Keep one line a slice.")
+    return SliceTable(key, found)
+
+
+def _key_column(rows: list[dict[str, str]], known: Iterable[str], what: str) -> str:
+    if not rows:
+        raise UsageError(f"the {what} has no lines", "Add a line for each patient, study, series or path.")
+    columns = [*rows[0]]
+    unknown = [name for name in columns if name not in (*KEYS, *known)]
+    if unknown:
+        raise UsageError(
+            f"the {what} has unknown columns: {', '.join(unknown)}",
+            f"Known columns: one of {', '.join(KEYS)}; and {', '.join(known)}.",
+        )
+    keys = [name for name in columns if name in KEYS]
+    if len(keys) != 1:
+        raise UsageError(
+            f"the {what} has {len(keys)} key columns ({', '.join(keys) or 'none'})",
+            f"Keep exactly one of {', '.join(KEYS)}.",
+        )
+    return keys[0]
+
+
+def _key(value: str, key: str) -> str:
+    return str(PurePosixPath(value)) if key == "path" and value else value
+
+
+def _label(row: Mapping[str, str], where: str) -> Label:
+    given = {name: row.get(name, "") for name in COLUMNS}
+    if given["split"] not in SPLITS:
+        _refuse(where, "split", f"Use {', '.join(SPLITS[1:])} or nothing.")
+    if given["sex"].lower() not in _SEXES:
+        _refuse(where, "sex", "Use M, F, O or nothing.")
+    return Label(
+        label=given["label"],
+        patient=given["patient"],
+        reference_standard=given["reference_standard"],
+        label_date=_date(given["label_date"], where),
+        split=given["split"],
+        site=given["site"],
+        sex=_SEXES[given["sex"].lower()],
+        age=_age(given["age"], where),
+    )
+
+
+def _refuse(where: str, column: str, remedy: str) -> None:
+    raise UsageError(f"{where}: {column} is not understood", remedy)
+
+
+def _date(text: str, where: str) -> date | None:
+    if text and (found := parse_date(text)) is None:
+        _refuse(where, "label_date", "Use YYYY-MM-DD or YYYYMMDD.")
+    return found if text else None
+
+
+def _age(text: str, where: str) -> float | None:
+    try:
+        age = float(text) if text else None
+    except ValueError:
+        age = -1.0
+    if age is not None and not 0 <= age <= 130:
+        _refuse(where, "age", "Give years from 0 to 130, or nothing.")
+    return age
+
+
+def parse_date(text: str) -> date | None:
+    """Return the date of YYYY-MM-DD or YYYYMMDD (DICOM DA); None for anything else."""
+    found = re.fullmatch(r"(\d{4})[-.]?(\d\d)[-.]?(\d\d)", text)
+    try:
+        return date(*map(int, found.groups())) if found else None
+    except ValueError:
+        return None
+
+
+def age_years(age: str, birth_date: str, study_date: str) -> float | None:
+    """Return years from a DICOM age (`045Y`, `018M`), else from birth and study date; None where unknown."""
+    found = re.fullmatch(r"(\d{1,3})([YMWD])", age.strip().upper())
+    if found:
+        return int(found[1]) / {"Y": 1, "M": 12, "W": 52.18, "D": 365.25}[found[2]]
+    born, studied = parse_date(birth_date), parse_date(study_date)
+    years = (studied - born).days / 365.25 if born and studied else -1.0
+    return years if 0 <= years <= 130 else None
+
+
+def age_band(years: float | None) -> str:
+    """Return a band of ten years, `60-69`, from 90 on `90+`; "" where the age is unknown."""
+    if years is None:
+        return ""
+    low = int(years // 10) * 10
+    return "90+" if low >= 90 else f"{low}-{low + 9}"

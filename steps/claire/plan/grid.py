@@ -1,0 +1,204 @@
+"""Grids: a YAML file that spans the space of variants by presets, bases, axes, unions and exclusions."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from claire.core.command.errors import UsageError
+from claire.core.contracts.variant import Settings, Variant, explain_faults, parse_variant
+
+#: The workflow engines read the plan in one piece of at most 64 KiB, about 16 bytes a variant.
+MOST_VARIANTS = 4000
+MOST_NODES = 100_000
+
+#: Colonnelli et al. 2021 (arXiv:2108.01033) as published: slices inherit their scan's label, grey levels are
+#: stretched per slice, nothing is augmented. 64 slices stand for the original's subjects of at least 50.
+PRESETS: dict[str, dict[str, object]] = {
+    "original-2021": {
+        "dimensions": "2D",
+        "view": "box",
+        "window": {"centre": -500, "width": 1500},
+        "normalisation": "slice",
+        "size": 224,
+        "slices": 64,
+        "architecture": "torchvision:densenet121",
+        "labels": "inherited",
+        "pooling": "mean",
+        "optimiser": "adam",
+        "schedule": "step",
+        "gamma": 0.1,
+        "epochs": 50,
+        "patience": 10,
+        "batch": 32,
+        "class_weights": True,
+        "augmentation": "none",
+    }
+}
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+def _axes() -> type[BaseModel]:
+    """Return the model of `axes`: each key of a variant with the list of its values."""
+    fields: dict[str, Any] = {}
+    for name, field in Settings.model_fields.items():
+        value = Annotated[field.annotation, Field(), *field.metadata]  # type: ignore[valid-type]
+        fields[name] = (Annotated[list[value], Field(min_length=1, description=field.description)], [])
+    return create_model("Axes", __config__=_STRICT, __doc__="Keys with their values: all combinations.", **fields)
+
+
+Axes = _axes()
+
+
+class Part(BaseModel):
+    """A product of axes over a base. What comes later wins: preset, then base, then axes."""
+
+    model_config = _STRICT
+    preset: Annotated[Literal["original-2021"] | None, Field(description="published settings to start from")] = None
+    base: Annotated[Settings, Field(description="settings that all variants of this part share")] = Settings()
+    axes: Annotated[Axes, Field(description="settings to vary, each with the list of its values")] = Axes()  # type: ignore[valid-type]
+    exclude: Annotated[
+        list[Settings], Field(description="combinations to leave out: a variant goes if it has all values of an entry")
+    ] = []
+
+    def layer(self) -> dict[str, list[object]]:
+        """Return the keys that this part sets, each with its values."""
+        preset = Settings(**PRESETS[self.preset]) if self.preset else Settings()
+        return {
+            **{name: [value] for name, value in _given(preset).items()},
+            **{name: [value] for name, value in _given(self.base).items()},
+            **_given(self.axes),
+        }
+
+
+class Grid(Part):
+    """A grid of variants. The parts of `union` inherit preset, base, axes and exclude of the grid and override them."""
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$", description="name of the grid, without blanks")]
+    union: Annotated[list[Part], Field(description="parts whose variants are put together")] = []
+
+    def products(self) -> list[tuple[str, dict[str, list[object]], list[Settings]]]:
+        """Return (name, keys with their values, exclusions) of each product that the grid puts together."""
+        own = self.layer()
+        if not self.union:
+            return [("grid", own, self.exclude)]
+        return [
+            (f"union.{i}", {**own, **part.layer()}, [*self.exclude, *part.exclude]) for i, part in enumerate(self.union)
+        ]
+
+
+def _given(model: BaseModel) -> dict[str, Any]:
+    return {name: getattr(model, name) for name in type(model).model_fields if name in model.model_fields_set}
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = []
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' stands twice", key.start_mark)
+            seen.append(key.value)
+        return super().construct_mapping(node, deep)
+
+
+def load_grid(path: Path) -> Grid:
+    """Read a grid. Raises UsageError that names the file, the keys at fault and what they may be."""
+    try:
+        text = path.read_bytes()
+        _refuse_bombs(path.name, yaml.compose(text, _Loader))
+        values = yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise UsageError(f"{path.name}{line}: {error.problem}", "Mend the YAML.") from error
+    except RecursionError as error:
+        raise UsageError(f"{path.name} is nested too deeply", "A grid has five levels at most.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path.name} is no YAML text", "Give a grid such as configs/grids/sample.yml.") from error
+    if not isinstance(values, Mapping):
+        raise UsageError(
+            f"{path.name} is empty or no mapping of keys", "A grid has a name and base, axes, union or exclude."
+        )
+    try:
+        return Grid.model_validate(values)
+    except ValidationError as error:
+        raise UsageError(
+            f"{path.name}: {explain_faults(error, Grid.model_fields)}",
+            f"A grid knows: {', '.join(Grid.model_fields)}.\n  A variant knows: {', '.join(Settings.model_fields)}.",
+        ) from error
+
+
+def _refuse_bombs(name: str, root: yaml.Node | None) -> None:
+    """Raise UsageError where aliases (`*name`) make few lines stand for more than `MOST_NODES` values."""
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node) -> int:
+        if id(node) not in sizes:
+            sizes[id(node)] = 1  # for a node within itself
+            parts = node.value if isinstance(node, yaml.CollectionNode) else []
+            inner = [one for part in parts for one in (part if isinstance(part, tuple) else (part,))]
+            sizes[id(node)] = 1 + sum(map(size, inner))
+        return sizes[id(node)]
+
+    if root is not None and size(root) > MOST_NODES:
+        raise UsageError(f"{name} stands for more than {MOST_NODES} values", "Use fewer aliases, or split the grid.")
+
+
+def expand(grid: Grid, seed: int = 0) -> list[Variant]:
+    """Return the variants of a grid in its order, duplicates collapsed; `seed` is theirs where the grid says none.
+
+    Settings that have no effect beside the others (see `settle`) are set alike, so that no training is done twice.
+    Raises UsageError on settings that do not fit together, a grid without variants or with too many.
+    """
+    products = grid.products()
+    count = sum(math.prod(map(len, axes.values())) for _, axes, _ in products)
+    if count > MOST_VARIANTS:
+        raise UsageError(
+            f"grid '{grid.name}' has {count} combinations, more than {MOST_VARIANTS}", "Split it into several grids."
+        )
+    found = dict.fromkeys(
+        parse_variant(settle(values), f"grid '{grid.name}', {name}")
+        for name, axes, exclude in products
+        for values in _combinations(axes, seed)
+        if not any(_matches(values, entry) for entry in exclude)
+    )
+    if not found:
+        raise UsageError(f"grid '{grid.name}' excludes all of its {count} combinations", "Mend `exclude`.")
+    return list(found)
+
+
+def _combinations(axes: Mapping[str, list[object]], seed: int) -> Iterator[dict[str, Any]]:
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    for values in itertools.product(*axes.values()):
+        yield {**defaults, "seed": seed, **dict(zip(axes, values, strict=True))}
+
+
+def _matches(values: Mapping[str, object], entry: Settings) -> bool:
+    return all(values[name] == value for name, value in _given(entry).items())
+
+
+def settle(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings in which those without effect are alike.
+
+    Only the step schedule has a step size and a factor. Inherited labels and volumes have nothing to pool: a scan's
+    score is the mean over its slices, or comes from the volume at once.
+    """
+    settled = dict(values)
+    if values["schedule"] != "step":
+        settled |= {name: Settings.model_fields[name].default for name in ("step_size", "gamma")}
+    if values["labels"] == "inherited" or values["dimensions"] == "3D":
+        settled["pooling"] = "mean"
+    return settled
+
+
+def grid_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a grid: what `configs/grids/grid.schema.json` holds."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Grid.model_json_schema()}

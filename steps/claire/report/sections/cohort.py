@@ -1,0 +1,150 @@
+"""The cohort: who is in it, how scans were made, who was set aside."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+from claire.core.privacy.cells import MERGED, SMALLEST_CELL, small_cells
+from claire.report.inputs import Inputs, Row
+from claire.report.tables import Cell, Column, Table, interval, number, table
+
+REASONS = {
+    "not_chosen": "another series of the same acquisition was preferred",
+    "no_label": "the table of labels has no row for it; a missing label is never a negative",
+    "too_few_slices": "fewer slices than --min-slices",
+    "missing_slices": "gaps between its slices",
+    "coincident_slices": "several slices at one position",
+    "gantry_tilt": "tilted gantry",
+    "localiser": "a localiser, no axial scan",
+    "not_ct": "no CT",
+    "not_hu": "its values are no Hounsfield units",
+    "unreadable": "a file cannot be read",
+    "inconsistent": "its files contradict each other",
+    "ambiguous_patient": "the patient ID is empty, generic or shared by different people",
+    "mixed_orientation": "slices of different orientation",
+    "no_lungs": "no lungs found",
+    "too_few_lung_slices": "too few slices with enough lung",
+}
+
+
+def patients_by_label(inputs: Inputs) -> dict[str, int]:
+    """Return the number of patients of each class, in the order of the classes."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    for row in inputs.scans.values():
+        seen[row["label"]].add(row["patient"])
+    return {name: len(seen[name]) for name in [*inputs.classes, *sorted(set(seen) - set(inputs.classes))]}
+
+
+def counts(inputs: Inputs, caption: str, columns: Sequence[tuple[str, str]]) -> Table:
+    """Count patients and scans by label and `columns` (key of scans.csv, heading).
+
+    Cells under 5 patients are merged per label, unless all scans are phantoms; a merged cell takes in the next smallest
+    one until it holds 5, so that nobody can be told apart by subtraction.
+    """
+    cells: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    for row in inputs.scans.values():
+        cells[(row["label"], *(row.get(key) or "unknown" for key, _ in columns))].append(row)
+    rows = []
+    for label in patients_by_label(inputs):
+        of_label = {key[1:]: found for key, found in cells.items() if key[0] == label}
+        kept, merged = (of_label, []) if inputs.phantom else _merge(of_label)
+        rows += [[label, *key, _patients(found), len(found)] for key, found in sorted(kept.items())]
+        if merged:
+            blank = [MERGED] + [""] * (len(columns) - 1)
+            rows.append([label, *blank, _at_least(_patients(merged)), _at_least(len(merged))])
+    note = "" if inputs.phantom else f"Cells with fewer than {SMALLEST_CELL} patients are merged."
+    heads = ["Class", *(name for _, name in columns), Column("Patients", True), Column("Scans", True)]
+    return table(caption, heads, rows, note=note)
+
+
+def _merge(cells: Mapping[tuple[str, ...], list[Row]]) -> tuple[dict[tuple[str, ...], list[Row]], list[Row]]:
+    small = small_cells({key: {row["patient"] for row in found} for key, found in cells.items()})
+    kept = {key: found for key, found in cells.items() if key not in small}
+    return kept, [row for key in small for row in cells[key]]
+
+
+def _patients(rows: Sequence[Row]) -> int:
+    return len({row["patient"] for row in rows})
+
+
+def _at_least(count: int) -> Cell:
+    return Cell(number(count), sort=count) if count >= SMALLEST_CELL else Cell(f"under {SMALLEST_CELL}", sort=count)
+
+
+def folds(inputs: Inputs) -> Table:
+    """Return how many patients of each class stand in each fold or fixed split."""
+    tally: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in inputs.folds:
+        tally[row.get("split") or row.get("fold", "")][row["label"]] += 1
+    names = list(patients_by_label(inputs))
+    rows = [
+        [f"fold {name}" if name.isdigit() else name, *(tally[name][label] for label in names), tally[name].total()]
+        for name in sorted(tally, key=lambda name: (not name.isdigit(), name.zfill(4)))
+    ]
+    note = (
+        "All scans of a patient stand in one fold. A model is tested on fold k, stopped and tuned on fold k + 1 "
+        "(validation) and trained on the others; a fixed split holds in every fold."
+    )
+    columns = ["Tested in", *(Column(name, True) for name in names), Column("Patients", True)]
+    return table("Patients by fold and class", columns, rows, note=note)
+
+
+def acquisition(inputs: Inputs) -> Table:
+    """Return medians and quartiles of how the scans were made and of what was kept, by class."""
+    facts = (
+        ("thickness_mm", "Slice thickness (mm)"),
+        ("spacing_mm z", "Slice spacing (mm)"),
+        ("slices_kept", "Slices kept"),
+        ("right_ml", "Right lung (ml)"),
+        ("left_ml", "Left lung (ml)"),
+    )
+    names = list(patients_by_label(inputs))
+    rows = []
+    for key, heading in facts:
+        cells = [
+            _quartiles([row[key] for row in inputs.scans.values() if row["label"] == name and row.get(key)])
+            for name in names
+        ]
+        if any(cell.sort != "" for cell in cells):
+            rows.append([heading, *cells])
+    columns = ["Median (quartiles)", *(Column(name, True) for name in names)]
+    return table("How the scans were made", columns, rows)
+
+
+def _quartiles(texts: Sequence[str]) -> Cell:
+    values = sorted(float(text) for text in texts)
+    if not values:
+        return Cell("–", sort="")
+    if len(values) < SMALLEST_CELL:
+        return Cell(number(statistics.median(values), 2), f"n = {len(values)}", statistics.median(values))
+    first, middle, third = statistics.quantiles(values, n=4, method="inclusive")
+    return Cell(number(middle, 2), interval(first, third, 2), middle)
+
+
+def rejects(inputs: Inputs) -> Table:
+    """Return why series were set aside, and how many."""
+    tally = Counter((row["step"], row["reason"]) for row in inputs.rejects)
+    rows = [
+        [reason.replace("_", " "), step, REASONS.get(reason, ""), count]
+        for (step, reason), count in sorted(tally.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    return table("Series set aside, by reason", ["Reason", "Step", "Meaning", Column("Series", True)], rows)
+
+
+def reject_list(inputs: Inputs) -> Table:
+    """Return every series that was set aside, by shard line and pseudonym."""
+    rows = [
+        [
+            row["step"],
+            row["shard"],
+            Cell(row["line"], sort=int(row["line"]) if row["line"].isdigit() else ""),
+            row["scan"],
+            row["reason"].replace("_", " "),
+            row["detail"],
+        ]
+        for row in inputs.rejects
+    ]
+    columns = ["Step", "Shard", Column("Line", True), "Scan", "Reason", "Detail"]
+    return table("Every series set aside", columns, rows, sortable=True)

@@ -1,0 +1,132 @@
+"""Air inside the body: what is body, what is airway, what is lung and what is gas in the bowel."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from claire.segment.grid import TISSUE_HU, Grid
+
+#: Fat lies around −100 HU; what is darker in the chest holds air.
+GROUND_GLASS_HU = -200
+#: Connectivity within a transverse plane only: labels all slices of a volume in one call.
+AIR = -1000
+IN_PLANE = np.array([[[0] * 3] * 3, [[0, 1, 0], [1, 1, 1], [0, 1, 0]], [[0] * 3] * 3], bool)
+
+
+def body_mask(grid: Grid) -> np.ndarray:
+    """Return the body with everything inside it, bool; the table and blankets are left out."""
+    tissue = grid.hu > TISSUE_HU
+    radius = grid.voxels(4, 2)
+    solid = ndimage.binary_opening(tissue, IN_PLANE, iterations=radius)
+    body = largest(solid)
+    return body | _inside(grid, ~body)
+
+
+def _inside(grid: Grid, rest: np.ndarray) -> np.ndarray:
+    """Return the parts of `rest` that the body encloses within a slice.
+
+    A lung that the field of view cuts reaches the border too: it is known by its HU and by more body around it than
+    border.
+    """
+    labels, count = ndimage.label(rest & ~grid.outside, IN_PLANE)
+    edge = ndimage.binary_dilation(grid.outside, IN_PLANE) if grid.outside.any() else grid.outside.copy()
+    edge[:, (0, -1)] = edge[:, :, (0, -1)] = True
+    contact = np.bincount(labels[edge], minlength=count + 1)
+    touching = np.bincount(labels[ndimage.binary_dilation(~rest, IN_PLANE)], minlength=count + 1)
+    area = np.bincount(labels.ravel(), minlength=count + 1)
+    as_air = np.bincount(labels[grid.hu < -940], minlength=count + 1) / np.maximum(area, 1)
+    cut_lung = (touching > contact) & (as_air < 0.5) & (area > grid.area(500))
+    keep = (contact == 0) | cut_lung
+    keep[0] = False
+    return keep[labels]
+
+
+def largest(mask: np.ndarray) -> np.ndarray:
+    """Return the largest component of a mask."""
+    labels, count = ndimage.label(mask)
+    if count <= 1:
+        return mask
+    sizes = np.bincount(labels.ravel())
+    sizes[0] = 0
+    return labels == int(np.argmax(sizes))
+
+
+def gas_level(grid: Grid, body: np.ndarray) -> float:
+    """Return the HU below which air inside the body is gas rather than lung: half-way from this lung's level to air."""
+    inside = grid.hu[body & (grid.hu < -500) & (grid.hu > -965)]
+    lung = float(np.median(inside)) if inside.size else -850.0
+    return min((lung + AIR) / 2, -880.0)
+
+
+def gas_mask(grid: Grid, body: np.ndarray, level: float) -> np.ndarray:
+    """Return the gas that soft tissue encloses, with the blur at its wall, bool: windpipe, main bronchi, gullet, bowel.
+
+    Decided section by section: what is as dark as air and has soft tissue around it, a few millimetres on. Bronchi
+    inside the lung have lung around them. A tip of lung with noise or emphysema is dark in parts only; blurred first,
+    as sharp kernels make thin tips of lung darker than they are.
+    """
+    blur = (0, *(grid.length(1.6) / step for step in grid.spacing_mm[1:]))
+    lumen = body & (ndimage.gaussian_filter(grid.hu, blur, truncate=2) < level) & ~grid.outside
+    labels, count = ndimage.label(lumen, IN_PLANE)
+    gas = np.zeros(body.shape, bool)
+    area = np.bincount(labels.ravel(), minlength=count + 1)
+    reach = grid.voxels(2.4, 2) + 1
+    margin = 2 * reach + 1
+    for name, box in enumerate(ndimage.find_objects(labels), start=1):
+        if area[name] < grid.area(8):
+            continue
+        wide = (box[0], *(slice(max(0, part.start - margin), part.stop + margin) for part in box[1:]))
+        core, hu = labels[wide] == name, grid.hu[wide]
+        if np.median(hu[core]) > (level + AIR) / 2:
+            continue
+        core = ndimage.binary_dilation(core, IN_PLANE, iterations=grid.voxels(2.4, 2), mask=core | (hu < level))
+        near = ndimage.binary_dilation(core, IN_PLANE, iterations=reach)
+        shell = near & ~ndimage.binary_erosion(near, IN_PLANE)
+        if (hu[shell] > -500).mean() > 0.6:
+            gas[wide] |= ndimage.binary_dilation(core, np.ones((1, 3, 3), bool), iterations=2) & (hu < TISSUE_HU)
+    return gas
+
+
+def lung_air(grid: Grid, body: np.ndarray, gas: np.ndarray, threshold: float) -> tuple[np.ndarray, int]:
+    """Return the aerated lung, bool, and the number of its components.
+
+    Bowel is known by the gas in it, room air enclosed by the arms by its HU; both are left out.
+    """
+    dark = body & (grid.hu < threshold) & ~grid.outside
+    labels, count = ndimage.label(dark)
+    share = np.bincount(labels[gas], minlength=count + 1) / np.maximum(np.bincount(labels.ravel()), 1)
+    labels, count = ndimage.label(dark & ~gas & (share < 0.15)[labels])
+    if not count:
+        return np.zeros(body.shape, bool), 0
+    size = np.bincount(labels.ravel(), minlength=count + 1)
+    size[0] = 0
+    mean = np.bincount(labels.ravel(), grid.hu.ravel(), minlength=count + 1) / np.maximum(size, 1)
+    large = np.flatnonzero(size * grid.voxel_ml > 2.5 * grid.scale**3)
+    lung_like = [name for name in large if _is_lung(grid, labels == name, mean[name])]
+    if not lung_like:
+        return np.zeros(body.shape, bool), 0
+    most = max(size[name] for name in lung_like)
+    kept = [name for name in lung_like if size[name] > 0.04 * most]
+    lung = np.isin(labels, kept)
+    near = ndimage.binary_dilation(lung, iterations=grid.voxels(6.5, 2))
+    islands = np.flatnonzero((size > 0) & (size <= 0.04 * most) & (mean > -900))
+    beside_gas = np.unique(labels[ndimage.binary_dilation(gas, iterations=2)])
+    touched = np.setdiff1d(np.intersect1d(np.unique(labels[near]), islands), beside_gas)
+    return lung | np.isin(labels, touched), len(kept)
+
+
+def _is_lung(grid: Grid, mask: np.ndarray, mean: float) -> bool:
+    core = ndimage.binary_erosion(mask)
+    level = float(np.median(grid.hu[core])) if core.sum() > 0.1 * mask.sum() else mean
+    return -960 < level < -300
+
+
+def ground_glass(grid: Grid, body: np.ndarray, lung: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return `lung` with the ground glass that hangs on to it, of HU between lung and fat and several voxels thick.
+
+    The blur at every border of the lung has these HU too, but it is thin.
+    """
+    grey = body & (grid.hu < GROUND_GLASS_HU) & ~other & ~grid.outside
+    thick = ndimage.binary_opening(grey | lung, IN_PLANE, iterations=grid.voxels(2.4, 2))
+    return ndimage.binary_propagation(lung, mask=lung | (thick & grey))

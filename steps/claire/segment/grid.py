@@ -1,0 +1,163 @@
+"""The grid that the lungs are found on: axes in patient order, voxels averaged to about two millimetres."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from claire.core.imaging.volume import Volume
+
+#: Edge of a working voxel in an adult, whose chest has a section of `ADULT_MM` squared; lengths go with the body.
+WORKING_MM = 1.8
+ADULT_MM = 260.0
+AIR_HU, TISSUE_HU, DENSE_HU = -1024, -400, 400
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A scan averaged over blocks, axes [superior, anterior, right], all growing.
+
+    `hu`: float32, clipped to −1024…400 HU. `spacing_mm`: of this grid. `outside`: bool, where the scanner saw nothing
+    (padding beyond a round field of view). `scale`: size of the body over that of an adult, by which every length of
+    the method is multiplied; it keeps children, phantoms and images with a made-up spacing in proportion.
+    """
+
+    hu: np.ndarray
+    outside: np.ndarray
+    spacing_mm: tuple[float, float, float]
+    factors: tuple[int, int, int]
+    scale: float
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel of this grid in ml."""
+        return float(np.prod(self.spacing_mm)) / 1000
+
+    def cut(self, box: tuple[slice, ...]) -> Grid:
+        """Return the part of the grid inside `box`."""
+        return replace(self, hu=self.hu[box], outside=self.outside[box])
+
+    def length(self, adult_mm: float) -> float:
+        """Return a length of the method in mm of this body."""
+        return adult_mm * self.scale
+
+    def voxels(self, adult_mm: float, axis: int) -> int:
+        """Return a length of the method in voxels along an axis, at least 1."""
+        return max(1, round(self.length(adult_mm) / self.spacing_mm[axis]))
+
+    def area(self, adult_mm2: float) -> float:
+        """Return an area of the method in voxels of a transverse plane."""
+        return adult_mm2 * self.scale**2 / (self.spacing_mm[1] * self.spacing_mm[2])
+
+
+def canonical(data: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Return a view of `data` [slice, row, column] whose axes are [superior, anterior, right], all growing."""
+    axes, flips = _orientation(affine)
+    return np.flip(data.transpose(axes), flips)
+
+
+def from_canonical(data: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """Undo `canonical`."""
+    axes, flips = _orientation(affine)
+    return np.flip(data, flips).transpose(np.argsort(axes))
+
+
+def _orientation(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the array axes that lie along superior, anterior and right, and which of them must be turned."""
+    import nibabel as nib
+
+    found = nib.io_orientation(affine)
+    axes: list[int] = []
+    flips: list[int] = []
+    for place, world in enumerate((2, 1, 0)):
+        column = int(np.flatnonzero(found[:, 0] == world)[0])
+        axes.append(2 - column)
+        if found[column, 1] < 0:
+            flips.append(place)
+    return tuple(axes), tuple(flips)
+
+
+def working_grid(volume: Volume) -> Grid:
+    """Average a scan to the working grid."""
+    data = canonical(volume.data, volume.affine)
+    axes, _ = _orientation(volume.affine)
+    spacing = tuple(volume.spacing_mm[axis] for axis in axes)
+    scale = _scale(data, spacing)
+    factors = tuple(max(1, round(WORKING_MM * scale / step)) for step in spacing)
+    factors = tuple(min(factor, size) for factor, size in zip(factors, data.shape, strict=True))
+    hu = block_mean(data, factors)
+    grown = tuple(step * factor for step, factor in zip(spacing, factors, strict=True))
+    return Grid(hu, _padding(data, factors, hu.shape), grown, factors, scale)  # type: ignore[arg-type]
+
+
+def _scale(data: np.ndarray, spacing: tuple[float, ...]) -> float:
+    """Return the size of the body over an adult's, by the area of its sections in the middle half of a thinned scan."""
+    from scipy import ndimage
+
+    steps = [max(1, size // 96) for size in data.shape[1:]]
+    thin = data[len(data) // 4 : max(1, len(data) * 3 // 4) : max(1, len(data) // 32), :: steps[0], :: steps[1]]
+    tissue = [ndimage.binary_opening(section > TISSUE_HU, iterations=2) for section in thin]
+    areas = [ndimage.binary_fill_holes(section).sum() for section in tissue]
+    side = np.sqrt(np.median(areas) * steps[0] * spacing[1] * steps[1] * spacing[2])
+    return float(np.clip(side / ADULT_MM, 0.3, 1.2))
+
+
+def block_mean(data: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
+    """Average blocks of a volume, HU clipped to air…dense; a last block that is cut short is averaged as it is."""
+    shape = tuple(-(-size // factor) for size, factor in zip(data.shape, factors, strict=True))
+    total, count = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    for offset in np.ndindex(*factors):
+        part = data[offset[0] :: factors[0], offset[1] :: factors[1], offset[2] :: factors[2]]
+        place = tuple(slice(size) for size in part.shape)
+        total[place] += np.clip(part, AIR_HU, DENSE_HU)
+        count[place] += 1
+    return total / count
+
+
+def _padding(data: np.ndarray, factors: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
+    """Find what lies beyond a round field of view: the lowest value of the scan, constant, reaching the border."""
+    from scipy import ndimage
+
+    thin = data[:: factors[0], :: factors[1], :: factors[2]]
+    lowest = thin == thin.min()
+    if lowest[:, (0, 0, -1, -1), (0, -1, 0, -1)].mean() < 0.5 or lowest.mean() > 0.9:
+        return np.zeros(shape, bool)
+    solid = ndimage.binary_opening(lowest, np.ones((1, 3, 3), bool))
+    return solid & ndimage.binary_propagation(_border(shape) & solid, mask=solid)
+
+
+def _border(shape: tuple[int, ...]) -> np.ndarray:
+    border = np.zeros(shape, bool)
+    border[:, (0, -1)] = border[:, :, (0, -1)] = True
+    return border
+
+
+def refine(volume: Volume, grid: Grid, surely: np.ndarray, maybe: np.ndarray, threshold: float) -> np.ndarray:
+    """Bring a labelled mask back to the scan's voxels.
+
+    `surely`: labels of working voxels that are lung as a whole. `maybe`: labels of working voxels whose scan voxels
+    are lung where they are darker than `threshold` HU. Returns uint8 on the scan's own grid.
+    """
+    result = np.zeros(volume.data.shape, np.uint8)
+    data, place = canonical(volume.data, volume.affine), canonical(result, volume.affine)
+    box = bounding_box(maybe)
+    fine = tuple(
+        np.arange(part.start * factor, min(part.stop * factor, size))
+        for part, factor, size in zip(box, grid.factors, data.shape, strict=True)
+    )
+    coarse = [index // factor for index, factor in zip(fine, grid.factors, strict=True)]
+    window = (slice(fine[1][0], fine[1][-1] + 1), slice(fine[2][0], fine[2][-1] + 1))
+    for z, block in zip(fine[0], coarse[0], strict=True):
+        sure, may = (mask[block][coarse[1]][:, coarse[2]] for mask in (surely, maybe))
+        place[z][window] = np.where(data[z][window] < threshold, np.maximum(sure, may), sure)
+    return result
+
+
+def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, ...]:
+    """Return the box around all true voxels, grown by `margin` voxels where there is room; all of an empty mask."""
+    box = []
+    for axis in range(mask.ndim):
+        there = np.flatnonzero(mask.any(tuple(other for other in range(mask.ndim) if other != axis)))
+        box.append(slice(max(0, there[0] - margin), there[-1] + 1 + margin) if len(there) else slice(None))
+    return tuple(box)

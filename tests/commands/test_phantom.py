@@ -1,0 +1,332 @@
+"""The phantom cohort: what is on disk, what is true of it, how hard it is, and what each confound ties to the label."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+from claire.commands import phantom
+from claire.commands.phantom.cohort import Case, draw_cases
+from claire.commands.phantom.lesions import DECIDING, draw_plans
+from claire.commands.phantom.patient import MEDIUM, SHARP, SMOOTH, Phantom, make_patient
+
+SMALL = ["--patients", "6", "--size", "48", "--slices", "20"]
+#: Phantoms that the reference network is trained and tested on, half by half.
+SEEN = 160
+
+
+def make(out: Path, *flags: str) -> Path:
+    """Write a cohort of six small patients."""
+    assert phantom.main(["--out", str(out), *SMALL, *flags]) == 0
+    return out
+
+
+def read_series(source: Path) -> dict[str, list[pydicom.Dataset]]:
+    """Return the images of every series, sorted by file name."""
+    series = defaultdict(list)
+    for path in sorted(path for path in source.rglob("*") if path.is_file()):
+        image = pydicom.dcmread(path)
+        series[image.SeriesInstanceUID].append(image)
+    return series
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """Return the hash of every file of a folder."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cohort of six small patients on disk."""
+    return make(tmp_path_factory.mktemp("phantom") / "cohort")
+
+
+@pytest.fixture(scope="module")
+def series(cohort: Path) -> dict[str, list[pydicom.Dataset]]:
+    """Its series."""
+    return read_series(cohort / "source")
+
+
+@pytest.fixture(scope="module")
+def truths(cohort: Path) -> dict[str, dict]:
+    """Its truth by series."""
+    return {path.name.split(".truth")[0]: json.loads(path.read_text()) for path in (cohort / "truth").glob("*.json")}
+
+
+@pytest.fixture(scope="module")
+def ill() -> Phantom:
+    """A positive patient."""
+    return make_patient(3, True, 64, 16)
+
+
+def test_same_seed_gives_same_bytes_in_one_or_two_processes(cohort: Path, tmp_path: Path) -> None:
+    assert digest(cohort) == digest(make(tmp_path / "again", "--threads", "2"))
+
+
+def test_another_seed_gives_other_patients() -> None:
+    ids = [{case.person.patient_id for case in draw_cases(seed, 6, 48, 20, "none")} for seed in (0, 1)]
+    assert not ids[0] & ids[1]
+    assert (make_patient(0, True, 48, 12).render() != make_patient(1, True, 48, 12).render()).mean() > 0.5
+
+
+def test_every_patient_has_a_label_and_a_series(cohort: Path, series: dict[str, list[pydicom.Dataset]]) -> None:
+    with (cohort / "labels.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["patient_id"] for row in rows} == {images[0].PatientID for images in series.values()}
+    assert sorted(row["label"] for row in rows) == ["negative"] * 3 + ["positive"] * 3
+
+
+def test_key_is_private_and_32_bytes(cohort: Path) -> None:
+    key = cohort / "key"
+    assert len(bytes.fromhex(key.read_text())) == 32
+    assert key.stat().st_mode & 0o777 == 0o600
+
+
+def test_file_order_is_not_slice_order(series: dict[str, list[pydicom.Dataset]], truths: dict[str, dict]) -> None:
+    for uid in truths:
+        heights = [float(image.ImagePositionPatient[2]) for image in series[uid]]
+        assert heights != sorted(heights)
+        assert heights != sorted(heights, reverse=True)
+
+
+def test_dicom_files_hold_the_rendered_hu(series: dict[str, list[pydicom.Dataset]], truths: dict[str, dict]) -> None:
+    cases = {case.person.patient_id: case for case in draw_cases(0, 6, 48, 20, "none")}
+    for uid, truth in truths.items():
+        images = sorted(series[uid], key=lambda image: float(image.ImagePositionPatient[2]))
+        case = cases[truth["patient_id"]]
+        visit = case.slices.index(len(images))
+        kernel, female = case.traits[visit].kernel, case.person.sex == "F"
+        made = make_patient(
+            case.seed, case.positive, 48, len(images), kernel, truth["thickness_mm"], female, visit
+        ).render()
+        stored = np.stack([image.pixel_array * image.RescaleSlope + image.RescaleIntercept for image in images])
+        seen = stored > -1500
+        assert np.array_equal(stored[seen], made[seen])
+        assert seen.mean() > 0.7
+
+
+def test_geometry_of_the_files_is_that_of_the_truth(
+    cohort: Path, series: dict[str, list[pydicom.Dataset]], truths: dict[str, dict]
+) -> None:
+    for uid in truths:
+        lowest = min(series[uid], key=lambda image: float(image.ImagePositionPatient[2]))
+        affine = nib.load(cohort / "truth" / f"{uid}.lungs.nii.gz").affine
+        assert affine[:3, 3] == pytest.approx(np.multiply(lowest.ImagePositionPatient, [-1, -1, 1]), abs=0.01)
+        assert -affine[0, 0] == pytest.approx(float(lowest.PixelSpacing[0]), abs=0.001)
+
+
+def test_scanners_store_hu_differently(series: dict[str, list[pydicom.Dataset]]) -> None:
+    ways = {(float(s[0].RescaleSlope), float(s[0].RescaleIntercept), s[0].PixelRepresentation) for s in series.values()}
+    assert ways == {(1, -1024, 0), (1, 0, 1), (0.5, -1024, 0)}
+
+
+def test_images_say_that_they_are_phantoms(series: dict[str, list[pydicom.Dataset]]) -> None:
+    assert all(image.QualityControlImage == "YES" for images in series.values() for image in images)
+
+
+def test_identities_stand_in_the_headers_and_not_in_the_truth(
+    cohort: Path, series: dict[str, list[pydicom.Dataset]]
+) -> None:
+    images = [images[0] for images in series.values()]
+    told = "".join(path.read_text() for path in (cohort / "truth").glob("*.json"))
+    for image in images:
+        assert image[0x0029, 0x1010].value.startswith(str(image.PatientName).split("^")[0])
+        for secret in (str(image.PatientName), image.PatientBirthDate, image.PatientTelephoneNumbers):
+            assert secret
+            assert secret not in told
+
+
+def test_truth_lies_beside_the_source(cohort: Path) -> None:
+    assert sorted(path.name for path in cohort.iterdir()) == ["key", "labels.csv", "source", "truth"]
+    assert not list((cohort / "source").rglob("*.nii.gz"))
+
+
+def test_only_main_series_have_truth(series: dict[str, list[pydicom.Dataset]], truths: dict[str, dict]) -> None:
+    main = {uid for uid, images in series.items() if images[0].SeriesDescription == "CHEST"}
+    assert set(truths) == main
+    assert len(main) < len(series)
+
+
+def test_localisers_second_series_and_second_visits_are_made() -> None:
+    cases = draw_cases(0, 60, 48, 20, "none")
+    assert {case.second for case in cases} == {"", "thick", "coronal", "mip"}
+    assert 0.05 < np.mean([len(case.traits) == 2 for case in cases]) < 0.3
+    assert 0.1 < np.mean([case.localiser for case in cases]) < 0.5
+
+
+def test_a_second_cohort_in_the_same_folder_is_refused(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert phantom.main(["--out", str(cohort), *SMALL]) == 2
+    assert "cohort in --out already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flags", [["--patients", "1"], ["--size", "8"], ["--slices", "2"], ["--seed", "-1"]])
+def test_sizes_that_cannot_be_are_refused(flags: list[str], tmp_path: Path) -> None:
+    assert phantom.main(["--out", str(tmp_path), *flags]) == 2
+
+
+def test_taking_a_lesion_out_changes_its_support_only(ill: Phantom) -> None:
+    everything = ill.render()
+    for number, filling in enumerate(ill.fillings, start=1):
+        without = ill.render([lesion.id for lesion in ill.lesions if lesion.id != number])
+        changed = without != everything
+        inside = np.zeros(changed.shape, bool)
+        inside[filling.box] = filling.share > 0
+        assert changed.any()
+        assert not changed[~inside].any()
+
+
+def test_every_subset_of_lesions_can_be_rendered(ill: Phantom) -> None:
+    assert np.array_equal(ill.render(), ill.render([lesion.id for lesion in ill.lesions]))
+    assert ill.render([])[ill.labels > 0].mean() < ill.render()[ill.labels > 0].mean() - 100
+
+
+def test_lesions_are_described_by_their_label_map(ill: Phantom) -> None:
+    for lesion in ill.lesions:
+        places = np.argwhere(ill.labels == lesion.id)
+        right, anterior, up = (ill.affine @ [*places.mean(0)[::-1], 1])[:3]
+        assert lesion.centroid_lps_mm == pytest.approx((-right, -anterior, up), abs=0.01)
+        assert (lesion.centroid_lps_mm[0] < 0) == (lesion.side == "right")
+
+
+def test_the_patients_right_lung_is_one_by_the_affine(ill: Phantom) -> None:
+    for side, sign in ((1, 1), (2, -1)):
+        places = np.argwhere(ill.lungs == side)
+        assert sign * (ill.affine @ [*places.mean(0)[::-1], 1])[0] > 30
+
+
+def test_the_whole_chest_is_covered_and_lungs_are_lung(ill: Phantom) -> None:
+    assert not ill.lungs[0].any()
+    assert not ill.lungs[-1].any()
+    assert 2000 < (ill.lungs > 0).sum() * ill.grid.voxel_ml < 8000
+    healthy = ill.render([])[ill.lungs > 0]
+    assert -890 < np.median(healthy) < -800
+
+
+def test_positives_are_bilateral_and_about_one_in_twenty_has_no_lesion() -> None:
+    drawn = [draw_plans(np.random.default_rng([5, i]), True, 4300) for i in range(1500)]
+    deciding = [{plan.side for plan in plans if plan.kind in DECIDING} for plans in drawn]
+    assert 0.03 < np.mean([not sides for sides in deciding]) < 0.07
+    assert np.mean([len(sides) == 2 for sides in deciding]) > 0.85
+
+
+def test_negatives_have_no_deciding_lesion_and_as_much_volume() -> None:
+    volumes = {}
+    for positive in (False, True):
+        drawn = [draw_plans(np.random.default_rng([6, positive, i]), positive, 4300) for i in range(600)]
+        volumes[positive] = np.mean([sum(plan.volume_ml for plan in plans) for plans in drawn])
+        assert positive or not any(plan.kind in DECIDING for plans in drawn for plan in plans)
+    assert volumes[True] == pytest.approx(volumes[False], rel=0.06)
+
+
+def tied(cases: list[Case], confound: str) -> float:
+    """Return how far a trait follows the label: 0 not at all, 1 wholly (Cramér's V of a two-way table)."""
+    trait = {
+        "kernel": lambda case: case.traits[0].kernel.name,
+        "site": lambda case: case.person.site,
+        "thickness": lambda case: case.traits[0].thickness,
+        "marker": lambda case: case.traits[0].marker,
+    }[confound]
+    values, label = np.array([str(trait(case)) for case in cases]), np.array([case.positive for case in cases])
+    table = np.array([[np.sum((values == v) & (label == p)) for p in (False, True)] for v in sorted(set(values))])
+    expected = table.sum(1, keepdims=True) * table.sum(0) / table.sum()
+    return float(np.sqrt(((table - expected) ** 2 / expected).sum() / table.sum()))
+
+
+@pytest.mark.parametrize("confound", ["kernel", "site", "thickness", "marker"])
+def test_a_confound_is_tied_to_the_label_only_on_request(confound: str) -> None:
+    assert tied(draw_cases(1, 60, 48, 20, confound), confound) == pytest.approx(1)
+    others = {"kernel", "site", "thickness", "marker"} - {confound}
+    assert all(tied(draw_cases(1, 60, 48, 20, other), confound) < 0.15 for other in {"none", *others} - {"site"})
+
+
+def test_the_confounds_can_be_seen() -> None:
+    plain, marked = (make_patient(4, True, 64, 16, marker=marker).render() for marker in (False, True))
+    assert marked.max() > plain.max() + 500
+    noise = {kernel.name: make_patient(4, True, 64, 16, kernel).noise.std() for kernel in (SMOOTH, MEDIUM, SHARP)}
+    assert noise["smooth"] < noise["medium"] < noise["sharp"]
+
+
+def look(seed: int) -> tuple[np.ndarray, list[float]]:
+    """Return what the reference network sees of a phantom (lungs alone, 16×80×80, 0…1) and single features of it."""
+    made = make_patient(seed, seed % 2 == 1, 96, 16, (SMOOTH, MEDIUM, SHARP)[seed // 2 % 3])
+    hu, inside = made.render(), made.lungs > 0
+    image = np.clip((np.where(inside, hu, -1000) + 1250) / 1500, 0, 1)[:, 8:88, 8:88]
+    lung = hu[inside]
+    shares = [np.mean((lung > low) & (lung < high)) for low, high in ((-800, -300), (-700, -300), (-300, 100))]
+    return image.astype(np.float32), [lung.mean(), np.median(lung), *shares, inside.sum() * made.grid.voxel_ml]
+
+
+@pytest.fixture(scope="module")
+def looks() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Images, features and classes of phantoms of seeds that nothing was tuned on."""
+    with ProcessPoolExecutor(2) as pool:
+        made = list(pool.map(look, range(88_000, 88_000 + SEEN), chunksize=10))
+    return np.stack([image for image, _ in made]), np.array([row for _, row in made]), np.arange(SEEN) % 2
+
+
+def test_no_single_feature_tells_the_classes_apart(looks: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    _, features, classes = looks
+    areas = [roc_auc_score(classes, values) for values in features.T]
+    assert max(max(area, 1 - area) for area in areas) <= 0.70
+
+
+def test_slice_counts_do_not_tell_the_classes_apart() -> None:
+    from sklearn.metrics import roc_auc_score
+
+    cases = draw_cases(2, 200, 256, 48, "none")
+    area = roc_auc_score([case.positive for case in cases], [case.slices[0] for case in cases])
+    assert 0.4 < area < 0.6
+
+
+def reference_scores(images: np.ndarray, classes: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Train the reference network and score `test`: three convolutions, mean over pixels and slices, 6 epochs by 2.
+
+    The same for every cohort, so that its AUC is a measure of how hard a cohort is.
+    """
+    import torch
+    from torch import nn
+
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    x, y = torch.tensor(images)[:, :, None] - 0.3, torch.tensor(classes).float()
+    layers: list[nn.Module] = []
+    for before, after, width in ((1, 16, 5), (16, 32, 3), (32, 32, 3)):
+        layers += [nn.Conv2d(before, after, width, 2, width // 2), nn.BatchNorm2d(after), nn.ReLU()]
+    body, head = nn.Sequential(*layers), nn.Linear(32, 1)
+    network = lambda scans: head(body(scans.flatten(0, 1)).mean((2, 3)).unflatten(0, scans.shape[:2]).mean(1))[:, 0]  # noqa: E731
+    parameters, steps = [*body.parameters(), *head.parameters()], 6 * (len(train) // 2)
+    optimiser = torch.optim.AdamW(parameters, 3e-3, weight_decay=1e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 3e-3, total_steps=steps)
+    for _ in range(6):
+        for pair in torch.as_tensor(train)[torch.randperm(len(train))].split(2):
+            loss = nn.functional.binary_cross_entropy_with_logits(network(x[pair]), y[pair])
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            schedule.step()
+    body.eval()
+    with torch.no_grad():
+        return network(x[torch.as_tensor(test)]).numpy()
+
+
+def test_the_reference_network_is_neither_blind_nor_perfect(looks: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    images, _, classes = looks
+    halves = np.arange(SEEN) // 2 % 2
+    areas = []
+    for half in (0, 1):
+        train, test = np.flatnonzero(halves != half), np.flatnonzero(halves == half)
+        areas.append(roc_auc_score(classes[test], reference_scores(images, classes, train, test)))
+    assert 0.80 <= np.mean(areas) <= 0.95

@@ -1,0 +1,87 @@
+"""`claire segment`: masks and quality facts of a shard, scans set aside, repeatable bytes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from claire.core.command.record import sha256_file
+from claire.core.command.tables import read_csv
+from claire.core.contracts.scans import ShardReader, write_shard
+from claire.core.imaging.volume import Volume
+from claire.segment import main
+
+from tests.support.chest import make_chest
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two scans: a chest, and a block of soft tissue without lungs."""
+    path = tmp_path_factory.mktemp("shard") / "0003.scans.zip"
+    chest, _ = make_chest()
+    with write_shard(path) as writer:
+        writer.add_volume("S1", chest, {"scan": "S1"})
+        writer.add_volume("S2", Volume(np.full((20, 48, 48), 40, np.int16), np.diag([-6, -6, 6, 1.0])), {"line": 7})
+    return path
+
+
+@pytest.fixture(scope="module")
+def done(shard: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("out")
+    assert main(["--scans", str(shard), "--out", str(out)]) == 0
+    return out
+
+
+def test_a_mask_has_the_grid_of_its_scan(shard: Path, done: Path) -> None:
+    with ShardReader(shard) as scans, ShardReader(done / "0003.lungs.zip") as lungs:
+        mask, scan = lungs.volume("S1"), scans.volume("S1")
+    assert (mask.data.shape, mask.data.dtype) == (scan.data.shape, np.uint8)
+    assert np.allclose(mask.affine, scan.affine)
+    assert set(np.unique(mask.data)) == {0, 1, 2}
+
+
+def test_the_facts_are_documented(done: Path) -> None:
+    with ShardReader(done / "0003.lungs.zip") as lungs:
+        facts = lungs.facts("S1")
+    section = (Path(__file__).parents[2] / "docs/outputs.md").read_text().split("\n## segment\n")[1].split("\n## ")[0]
+    assert facts["scan"] == "S1"
+    assert facts["right_ml"] > facts["left_ml"] > 500
+    assert [name for name in facts if f"`{name}`" not in section] == []
+
+
+def test_a_scan_without_lungs_is_set_aside(done: Path) -> None:
+    with ShardReader(done / "0003.lungs.zip") as lungs:
+        assert lungs.names() == ["S1"]
+    (row,) = read_csv(done / "0003.segment.rejects.csv")
+    assert row | {"detail": ""} == {
+        "step": "segment", "shard": "0003", "line": "7", "scan": "S2", "reason": "no_lungs", "detail": "",
+    }  # fmt: skip
+
+
+def test_the_record_counts_scans(done: Path) -> None:
+    record = json.loads((done / "0003.segment.run.json").read_text())
+    assert record["counts"] == {"scans": 1, "warned": 0, "cut_at_border": 0, "rejected": 1}
+
+
+def test_the_bytes_repeat(shard: Path, done: Path, out: Path) -> None:
+    main(["--scans", str(shard), "--out", str(out)])
+    for name in ("0003.lungs.zip", "0003.segment.rejects.csv"):
+        assert sha256_file(out / name) == sha256_file(done / name)
+
+
+def test_an_empty_shard_gives_empty_files(tmp_path: Path, out: Path) -> None:
+    with write_shard(tmp_path / "0001.scans.zip"):
+        pass
+    assert main(["--scans", str(tmp_path / "0001.scans.zip"), "--out", str(out)]) == 0
+    with ShardReader(out / "0001.lungs.zip") as lungs:
+        assert lungs.names() == []
+    assert read_csv(out / "0001.segment.rejects.csv") == []
+
+
+def test_a_file_that_is_no_shard_is_refused(tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "0001.scans.zip").write_text("no zip")
+    assert main(["--scans", str(tmp_path / "0001.scans.zip"), "--out", str(out)]) == 1
+    assert "0001.scans.zip is not a packed shard" in capsys.readouterr().err
+    assert list(out.iterdir()) == []

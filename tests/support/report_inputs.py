@@ -1,0 +1,263 @@
+"""Plausible inputs of `report`, made without training: a cohort, runs with predictions, explained folds, records."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from claire.core.command.record import SCHEMA_VERSION, sha256_file
+from claire.core.command.tables import REJECT_COLUMNS, write_csv
+from claire.core.contracts.variant import Variant
+from PIL import Image
+
+FOLDS = 3
+COHORT = "c0" * 32
+SOURCE = "5a" * 32
+SCAN_COLUMNS = (
+    "scan", "patient", "label", "split", "site", "vendor", "model", "kernel", "thickness_mm", "spacing_mm z",
+    "slices_kept", "slices", "right_ml", "left_ml", "sex", "age_band", "reference_standard", "phantom", "pixel_hash",
+)  # fmt: skip
+PICTURES = ("lesions", "saliency")
+
+
+@dataclass
+class World:
+    """A made-up run of the pipeline. Change its fields, then `write` it."""
+
+    patients: int = 36
+    classes: tuple[str, ...] = ("negative", "positive")
+    sites: tuple[str, ...] = ("north", "south")
+    phantom: bool = True
+    explained: bool = True
+    gate_open: bool = True
+    seed: int = 0
+    variants: Sequence[Variant] = field(
+        default_factory=lambda: [
+            Variant(), Variant(view="whole"), Variant(architecture="torchvision:densenet121"),
+            Variant(labels="inherited", pooling="mean"),
+        ]
+    )  # fmt: skip
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the rows of scans.csv, classes alternating, sites in blocks."""
+        rng = np.random.default_rng(self.seed)
+        made = []
+        for i in range(self.patients):
+            label = self.classes[i % len(self.classes)]
+            made.append({
+                "scan": f"S{i:012x}", "patient": f"P{i:012x}", "label": label, "split": "",
+                "site": self.sites[(i // 2) % len(self.sites)], "vendor": ("Maker", "Other")[(i // 4) % 2],
+                "model": "M1", "kernel": "LUNG", "thickness_mm": 1.5, "spacing_mm z": 1.25,
+                "slices_kept": int(rng.integers(90, 220)), "slices": 240, "right_ml": round(rng.normal(2600, 300), 1),
+                "left_ml": round(rng.normal(2200, 300), 1), "sex": "FM"[(i // 3) % 2],
+                "age_band": ("40-49", "60-69")[(i // 5) % 2], "reference_standard": "RT-PCR",
+                "phantom": self.phantom, "pixel_hash": f"{i:064x}",
+            })  # fmt: skip
+        return made
+
+    def fold(self, index: int) -> int:
+        """Return the fold of a patient."""
+        return (index // len(self.classes)) % FOLDS
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write all inputs into `folder`; return the flags of `claire report` by name (manifests for lists)."""
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = self.rows()
+        flags: dict[str, Path] = {
+            "scans": write_csv(folder / "scans.csv", SCAN_COLUMNS, rows),
+            "cohort": _json(folder / "cohort.json", self._cohort(rows)),
+            "folds": write_csv(folder / "folds.csv", ("patient", "label", "site", "split", "fold"), [
+                {**{key: row[key] for key in ("patient", "label", "site", "split")}, "fold": self.fold(i)}
+                for i, row in enumerate(rows)
+            ]),
+            "rejects": write_csv(folder / "rejects.csv", REJECT_COLUMNS, _rejects()),
+        }  # fmt: skip
+        runs = self._runs(folder, rows)
+        flags |= evaluate(folder, runs, flags["scans"], flags["cohort"])
+        lesions, overlays = self._explain(folder, rows) if self.explained else ([], [])
+        records = self._records(folder, runs, flags)
+        for name, paths in (("lesions", lesions), ("overlays", overlays), ("records", records)):
+            flags[name] = _manifest(folder / f"{name}.txt", paths)
+        return flags
+
+    def _cohort(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {
+            "sha256": COHORT, "classes": list(self.classes), "size": 256, "scans": len(rows), "patients": len(rows),
+            "folds": FOLDS, "seed": 0, "counts": [], "reference_standards": {"RT-PCR": len(rows)},
+            "rejected": {"not_chosen": 2, "missing_slices": 1}, "phantom": self.phantom,
+        }  # fmt: skip
+
+    def _runs(self, folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
+        made = []
+        for number, variant in enumerate(self.variants):
+            for k in range(FOLDS):
+                rng = np.random.default_rng([self.seed, number, k])
+                predictions = list(self._predictions(rows, f"{variant.id}-f{k}", k, 1.9 - 0.45 * number, rng))
+                made.append(self._run(folder, variant, k, predictions))
+        return made
+
+    def _predictions(
+        self, rows: Sequence[Mapping[str, Any]], run: str, k: int, skill: float, rng: np.random.Generator
+    ) -> Iterable[dict[str, Any]]:
+        for i, row in enumerate(rows):
+            split = {k: "test", (k + 1) % FOLDS: "validation"}.get(self.fold(i))
+            scores = rng.normal(0, 1, len(self.classes))
+            scores[self.classes.index(row["label"])] += skill
+            chances = np.exp(scores) / np.exp(scores).sum()
+            if split:
+                yield {
+                    "run": run, "fold": k, "split": split, "level": "scan", "patient": row["patient"],
+                    "scan": row["scan"], "slice": "", "target": row["label"],
+                    **{f"probability_{c}": float(p) for c, p in zip(self.classes, chances, strict=True)},
+                }  # fmt: skip
+
+    def _run(self, folder: Path, variant: Variant, k: int, predictions: Sequence[Mapping[str, Any]]) -> Path:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(predictions[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(predictions)
+        path = folder / f"{variant.id}-f{k}.run.zip"
+        facts = {"classes": list(self.classes), "cohort": COHORT, "fold": k, "run": f"{variant.id}-f{k}", "epochs": 2,
+                 "best_epoch": 1, "seconds": 1.0, "device": "cpu", "parameters": 10}  # fmt: skip
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in (
+                ("predictions.csv", text.getvalue()),
+                ("history.csv", "epoch,train_loss,validation_loss\n0,0.7,0.7\n"),
+                ("variant.json", json.dumps(variant.document())),
+                ("train.json", json.dumps({"schema_version": SCHEMA_VERSION, **facts})),
+            ):
+                archive.writestr(zipfile.ZipInfo(name), content)
+        return path
+
+    def _explain(self, folder: Path, rows: Sequence[Mapping[str, Any]]) -> tuple[list[Path], list[Path]]:
+        variant, lesions, overlays = self.variants[0], [], []
+        for k in range(FOLDS):
+            rng = np.random.default_rng([self.seed, k])
+            tested = [row for i, row in enumerate(rows) if self.fold(i) == k]
+            run = f"{variant.id}-f{k}"
+            document = explained(run, variant.id, k, self.classes, self.gate_open,
+                                 [_scan(row, self.classes, rng) for row in tested])  # fmt: skip
+            lesions.append(_json(folder / f"{run}.lesions.json", document))
+            overlays.append(folder / f"{run}.overlays.zip")
+            with zipfile.ZipFile(overlays[-1], "w") as archive:
+                for name in (name for scan in document["scans"] for name in scan["images"]):
+                    archive.writestr(zipfile.ZipInfo(name), _png(rng))
+        return lesions, overlays
+
+    def _records(self, folder: Path, runs: Sequence[Path], flags: Mapping[str, Path]) -> list[Path]:
+        cohort = {"cohort.h5": COHORT} | {flags[name].name: sha256_file(flags[name]) for name in ("scans", "folds")}
+        made = [
+            record(folder, "ingest", "0000", {"min_slices": 20}, {}, {"0000.scans.zip": "1" * 64}),
+            record(folder, "cohort", "", {"folds": FOLDS, "seed": 0}, {"prepared": "2" * 64}, cohort),
+        ]
+        for path in runs:
+            stem = path.name.split(".")[0]
+            outputs = {path.name: sha256_file(path), f"{stem}.safetensors": "ab" * 32}
+            made.append(record(folder, "train", stem, {"fold": int(stem[-1])}, {"cohort": COHORT}, outputs))
+        return made
+
+
+def evaluate(folder: Path, runs: Sequence[Path], scans: Path, cohort: Path) -> dict[str, Path]:
+    """Run `claire evaluate` on the runs; return its four tables by flag of report."""
+    from claire.evaluate import main
+
+    listing = _manifest(folder / "runs.txt", runs)
+    argv = ["--runs", listing, "--scans", scans, "--cohort", cohort, "--bootstrap", 100, "--out", folder / "evaluated"]
+    assert main([str(word) for word in argv]) == 0
+    files = {"leaderboard": "leaderboard.csv", "metrics": "metrics.json"}
+    files |= {"comparisons": "comparisons.csv", "curves": "curves.csv"}
+    return {flag: folder / "evaluated" / name for flag, name in files.items()}
+
+
+def explained(
+    run: str, variant: str, fold: int, classes: Sequence[str], gate_open: bool, scans: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return a lesions.json document."""
+    gates = [
+        {"name": "healed_odds", "statement": "the median healed log-odds are at most those of true negatives",
+         "value": -1.4, "lower": -1.9, "upper": -0.9, "threshold": -0.8, "n": 24, "open": True},
+        {"name": "flips", "statement": "healing turns the decision", "value": 0.97, "lower": 0.91, "upper": 0.99,
+         "threshold": 0.9, "n": 24, "open": gate_open},
+    ]  # fmt: skip
+    gain = {"value": 0.12, "lower": 0.02, "upper": 0.2}
+    methods = [{"method": name, "outcome": "TP", "n": 12, "deletion_auc": {"value": 0.2, "lower": 0.1, "upper": 0.3},
+                "insertion_auc": {"value": 0.8, "lower": 0.7, "upper": 0.9}, **more}
+               for name, more in (("interventions", {"gain_over_hu": gain}), ("hu_smoothed", {}))]  # fmt: skip
+    return {
+        "run": run, "variant": variant, "fold": fold, "classes": list(classes),
+        "network": {"auc_validation": 0.93, "operating_point": 0.5, "refined": False}, "gates": gates,
+        "statement": "Healing not reliable: not every gate is open. Ranked by infills that are independent of it.",
+        "reliable": gate_open, "methods": methods, "scans": list(scans),
+    }  # fmt: skip
+
+
+def _scan(row: Mapping[str, Any], classes: Sequence[str], rng: np.random.Generator) -> dict[str, Any]:
+    positive = row["label"] != classes[0]
+    chance = float(np.clip(rng.normal(0.75 if positive else 0.25, 0.25), 0.01, 0.99))
+    outcome = ("T" if (chance >= 0.5) == positive else "F") + ("P" if chance >= 0.5 else "N")
+    count = int(rng.integers(1, 5)) if chance >= 0.5 else 0
+    return {
+        "scan": row["scan"], "patient": row["patient"], "label": row["label"], "probability": chance,
+        "decision": classes[-1] if chance >= 0.5 else classes[0], "outcome": outcome,
+        "images": [f"{row['scan']}.{what}.png" for what in PICTURES],
+        "explained_class": classes[-1], "lesions": [_lesion(i, rng) for i in range(count)],
+    }  # fmt: skip
+
+
+def _lesion(index: int, rng: np.random.Generator) -> dict[str, Any]:
+    delta = float(3 / (index + 1))
+    return {
+        "id": index + 1, "rank": index + 1, "rank_low": max(1, index), "rank_high": index + 2, "crucial": index == 0,
+        "centroid_lps_mm": [round(float(x), 1) for x in rng.normal(0, 60, 3)], "volume_ml": float(rng.gamma(2, 4)),
+        "mean_hu": float(rng.normal(-500, 80)), "side": ("right", "left")[int(rng.integers(2))],
+        "zone": ("upper", "middle", "lower")[int(rng.integers(3))], "confluent": index == 3,
+        "proposers": ["hu", "grad_cam"], "delta": delta, "delta_probability": delta / 8,
+        "delta_by_infill": {"constant": delta - 0.1, "noise": delta + 0.1}, "infills_agree": index < 2,
+        "slice": int(rng.integers(20, 90)),
+    }  # fmt: skip
+
+
+def record(
+    folder: Path, step: str, stem: str, parameters: Mapping[str, Any], inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+) -> Path:  # fmt: skip
+    """Write a record as `claire.core.command.record.Record` does, with a fixed time."""
+    content = {
+        "step": step, "stem": stem, "version": "0.1.0", "source": SOURCE, "parameters": dict(parameters),
+        "inputs": dict(inputs), "outputs": dict(outputs), "counts": {}, "facts": {},
+        "started": "2026-01-02T03:04:05Z", "seconds": 12.5, "cpu_seconds": 10.0, "peak_memory_mib": 321.0,
+        "host": {"system": "Linux", "machine": "x86_64", "python": "3.11.9"},
+    }  # fmt: skip
+    return _json(folder / ".".join(part for part in (stem, step, "run.json") if part), content)
+
+
+def _rejects() -> list[dict[str, Any]]:
+    rows = [("index", "not_chosen", "thicker than the chosen series"), ("index", "not_chosen", "MIP"),
+            ("ingest", "missing_slices", "gap of 5.0 mm after slice 12")]  # fmt: skip
+    return [
+        {"step": step, "shard": "0000", "line": i, "scan": f"Sffff{i:08x}", "reason": reason, "detail": detail}
+        for i, (step, reason, detail) in enumerate(rows)
+    ]
+
+
+def _png(rng: np.random.Generator) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(rng.integers(0, 255, (8, 8), np.uint8)).resize((96, 96)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _json(path: Path, content: Mapping[str, Any]) -> Path:
+    path.write_text(json.dumps({"schema_version": SCHEMA_VERSION, **content}))
+    return path
+
+
+def _manifest(path: Path, listed: Sequence[Path]) -> Path:
+    path.write_text("".join(f"{entry}\n" for entry in listed))
+    return path

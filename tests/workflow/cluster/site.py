@@ -1,0 +1,61 @@
+"""Write a copy of streamflow.yml with only its site block changed, or the local job that it is compared with."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[3]
+
+
+def job(work: Path, data: str | None) -> dict[str, object]:
+    """Return the smoke job on the cohort in `work`/data, or on its paths at the site (`data`)."""
+    values = yaml.safe_load((ROOT / "configs/smoke.yml").read_text())
+    values["grid"]["path"] = str(ROOT / "configs" / values["grid"]["path"])
+    for name, where in {"source": "source", "labels": "labels.csv", "key": "key"}.items():
+        values[name] = f"{data}/{where}" if data else {**values[name], "path": str(work / "data" / where)}
+    return values
+
+
+def site(work: Path, sif: str) -> dict[str, object]:
+    """Return the values of streamflow.yml at the cluster that the environment names."""
+    values = yaml.safe_load((ROOT / "streamflow.yml").read_text())
+    home = f"/home/{os.environ['CLUSTER_SSH_USER']}"
+    login, hpc = values["deployments"]["login"], values["deployments"]["hpc"]
+    login["config"] |= {
+        "nodes": [os.environ["CLUSTER_SSH_HOST"]],
+        "username": os.environ["CLUSTER_SSH_USER"],
+        "sshKey": os.environ["CLUSTER_SSH_KEY"],
+        "checkHostKey": False,
+    }
+    login["workdir"] = hpc["workdir"] = f"{home}/streamflow"
+    hpc["config"]["pollingInterval"] = 1
+    hpc["config"]["services"]["gpu"] |= {
+        "cpusPerTask": 1,
+        "mem": "6000",
+        "time": "00:30:00",
+        "export": f"CLAIRE_IMAGE={sif},CLAIRE_BIND={home}",
+    }
+    values["database"]["config"]["connection"] = str(work / "streamflow.db")
+    settings = work / "job.yml"
+    settings.write_text(yaml.safe_dump({**job(work, "/data"), "store": f"{home}/store"}))
+    values["workflows"]["claire"]["config"]["settings"] = str(settings)
+    return values
+
+
+def main() -> None:
+    """Print the file asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="folder of the test")
+    parser.add_argument("--sif", help="learn image at the HPC")
+    parser.add_argument("--local", action="store_true", help="print the local job instead")
+    args = parser.parse_args()
+    yaml.safe_dump(job(args.work, None) if args.local else site(args.work, args.sif), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# The smoke run: main.cwl on the tiny phantom cohort under cwltool and under StreamFlow, whose results must agree.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+jobs=$(nproc)
+rm -rf demo/smoke
+claire phantom --preset tiny --out demo/smoke --seed 1 --threads "$jobs"
+
+started=$SECONDS
+cwltool --no-container --relax-path-checks --parallel --outdir demo/smoke/cwltool cwl/main.cwl configs/smoke.yml \
+    >demo/smoke/cwltool.json 2>demo/smoke/cwltool.log || { tail -n 60 demo/smoke/cwltool.log; exit 1; }
+echo "smoke: cwltool $((SECONDS - started)) s"
+
+started=$SECONDS
+streamflow run --outdir demo/smoke/streamflow deployments/sites/local.yml \
+    >demo/smoke/streamflow.log 2>&1 || { tail -n 60 demo/smoke/streamflow.log; exit 1; }
+echo "smoke: streamflow $((SECONDS - started)) s"
+
+claire compare --left demo/smoke/cwltool --right demo/smoke/streamflow
+echo "smoke: both engines give the same results"

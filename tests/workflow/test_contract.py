@@ -1,0 +1,161 @@
+"""The same names everywhere: modules, flags, CWL tools, outputs and documents."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from claire import __main__ as front
+from claire.core.command.cli import COMMON_FLAGS
+
+ROOT = Path(__file__).parents[2]
+STEPS = sorted(front.STEPS)
+COMMANDS = sorted(front.COMMANDS)
+WORKFLOWS = ("main", "data", "experiment")
+FOR_PEOPLE = ("--list",)
+HEAVY = ("torch", "monai", "SimpleITK", "sklearn", "matplotlib", "captum", "skimage", "h5py", "pydicom", "scipy")
+
+
+def load(path: str) -> dict:
+    return yaml.safe_load((ROOT / path).read_text())
+
+
+def tool(step: str) -> dict:
+    return load(f"cwl/tools/{step}.cwl")
+
+
+def module(name: str):
+    return importlib.import_module(f"claire.{name}" if name in front.STEPS else f"claire.commands.{name}")
+
+
+def flags(step: str) -> dict[str, argparse.Action]:
+    parser = module(step).build_parser()
+    return {
+        action.option_strings[-1]: action for action in parser._actions if action.option_strings[-1] not in COMMON_FLAGS
+    }
+
+
+def alternatives(kind: object) -> list[object]:
+    return kind if isinstance(kind, list) else [kind]
+
+
+def test_every_step_has_a_tool_and_every_tool_a_step() -> None:
+    assert sorted(path.stem for path in (ROOT / "cwl/tools").glob("*.cwl")) == STEPS
+
+
+@pytest.mark.parametrize("name", STEPS + COMMANDS)
+def test_help_is_complete(name: str) -> None:
+    listing = {**front.STEPS, **front.COMMANDS}
+    assert (module(name).__doc__ or "").splitlines()[0] == listing[name]
+    assert all(action.help for action in flags(name).values())
+
+
+@pytest.mark.parametrize("name", STEPS + COMMANDS)
+def test_every_flag_stands_in_the_usage_document(name: str) -> None:
+    section = (ROOT / "docs/usage.md").read_text().split(f"\n## {name}\n")[1].split("\n## ")[0]
+    assert [flag for flag in flags(name) if f"`{flag}" not in section and flag != "--threads"] == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_flags_and_input_bindings_agree(step: str) -> None:
+    document = tool(step)
+    bound = {port["inputBinding"]["prefix"] for port in document["inputs"].values() if "inputBinding" in port}
+    given = {word for word in document["arguments"] if isinstance(word, str) and word.startswith("--")}
+    assert bound | given == set(flags(step)) - set(FOR_PEOPLE)
+    for name, port in document["inputs"].items():
+        if "inputBinding" in port:
+            assert port["inputBinding"]["prefix"] == "--" + name.replace("_", "-")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_required_flags_are_required_inputs(step: str) -> None:
+    for name, port in tool(step)["inputs"].items():
+        if "inputBinding" not in port:
+            continue
+        action = flags(step)[port["inputBinding"]["prefix"]]
+        optional = str(port["type"]).endswith("?") or "null" in alternatives(port["type"]) or "default" in port
+        assert optional == (not action.required), name
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_only_files_cross_between_steps(step: str) -> None:
+    document = tool(step)
+    for name, port in document["inputs"].items():
+        assert "Directory" not in str(port["type"]) or name == "source"
+        assert "format" not in port
+    for port in document["outputs"].values():
+        assert all(kind in ("File", "File?", "File[]", "int", "int[]", "null") for kind in alternatives(port["type"]))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_an_unbounded_list_of_files_stands_on_no_command_line(step: str) -> None:
+    ports = tool(step)["inputs"].values()
+    assert not any(str(port["type"]).startswith("File[]") and "inputBinding" in port for port in ports)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_tool_runs_its_step_with_little_and_leaves_a_record(step: str) -> None:
+    document = tool(step)
+    assert document["baseCommand"] == ["claire", step]
+    assert document["arguments"][:2] == ["--threads", "$(runtime.cores)"]
+    assert document["requirements"]["NetworkAccess"] == {"networkAccess": False}
+    assert document["requirements"]["ResourceRequirement"]["coresMin"] in (1, "$(inputs.cores)")
+    assert document["requirements"]["ResourceRequirement"]["ramMin"] <= 4096
+    assert "DockerRequirement" in document["hints"]
+    assert document["outputs"]["record"]["type"] == "File"
+    assert document["outputs"]["record"]["outputBinding"]["glob"].endswith(f"{step}.run.json")
+
+
+@pytest.mark.parametrize(
+    "path", [f"cwl/tools/{step}.cwl" for step in STEPS] + [f"cwl/{name}.cwl" for name in WORKFLOWS]
+)
+def test_everything_has_a_label_and_a_doc(path: str) -> None:
+    document = load(path)
+    parts = {"": document, **document["inputs"], **document["outputs"]}
+    assert [name for name, part in parts.items() if not (part.get("label") and part.get("doc"))] == []
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_files_of_a_tool_have_a_format_or_stay_inside(step: str) -> None:
+    ports = tool(step)["outputs"]
+    bare = [name for name, port in ports.items() if "File" in str(port["type"]) and "format" not in port]
+    assert [name for name in bare if name not in ("shard_lists", "network", "explained")] == []
+
+
+def test_the_workflows_use_every_tool_once() -> None:
+    used = re.findall(r"run: tools/(\w+)\.cwl", "".join((ROOT / f"cwl/{name}.cwl").read_text() for name in WORKFLOWS))
+    assert sorted(used) == STEPS
+
+
+def test_job_files_name_inputs_of_the_workflow() -> None:
+    known = set(load("cwl/main.cwl")["inputs"])
+    for job in (path for path in (ROOT / "configs").glob("*.yml")):
+        assert set(yaml.safe_load(job.read_text())) <= known, job.name
+
+
+def test_the_hybrid_binds_steps_that_exist() -> None:
+    bindings = load("streamflow.yml")["workflows"]["claire"]["bindings"]
+    assert {binding["step"] for binding in bindings} == {"/", "/experiment/train", "/explain"}
+    assert "train" in load("cwl/experiment.cwl")["steps"]
+    assert "explain" in load("cwl/main.cwl")["steps"]
+
+
+@pytest.mark.parametrize("words", [["--help"], *([name, "--help"] for name in STEPS + COMMANDS)])
+def test_help_imports_no_heavy_library(words: list[str]) -> None:
+    code = (
+        f"import sys; from claire.__main__ import main; main({words!r});"
+        f"print([m for m in {HEAVY!r} if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_an_unknown_step_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert front.main(["ingets"]) == 2
+    assert "claire --help" in capsys.readouterr().err
