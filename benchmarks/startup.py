@@ -18,7 +18,7 @@ COMMANDS = {
     "claire --help": [sys.executable, "-m", "claire", "--help"],
     "claire index --help": [sys.executable, "-m", "claire", "index", "--help"],
     "claire plan --list (108 variants)": [
-        sys.executable, "-m", "claire", "plan", "--grid", str(GRID), "--folds", "5", "--list",
+        sys.executable, "-m", "claire", "plan", "--grid", str(GRID), "--fold-count", "5", "--list",
     ],
 }  # fmt: skip
 

@@ -25,7 +25,7 @@ inputs:
   min_lung_ratio: {type: "float?", label: Smallest lung ratio, doc: "Ratio of lung to the rest of a slice that it must reach"}
   min_lung_slices: {type: "int?", label: Fewest lung slices, doc: "Scans with fewer slices left by the filter are set aside"}
   classes: {type: "string?", label: Classes, doc: "Class names in order, separated by commas; the first is the negative class"}
-  folds: {type: int, default: 5, label: Folds, doc: "Folds of the cross-validation, at least 3"}
+  fold_count: {type: int, default: 5, label: Folds, doc: "Folds of the cross-validation, at least 3"}
   seed: {type: int, default: 0, label: Seed, doc: "Seed of the folds"}
   max_reject_fraction: {type: "float?", label: Most rejects, doc: "Share of chosen scans that may be set aside before the cohort is refused"}
 
@@ -69,18 +69,18 @@ steps:
     in:
       prepared: preprocess/prepared
       rejects: {source: [ingest/rejects, segment/rejects, preprocess/rejects], linkMerge: merge_flattened}
-      folds: folds
+      fold_count: fold_count
       seed: seed
       classes: classes
       max_reject_fraction: max_reject_fraction
-    out: [cohort, summary, scans, folds_table, rejects_table, record]
+    out: [cohort, cohort_summary, scans, folds, rejects, record]
 
 outputs:
-  cohort_file: {type: File, outputSource: cohort/cohort, label: Cohort, doc: "The one file of voxels that training reads"}
-  summary: {type: File, outputSource: cohort/summary, label: Cohort summary, doc: "Hash, classes and counts of the cohort"}
+  cohort: {type: File, outputSource: cohort/cohort, label: Cohort, doc: "The one file of voxels that training reads"}
+  cohort_summary: {type: File, outputSource: cohort/cohort_summary, label: Cohort summary, doc: "Hash, classes and counts of the cohort"}
   scans: {type: File, outputSource: cohort/scans, label: Scans, doc: "A line a scan: pseudonyms, label, scanner, lungs"}
-  folds_table: {type: File, outputSource: cohort/folds_table, label: Folds, doc: "A line a patient: its fold or fixed split"}
-  rejects: {type: File, outputSource: cohort/rejects_table, label: Rejects, doc: "Every series that did not enter, with the reason"}
+  folds: {type: File, outputSource: cohort/folds, label: Folds, doc: "A line a patient: its fold or fixed split"}
+  rejects: {type: File, outputSource: cohort/rejects, label: Rejects, doc: "Every series that did not enter, with the reason"}
   volumes: {type: "File[]", outputSource: ingest/scans, label: Volumes, doc: "Pseudonymised HU scans, a file a shard"}
   lungs: {type: "File[]", outputSource: segment/lungs, label: Lung masks, doc: "Lung masks and their quality facts, a file a shard"}
   records:

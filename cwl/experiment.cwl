@@ -12,9 +12,9 @@ requirements:
 
 inputs:
   cohort: {type: File, label: Cohort, doc: "cohort.h5 of data.cwl"}
-  summary: {type: File, label: Cohort summary, doc: "cohort.json of data.cwl"}
+  cohort_summary: {type: File, label: Cohort summary, doc: "cohort.json of data.cwl"}
   scans: {type: File, label: Scans, doc: "scans.csv of data.cwl"}
-  patients: {type: File, label: Folds of the patients, doc: "folds.csv of data.cwl"}
+  folds: {type: File, label: Folds of the patients, doc: "folds.csv of data.cwl"}
   variants: {type: "File[]", label: Variants, doc: "The variant of each training"}
   fold: {type: "int[]", label: Fold, doc: "The fold of each training"}
   pretraining: {type: "int[]", label: Pretraining, doc: "Position of the weights file of each training, -1 for none"}
@@ -36,13 +36,13 @@ steps:
       pretraining: pretraining
       weights: {source: weights, valueFrom: "$(inputs.pretraining < 0 ? null : self[inputs.pretraining])"}
       cohort: cohort
-      folds: patients
+      folds: folds
       store: store
       cores: cores
     out: [network, run, record]
   evaluate:
     run: tools/evaluate.cwl
-    in: {runs: train/run, scans: scans, cohort: summary, seed: seed, reference: reference, prevalence: prevalence}
+    in: {runs: train/run, scans: scans, cohort_summary: cohort_summary, seed: seed, reference: reference, prevalence: prevalence}
     out: [leaderboard, metrics, comparisons, curves, winner, winner_folds, winner_file, record]
 
 outputs:

@@ -21,7 +21,7 @@ inputs:
   grid: {type: File, label: Grid, doc: "YAML grid of variants"}
   weights: {type: "File[]?", label: Weights, doc: "Weights files that variants of the grid name as their pretraining"}
   shards: {type: int, default: 4, label: Shards, doc: "Parts that the series are cut into; they are worked on in parallel"}
-  folds: {type: int, default: 5, label: Folds, doc: "Folds of the cross-validation, at least 3"}
+  fold_count: {type: int, default: 5, label: Folds, doc: "Folds of the cross-validation, at least 3"}
   seed: {type: int, default: 0, label: Seed, doc: "Seed of folds, trainings, intervals and saliency"}
   classes: {type: "string?", label: Classes, doc: "Class names in order, separated by commas; the first is the negative class"}
   explain_folds: {type: "int[]?", label: Explained folds, doc: "Folds whose test scans are explained; all by default"}
@@ -47,7 +47,7 @@ inputs:
 steps:
   plan:
     run: tools/plan.cwl
-    in: {grid: grid, folds: folds, seed: seed, weights: weights}
+    in: {grid: grid, fold_count: fold_count, seed: seed, weights: weights}
     out: [variants, fold, pretraining, record]
   data:
     run: data.cwl
@@ -67,17 +67,17 @@ steps:
       min_lung_ratio: min_lung_ratio
       min_lung_slices: min_lung_slices
       classes: classes
-      folds: folds
+      fold_count: fold_count
       seed: seed
       max_reject_fraction: max_reject_fraction
-    out: [cohort_file, summary, scans, folds_table, rejects, records]
+    out: [cohort, cohort_summary, scans, folds, rejects, records]
   experiment:
     run: experiment.cwl
     in:
-      cohort: data/cohort_file
-      summary: data/summary
+      cohort: data/cohort
+      cohort_summary: data/cohort_summary
       scans: data/scans
-      patients: data/folds_table
+      folds: data/folds
       variants: plan/variants
       fold: plan/fold
       pretraining: plan/pretraining
@@ -99,8 +99,8 @@ steps:
       fold: experiment/winner_folds
       weights: {source: experiment/networks, valueFrom: "$(self[inputs.position])"}
       run: {source: experiment/runs, valueFrom: "$(self[inputs.position])"}
-      cohort: data/cohort_file
-      folds: data/folds_table
+      cohort: data/cohort
+      folds: data/folds
       images: images
       seed: seed
       refine_steps: refine_steps
@@ -117,9 +117,9 @@ steps:
       metrics: experiment/metrics
       comparisons: experiment/comparisons
       curves: experiment/curves
-      cohort: data/summary
+      cohort_summary: data/cohort_summary
       scans: data/scans
-      folds: data/folds_table
+      folds: data/folds
       rejects: data/rejects
       lesions: explain/lesions
       overlays: explain/overlays
@@ -128,16 +128,16 @@ steps:
     out: [report, crate, record]
 
 outputs:
-  page: {type: File, outputSource: report/report, label: Report, doc: "Everything in one self-contained page"}
+  report: {type: File, outputSource: report/report, label: Report, doc: "Everything in one self-contained page"}
   crate: {type: File, outputSource: report/crate, label: Provenance, doc: "Workflow Run RO-Crate metadata"}
   leaderboard: {type: File, outputSource: experiment/leaderboard, label: Leaderboard, doc: "A line a variant, with intervals"}
   metrics: {type: File, outputSource: experiment/metrics, label: Metrics, doc: "Every figure of every variant, with intervals"}
   comparisons: {type: File, outputSource: experiment/comparisons, label: Comparisons, doc: "Variants against the reference and the winner"}
   curves: {type: File, outputSource: experiment/curves, label: Curves, doc: "ROC, precision-recall, calibration and decision curves"}
   winner: {type: File, outputSource: experiment/winner_file, label: Winner, doc: "The winner and the positions of its runs"}
-  summary: {type: File, outputSource: data/summary, label: Cohort summary, doc: "Hash, classes and counts of the cohort"}
+  cohort_summary: {type: File, outputSource: data/cohort_summary, label: Cohort summary, doc: "Hash, classes and counts of the cohort"}
   scans: {type: File, outputSource: data/scans, label: Scans, doc: "A line a scan: pseudonyms, label, scanner, lungs"}
-  folds_table: {type: File, outputSource: data/folds_table, label: Folds, doc: "A line a patient: its fold or fixed split"}
+  folds: {type: File, outputSource: data/folds, label: Folds, doc: "A line a patient: its fold or fixed split"}
   rejects: {type: File, outputSource: data/rejects, label: Rejects, doc: "Every series that did not enter, with the reason"}
   lesions:
     type: File[]

@@ -23,15 +23,15 @@ arguments: [--threads, $(runtime.cores), --prepared, prepared.txt, --rejects, re
 inputs:
   prepared: {type: "File[]", label: Prepared shards, doc: "prepared.h5 files of preprocess"}
   rejects: {type: "File[]", label: Rejects, doc: "rejects.csv files of the steps before"}
-  folds: {type: "int?", inputBinding: {prefix: --folds}, label: Folds, doc: "Folds of the cross-validation, at least 3; 1 where every split is fixed"}
+  fold_count: {type: "int?", inputBinding: {prefix: --fold-count}, label: Folds, doc: "Folds of the cross-validation, at least 3; 1 where every split is fixed"}
   seed: {type: "int?", inputBinding: {prefix: --seed}, label: Seed, doc: "Seed of the folds"}
   classes: {type: "string?", inputBinding: {prefix: --classes}, label: Classes, doc: "Class names in order, separated by commas; the first is the negative class"}
   max_reject_fraction: {type: "float?", inputBinding: {prefix: --max-reject-fraction}, label: Most rejects, doc: "Share of chosen scans that may be set aside before the cohort is refused"}
 
 outputs:
   cohort: {type: File, outputBinding: {glob: cohort.h5}, format: "edam:format_3590", label: Cohort, doc: "Voxels, lung masks and description of all scans"}
-  summary: {type: File, outputBinding: {glob: cohort.json}, format: "edam:format_3464", label: Cohort summary, doc: "Hash, classes and counts"}
+  cohort_summary: {type: File, outputBinding: {glob: cohort.json}, format: "edam:format_3464", label: Cohort summary, doc: "Hash, classes and counts"}
   scans: {type: File, outputBinding: {glob: scans.csv}, format: "edam:format_3752", label: Scans, doc: "A line a scan"}
-  folds_table: {type: File, outputBinding: {glob: folds.csv}, format: "edam:format_3752", label: Folds, doc: "A line a patient: its fold or fixed split"}
-  rejects_table: {type: File, outputBinding: {glob: rejects.csv}, format: "edam:format_3752", label: Rejects, doc: "Every series that did not enter, with the reason"}
+  folds: {type: File, outputBinding: {glob: folds.csv}, format: "edam:format_3752", label: Folds, doc: "A line a patient: its fold or fixed split"}
+  rejects: {type: File, outputBinding: {glob: rejects.csv}, format: "edam:format_3752", label: Rejects, doc: "Every series that did not enter, with the reason"}
   record: {type: File, outputBinding: {glob: cohort.run.json}, format: "edam:format_3464", label: Record, doc: "What the step did, on which input, how long it took"}

@@ -19,7 +19,7 @@ arguments: [--threads, $(runtime.cores), --runs, runs.txt]
 inputs:
   runs: {type: "File[]", label: Runs, doc: "Archive of every run, in the order of the plan"}
   scans: {type: File, inputBinding: {prefix: --scans}, label: Scans, doc: "scans.csv of the cohort"}
-  cohort: {type: File, inputBinding: {prefix: --cohort}, label: Cohort summary, doc: "cohort.json of the cohort"}
+  cohort_summary: {type: File, inputBinding: {prefix: --cohort-summary}, label: Cohort summary, doc: "cohort.json of the cohort"}
   seed: {type: "int?", inputBinding: {prefix: --seed}, label: Seed, doc: "Seed of the bootstrap"}
   bootstrap: {type: "int?", inputBinding: {prefix: --bootstrap}, label: Bootstrap samples, doc: "Samples of the patients that the intervals are made of"}
   reference: {type: "string?", inputBinding: {prefix: --reference}, label: Reference, doc: "Id of the variant that all others are compared with"}

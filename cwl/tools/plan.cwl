@@ -13,7 +13,7 @@ requirements:
       - |
         function on_each_fold(values) {
           var trainings = [];
-          values.forEach(function (value) { for (var k = 0; k < inputs.folds; k++) trainings.push(value); });
+          values.forEach(function (value) { for (var k = 0; k < inputs.fold_count; k++) trainings.push(value); });
           return trainings;
         }
         function in_order_of_plan(files) {
@@ -36,7 +36,7 @@ arguments: [--threads, $(runtime.cores), --weights, weights.txt]
 
 inputs:
   grid: {type: File, inputBinding: {prefix: --grid}, label: Grid, doc: "YAML grid of variants"}
-  folds: {type: int, inputBinding: {prefix: --folds}, label: Folds, doc: "Folds that each variant is trained on"}
+  fold_count: {type: int, inputBinding: {prefix: --fold-count}, label: Folds, doc: "Folds that each variant is trained on"}
   seed: {type: "int?", inputBinding: {prefix: --seed}, label: Seed, doc: "Seed of the variants whose grid names none"}
   weights: {type: "File[]?", label: Weights, doc: "Weights files that the pretraining of a variant may name"}
 
@@ -55,7 +55,7 @@ outputs:
     outputBinding:
       glob: plan.json
       loadContents: true
-      outputEval: "$(on_each_fold(JSON.parse(self[0].contents).variants).map(function(_, i){return i % inputs.folds}))"
+      outputEval: "$(on_each_fold(JSON.parse(self[0].contents).variants).map(function(_, i){return i % inputs.fold_count}))"
     label: Fold
     doc: The fold of each training
   pretraining:

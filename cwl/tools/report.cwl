@@ -28,7 +28,7 @@ inputs:
   metrics: {type: File, inputBinding: {prefix: --metrics}, label: Metrics, doc: "metrics.json of evaluate"}
   comparisons: {type: File, inputBinding: {prefix: --comparisons}, label: Comparisons, doc: "comparisons.csv of evaluate"}
   curves: {type: File, inputBinding: {prefix: --curves}, label: Curves, doc: "curves.csv of evaluate"}
-  cohort: {type: File, inputBinding: {prefix: --cohort}, label: Cohort summary, doc: "cohort.json of cohort"}
+  cohort_summary: {type: File, inputBinding: {prefix: --cohort-summary}, label: Cohort summary, doc: "cohort.json of cohort"}
   scans: {type: File, inputBinding: {prefix: --scans}, label: Scans, doc: "scans.csv of cohort"}
   folds: {type: File, inputBinding: {prefix: --folds}, label: Folds, doc: "folds.csv of cohort"}
   rejects: {type: File, inputBinding: {prefix: --rejects}, label: Rejects, doc: "rejects.csv of cohort"}

@@ -54,8 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in STEPS and name not in COMMANDS:
         print(f"claire: there is no step '{name}'. `claire --help` lists them.", file=sys.stderr)
         return 2
+    from claire.core.command.execute import execute
+
     package = "claire" if name in STEPS else "claire.commands"
-    return importlib.import_module(f"{package}.{name}").main(rest)
+    step = importlib.import_module(f"{package}.{name}")
+    return execute(name, step.__doc__, step.Parameters, step.run, rest)
 
 
 if __name__ == "__main__":

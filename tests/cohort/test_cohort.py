@@ -12,16 +12,18 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from claire.cohort import main
 from claire.cohort.checks import class_order
 from claire.cohort.draw import Patient, draw_folds
 from claire.core.command.errors import UsageError
-from claire.core.command.record import SCHEMA_VERSION, canonical_json
+from claire.core.command.files import canonical_json
+from claire.core.command.record import SCHEMA_VERSION
 from claire.core.command.tables import read_csv, write_rejects
 from claire.core.contracts.cohort import Scan, open_cohort
 from claire.core.contracts.folds import read_folds
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from tests.support.command import claire
 
 SIZE, COUNT = 16, 3
 
@@ -88,7 +90,7 @@ class Folder:
         (self.path / "prepared.txt").write_text("".join(f"{path}\n" for path in paths))
         (self.path / "rejects.txt").write_text(f"{table}\n")
         listings = ["--prepared", str(self.path / "prepared.txt"), "--rejects", str(self.path / "rejects.txt")]
-        return main([*listings, "--out", str(self.out), "--folds", "3", *flags])
+        return claire("cohort", [*listings, "--out", str(self.out), "--fold-count", "3", *flags])
 
     def summary(self) -> dict[str, Any]:
         return json.loads((self.out / "cohort.json").read_text())
@@ -305,12 +307,17 @@ def test_one_class_is_refused(folder: Folder, capsys: pytest.CaptureFixture[str]
 
 @pytest.mark.parametrize(
     ("folds", "words"),
-    [("7", ["6 patients", "7 folds", "--folds 6"]), ("20", ["20 folds"]), ("2", ["at least 3"]), ("1", ["at least 3"])],
+    [
+        ("7", ["6 patients", "7 folds", "--fold-count 6"]),
+        ("20", ["20 folds"]),
+        ("2", ["at least 3"]),
+        ("1", ["at least 3"]),
+    ],
 )
 def test_a_number_of_folds_that_cannot_be_is_refused(
     folder: Folder, capsys: pytest.CaptureFixture[str], folds: str, words: list[str]
 ) -> None:
-    code = folder.run(some(), flags=["--folds", folds])
+    code = folder.run(some(), flags=["--fold-count", folds])
     assert code == 2
     refused(folder, capsys, code, *words)
 
@@ -320,8 +327,8 @@ def test_splits_that_are_all_fixed_make_one_fold(folder: Folder, capsys: pytest.
     for scan in scans:
         scan.facts["split"] = ("train", "validation", "test")[scan.number // 2 % 3]
     assert folder.run(scans) == 2
-    assert "--folds 1" in capsys.readouterr().err
-    assert folder.run(scans, flags=["--folds", "1"]) == 0
+    assert "--fold-count 1" in capsys.readouterr().err
+    assert folder.run(scans, flags=["--fold-count", "1"]) == 0
     assert read_folds(folder.out / "folds.csv").count == 1
 
 
@@ -329,7 +336,7 @@ def test_a_fixed_split_without_a_class_is_refused(folder: Folder, capsys: pytest
     scans = some()
     for scan in scans:
         scan.facts["split"] = "test" if scan.number < 2 else "train"
-    refused(folder, capsys, folder.run(scans, flags=["--folds", "1"]), "validation")
+    refused(folder, capsys, folder.run(scans, flags=["--fold-count", "1"]), "validation")
 
 
 def test_a_scan_in_two_shards_is_refused(folder: Folder, capsys: pytest.CaptureFixture[str]) -> None:

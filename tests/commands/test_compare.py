@@ -8,9 +8,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from claire.commands import compare
-from claire.core.command.record import Record, write_json, write_text
+from claire.core.command.files import write_json, write_text
+from claire.core.command.record import Record
 
+from tests.support.command import claire
 from tests.support.runs import World, told_apart, variants
 
 
@@ -37,7 +38,7 @@ def right(left: Path, tmp_path: Path) -> Path:
 
 
 def result(left: Path, right: Path, capsys: pytest.CaptureFixture[str], *flags: str) -> tuple[int, dict[str, str]]:
-    code = compare.main(["--left", str(left), "--right", str(right), *flags, "--out", str(left.parent)])
+    code = claire("compare", ["--left", str(left), "--right", str(right), *flags, "--out", str(left.parent)])
     lines = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()[:-1]]
     return code, {name: " ".join(verdict.split()) for name, verdict in lines}
 
@@ -159,7 +160,7 @@ def test_predictions_are_compared_inside_their_archive(tmp_path: Path, capsys: p
 
 def test_a_damaged_document_is_named(left: Path, right: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (right / "metrics.json").write_text("{")
-    assert compare.main(["--left", str(left), "--right", str(right), "--out", str(left)]) == 1
+    assert claire("compare", ["--left", str(left), "--right", str(right), "--out", str(left)]) == 1
     assert "metrics.json is no JSON document" in capsys.readouterr().err
 
 
@@ -167,4 +168,4 @@ def test_a_damaged_document_is_named(left: Path, right: Path, capsys: pytest.Cap
 def test_folders_without_results_are_a_usage_error(tmp_path: Path, right: str) -> None:
     (tmp_path / "empty").mkdir()
     argv = ["--left", str(tmp_path / "empty"), "--right", str(tmp_path / right), "--out", str(tmp_path)]
-    assert compare.main(argv) == 2
+    assert claire("compare", argv) == 2

@@ -13,10 +13,11 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from claire.commands import phantom
 from claire.commands.phantom.cohort import Case, draw_cases
 from claire.commands.phantom.lesions import DECIDING, draw_plans
 from claire.commands.phantom.patient import MEDIUM, SHARP, SMOOTH, Phantom, make_patient
+
+from tests.support.command import claire
 
 SMALL = ["--patients", "6", "--size", "48", "--slices", "20"]
 #: Phantoms that the reference network is trained and tested on, half by half.
@@ -25,7 +26,7 @@ SEEN = 160
 
 def make(out: Path, *flags: str) -> Path:
     """Write a cohort of six small patients."""
-    assert phantom.main(["--out", str(out), *SMALL, *flags]) == 0
+    assert claire("phantom", ["--out", str(out), *SMALL, *flags]) == 0
     return out
 
 
@@ -164,13 +165,13 @@ def test_localisers_second_series_and_second_visits_are_made() -> None:
 
 
 def test_a_second_cohort_in_the_same_folder_is_refused(cohort: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert phantom.main(["--out", str(cohort), *SMALL]) == 2
+    assert claire("phantom", ["--out", str(cohort), *SMALL]) == 2
     assert "cohort in --out already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("flags", [["--patients", "1"], ["--size", "8"], ["--slices", "2"], ["--seed", "-1"]])
 def test_sizes_that_cannot_be_are_refused(flags: list[str], tmp_path: Path) -> None:
-    assert phantom.main(["--out", str(tmp_path), *flags]) == 2
+    assert claire("phantom", ["--out", str(tmp_path), *flags]) == 2
 
 
 def test_taking_a_lesion_out_changes_its_support_only(ill: Phantom) -> None:

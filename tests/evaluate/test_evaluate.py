@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from claire import evaluate
 from claire.core.contracts.variant import Variant
 from claire.core.statistics.intervals import bootstrap_weights
 from claire.evaluate.contrasts import axes
@@ -19,13 +18,14 @@ from claire.evaluate.measure import METRICS
 from claire.evaluate.selection import correct_for_choice, nested, rank
 from sklearn.metrics import roc_auc_score
 
+from tests.support.command import claire
 from tests.support.runs import World, told_apart, variants
 
 OUTPUTS = ("leaderboard.csv", "metrics.json", "comparisons.csv", "curves.csv", "winner.json")
 
 
 def run(world: World, out: Path, *flags: str, **tables: object) -> int:
-    return evaluate.main([*world.tables(**tables), "--out", str(out), "--bootstrap", "200", *flags])
+    return claire("evaluate", [*world.tables(**tables), "--out", str(out), "--bootstrap", "200", *flags])
 
 
 def evaluated(world: World, out: Path, *flags: str, **tables: object) -> dict:

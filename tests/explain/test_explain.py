@@ -13,9 +13,9 @@ import pytest
 from claire.core.command.tables import read_csv
 from claire.core.contracts.folds import write_folds
 from claire.core.imaging.volume import from_nifti_gz
-from claire.explain import main
 from claire.explain.work import choose_scans
 
+from tests.support.command import claire
 from tests.support.explaining import FLAT, SOLID, Trained, train_tiny
 from tests.support.synthetic import Made
 
@@ -30,7 +30,7 @@ def trained(request: pytest.FixtureRequest, made: Made, tmp_path_factory: pytest
 def explain(trained: Trained, out: Path, *flags: str, **replaced: Path) -> int:
     files = {"weights": trained.weights, "run": trained.run, "cohort": trained.made.cohort, "folds": trained.made.folds}
     argv = [word for name, path in {**files, **replaced}.items() for word in (f"--{name}", str(path))]
-    return main([*argv, "--device", "cpu", "--out", str(out), *QUICK, *flags])
+    return claire("explain", [*argv, "--device", "cpu", "--out", str(out), *QUICK, *flags])
 
 
 @pytest.fixture(scope="module")

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from claire import index
 from claire.core.command.errors import ClaireError
 from claire.index.series import Line, end_of_shard, read_lines
 
+from tests.support.command import claire
 from tests.support.dicom_maker import SeriesMaker, chest, edit
 
 
 def run(source: Path, out: Path, *flags: str) -> int:
-    return index.main(["--source", str(source), "--out", str(out), "--log-level", "warning", *flags])
+    return claire("index", ["--source", str(source), "--out", str(out), "--log-level", "warning", *flags])
 
 
 def lines(source: Path, out: Path, *flags: str) -> list[Line]:
@@ -216,7 +216,7 @@ def test_a_source_that_is_not_there_is_a_usage_error(tmp_path: Path, out: Path) 
 def test_the_record_and_the_log_name_nobody(tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     SeriesMaker(patient="Meier-0815", series="1.2.77").write(tmp_path / "in/Meier")
     edit(next((tmp_path / "in/Meier").iterdir()), StudyInstanceUID="no uid at all")
-    assert index.main(["--source", str(tmp_path / "in"), "--out", str(out), "--shards", "1"]) == 0
+    assert claire("index", ["--source", str(tmp_path / "in"), "--out", str(out), "--shards", "1"]) == 0
     told = capsys.readouterr().err + (out / "index.run.json").read_text()
     assert not [name for name in ("Meier", "0815", "1.2.77", "Doe", str(tmp_path)) if name in told]
 

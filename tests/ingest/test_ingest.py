@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from claire import index, ingest
 from claire.core.contracts.scans import ShardReader
 from claire.core.imaging.volume import Volume
 from claire.index.series import end_of_shard
 
+from tests.support.command import claire
 from tests.support.dicom_maker import SeriesMaker, chest, edit
 
 KEY = "0123456789abcdef-a-secret"
@@ -57,9 +57,9 @@ def go(folder: Path, *flags: str, labels: str = LABELS, key: str = KEY, out: str
     (folder / "labels.csv").write_text(labels)
     (folder / "key").write_text(key)
     source = ["--source", str(folder / "in"), "--out", str(done.out)]
-    assert index.main([*source, "--shards", "1", "--log-level", "warning"]) == 0
+    assert claire("index", [*source, "--shards", "1", "--log-level", "warning"]) == 0
     given = ["--shard", str(done.out / "0000.shard.jsonl"), "--labels", str(folder / "labels.csv")]
-    done.code = ingest.main([*source, *given, "--key", str(folder / "key"), *flags])
+    done.code = claire("ingest", [*source, *given, "--key", str(folder / "key"), *flags])
     return done
 
 
@@ -433,6 +433,6 @@ def test_an_empty_shard_gives_empty_outputs(tmp_path: Path) -> None:
     (done.out / "0001.shard.jsonl").write_text(end_of_shard(0) + "\n")
     flags = ["--shard", str(done.out / "0001.shard.jsonl"), "--labels", str(tmp_path / "labels.csv")]
     more = ["--source", str(tmp_path / "in"), "--key", str(tmp_path / "key"), "--out", str(done.out)]
-    assert ingest.main([*flags, *more]) == 0
+    assert claire("ingest", [*flags, *more]) == 0
     with ShardReader(done.out / "0001.scans.zip") as shard:
         assert shard.names() == []

@@ -12,8 +12,10 @@ import pytest
 import yaml
 from claire.core.command.errors import UsageError
 from claire.core.contracts.variant import Settings, Variant, load_variant
-from claire.plan import main, make_plan
+from claire.plan import make_plan
 from claire.plan.grid import MOST_VARIANTS, PRESETS, Grid, expand, grid_schema, load_grid
+
+from tests.support.command import claire
 
 ROOT = Path(__file__).parents[2]
 GRIDS = sorted((ROOT / "configs/grids").glob("*.yml"))
@@ -32,7 +34,9 @@ class Folder:
     def run(self, grid: object, *flags: str) -> int:
         text = grid if isinstance(grid, str) else yaml.safe_dump({"name": "test", **grid})
         (self.path / "grid.yml").write_text(text)
-        return main(["--grid", str(self.path / "grid.yml"), "--folds", "3", "--out", str(self.out), *flags])
+        return claire(
+            "plan", ["--grid", str(self.path / "grid.yml"), "--fold-count", "3", "--out", str(self.out), *flags]
+        )
 
     def weights(self, *names: str) -> tuple[str, str]:
         for name in names:
@@ -181,7 +185,7 @@ def test_the_list_shows_variants_and_cost_and_writes_nothing(
 
 def test_the_published_grid_costs_540_trainings(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     grid = str(ROOT / "configs/grids/claire-108.yml")
-    assert main(["--grid", grid, "--folds", "5", "--list", "--out", str(tmp_path)]) == 0
+    assert claire("plan", ["--grid", grid, "--fold-count", "5", "--list", "--out", str(tmp_path)]) == 0
     assert "108 variants x 5 folds = 540 trainings, at most 27000 epochs" in capsys.readouterr().out
 
 
@@ -234,7 +238,9 @@ def test_a_grid_that_cannot_be_gives_one_message(
     assert list(folder.out.iterdir()) == []
 
 
-@pytest.mark.parametrize("flags", [["--folds", "2"], ["--folds", "0"], ["--seed", "-1"], ["--weights", "gone.txt"]])
+@pytest.mark.parametrize(
+    "flags", [["--fold-count", "2"], ["--fold-count", "0"], ["--seed", "-1"], ["--weights", "gone.txt"]]
+)
 def test_flags_that_cannot_be_are_refused(folder: Folder, capsys: pytest.CaptureFixture[str], flags: list[str]) -> None:
     assert folder.run({}, *flags) == 2
     assert "Traceback" not in capsys.readouterr().err
@@ -250,7 +256,7 @@ def test_every_setting_says_what_it_is() -> None:
 
 
 def test_plan_imports_nothing_heavy() -> None:
-    words = ["plan", "--grid", "configs/grids/claire-108.yml", "--folds", "5", "--list"]
+    words = ["plan", "--grid", "configs/grids/claire-108.yml", "--fold-count", "5", "--list"]
     heavy = "[m for m in ('torch', 'numpy', 'h5py', 'sklearn') if m in sys.modules]"
     code = f"import sys; from claire.__main__ import main; main({words}); print({heavy})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)

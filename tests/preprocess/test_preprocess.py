@@ -11,15 +11,15 @@ import h5py
 import numpy as np
 import pytest
 from claire.core.command.errors import RejectedScan
-from claire.core.command.record import sha256_file
+from claire.core.command.files import sha256_file
 from claire.core.command.tables import read_csv
 from claire.core.contracts.cohort import Scan, scan_from
 from claire.core.contracts.scans import write_shard
 from claire.core.imaging.volume import Volume
-from claire.preprocess import main
 from claire.preprocess.prepare import body_crop, lung_slices, prepare, prepared_place, resize_hu, resize_mask
 
 from tests.support.chest import make_chest
+from tests.support.command import claire
 
 SIDECAR = {"patient": "P1", "label": "positive", "slice_labels": None, "vendor": "Maker", "phantom": True}
 
@@ -58,7 +58,7 @@ def test_a_scan_without_a_mask_was_rejected_or_the_masks_are_of_another_shard(
     for facts, code in (({"rejected": "no_lungs"}, 0), ({}, 1)):
         with write_shard(tmp_path / "0002.lungs.zip") as masks:
             masks.add_facts("S1", facts)
-        assert main([*flags, "--out", str(tmp_path / "out")]) == code
+        assert claire("preprocess", [*flags, "--out", str(tmp_path / "out")]) == code
     assert "0002.lungs.zip has no mask of S1" in capsys.readouterr().err
 
 
@@ -147,7 +147,7 @@ def test_the_file_holds_what_cohort_needs(chest: tuple[Volume, np.ndarray], tmp_
     volume, lungs = chest
     named = [None] * 20 + ["infected"] + [None] * 23
     flags = write_inputs(tmp_path, {"S1": (volume, lungs, {"slice_labels": named})})
-    assert main([*flags, "--size", "48", "--out", str(out)]) == 0
+    assert claire("preprocess", [*flags, "--size", "48", "--out", str(out)]) == 0
     hu, mask, scan = read_scan(out / "0002.prepared.h5", "S1")
     assert hu.shape == mask.shape == (scan.count, 48, 48)
     assert (hu.dtype, mask.dtype, scan.first) == (np.int16, np.uint8, 0)
@@ -161,7 +161,7 @@ def test_the_file_holds_what_cohort_needs(chest: tuple[Volume, np.ndarray], tmp_
 
 def test_voxels_can_be_mapped_into_memory(chest: tuple[Volume, np.ndarray], tmp_path: Path, out: Path) -> None:
     flags = write_inputs(tmp_path, {"S1": (*chest, {})})
-    main([*flags, "--size", "32", "--out", str(out)])
+    claire("preprocess", [*flags, "--size", "32", "--out", str(out)])
     with h5py.File(out / "0002.prepared.h5") as file:
         assert file["scans/S1/hu"].chunks is None
         assert file["scans/S1/hu"].id.get_offset() is not None
@@ -171,7 +171,7 @@ def test_voxels_can_be_mapped_into_memory(chest: tuple[Volume, np.ndarray], tmp_
 def test_a_scan_with_few_lung_slices_is_set_aside(chest: tuple[Volume, np.ndarray], tmp_path: Path, out: Path) -> None:
     empty = np.zeros_like(chest[1])
     flags = write_inputs(tmp_path, {"S1": (*chest, {}), "S2": (chest[0], empty, {"line": 4})})
-    assert main([*flags, "--size", "32", "--out", str(out)]) == 0
+    assert claire("preprocess", [*flags, "--size", "32", "--out", str(out)]) == 0
     (row,) = read_csv(out / "0002.preprocess.rejects.csv")
     assert (row["scan"], row["line"], row["reason"]) == ("S2", "4", "too_few_lung_slices")
     with h5py.File(out / "0002.prepared.h5") as file:
@@ -182,7 +182,7 @@ def test_the_bytes_repeat(chest: tuple[Volume, np.ndarray], tmp_path: Path) -> N
     flags = write_inputs(tmp_path, {"S1": (*chest, {})})
     hashes = set()
     for name in ("first", "second"):
-        main([*flags, "--size", "32", "--out", str(tmp_path / name)])
+        claire("preprocess", [*flags, "--size", "32", "--out", str(tmp_path / name)])
         hashes.add(sha256_file(tmp_path / name / "0002.prepared.h5"))
         time.sleep(1.1)
     assert len(hashes) == 1
@@ -193,5 +193,8 @@ def test_files_of_two_shards_are_refused(
 ) -> None:
     write_inputs(tmp_path, {"S1": (*chest, {})})
     other = (tmp_path / "0002.lungs.zip").rename(tmp_path / "0004.lungs.zip")
-    assert main(["--scans", str(tmp_path / "0002.scans.zip"), "--lungs", str(other), "--out", str(out)]) == 2
+    assert (
+        claire("preprocess", ["--scans", str(tmp_path / "0002.scans.zip"), "--lungs", str(other), "--out", str(out)])
+        == 2
+    )
     assert "--scans is of shard 0002, --lungs of shard 0004" in capsys.readouterr().err

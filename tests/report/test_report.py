@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from claire.core.command.record import SCHEMA_VERSION
 from claire.core.contracts.variant import Variant
-from claire.report import main
 from claire.report.figures import ticks
 from claire.report.sections.saliency import _lesions, _verdict
 from claire.report.tables import interval, number
 
+from tests.support.command import claire
 from tests.support.report_inputs import COHORT, World
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -60,8 +60,8 @@ class Page(HTMLParser):
 
 def report(folder: Path, flags: dict[str, Path], *more: str, out: str = "out") -> Page:
     """Run `claire report`; it must succeed."""
-    argv = [word for name, path in flags.items() for word in (f"--{name}", str(path))]
-    assert main([*argv, "--out", str(folder / out), *more]) == 0
+    argv = [word for name, path in flags.items() for word in (f"--{name.replace('_', '-')}", str(path))]
+    assert claire("report", [*argv, "--out", str(folder / out), *more]) == 0
     return Page(folder / out)
 
 
@@ -251,8 +251,8 @@ def test_another_schema_is_refused_by_name(
     tmp_path: Path, flags: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = edited(tmp_path, flags, "metrics", {"schema_version": 99})
-    argv = [word for name, path in given.items() for word in (f"--{name}", str(path))]
-    assert main([*argv, "--out", str(tmp_path / "out")]) == 1
+    argv = [word for name, path in given.items() for word in (f"--{name.replace('_', '-')}", str(path))]
+    assert claire("report", [*argv, "--out", str(tmp_path / "out")]) == 1
     assert "metrics.json has schema version 99" in capsys.readouterr().err
     assert not (tmp_path / "out" / "report.html").exists()
 

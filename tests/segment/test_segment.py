@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from claire.core.command.record import sha256_file
+from claire.core.command.files import sha256_file
 from claire.core.command.tables import read_csv
 from claire.core.contracts.scans import ShardReader, write_shard
 from claire.core.imaging.volume import Volume
-from claire.segment import main
 
 from tests.support.chest import make_chest
+from tests.support.command import claire
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def done(shard: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("out")
-    assert main(["--scans", str(shard), "--out", str(out)]) == 0
+    assert claire("segment", ["--scans", str(shard), "--out", str(out)]) == 0
     return out
 
 
@@ -66,7 +66,7 @@ def test_the_record_counts_scans(done: Path) -> None:
 
 
 def test_the_bytes_repeat(shard: Path, done: Path, out: Path) -> None:
-    main(["--scans", str(shard), "--out", str(out)])
+    claire("segment", ["--scans", str(shard), "--out", str(out)])
     for name in ("0003.lungs.zip", "0003.segment.rejects.csv"):
         assert sha256_file(out / name) == sha256_file(done / name)
 
@@ -74,7 +74,7 @@ def test_the_bytes_repeat(shard: Path, done: Path, out: Path) -> None:
 def test_an_empty_shard_gives_empty_files(tmp_path: Path, out: Path) -> None:
     with write_shard(tmp_path / "0001.scans.zip"):
         pass
-    assert main(["--scans", str(tmp_path / "0001.scans.zip"), "--out", str(out)]) == 0
+    assert claire("segment", ["--scans", str(tmp_path / "0001.scans.zip"), "--out", str(out)]) == 0
     with ShardReader(out / "0001.lungs.zip") as lungs:
         assert lungs.names() == []
     assert read_csv(out / "0001.segment.rejects.csv") == []
@@ -82,6 +82,6 @@ def test_an_empty_shard_gives_empty_files(tmp_path: Path, out: Path) -> None:
 
 def test_a_file_that_is_no_shard_is_refused(tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "0001.scans.zip").write_text("no zip")
-    assert main(["--scans", str(tmp_path / "0001.scans.zip"), "--out", str(out)]) == 1
+    assert claire("segment", ["--scans", str(tmp_path / "0001.scans.zip"), "--out", str(out)]) == 1
     assert "0001.scans.zip is not a packed shard" in capsys.readouterr().err
     assert list(out.iterdir()) == []

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from claire.core.command.record import SCHEMA_VERSION, sha256_file
+from claire.core.command.files import sha256_file
+from claire.core.command.record import SCHEMA_VERSION
 from claire.core.command.tables import REJECT_COLUMNS, write_csv
 from claire.core.contracts.variant import Variant
 from PIL import Image
@@ -72,7 +73,7 @@ class World:
         rows = self.rows()
         flags: dict[str, Path] = {
             "scans": write_csv(folder / "scans.csv", SCAN_COLUMNS, rows),
-            "cohort": _json(folder / "cohort.json", self._cohort(rows)),
+            "cohort_summary": _json(folder / "cohort.json", self._cohort(rows)),
             "folds": write_csv(folder / "folds.csv", ("patient", "label", "site", "split", "fold"), [
                 {**{key: row[key] for key in ("patient", "label", "site", "split")}, "fold": self.fold(i)}
                 for i, row in enumerate(rows)
@@ -80,7 +81,7 @@ class World:
             "rejects": write_csv(folder / "rejects.csv", REJECT_COLUMNS, _rejects()),
         }  # fmt: skip
         runs = self._runs(folder, rows)
-        flags |= evaluate(folder, runs, flags["scans"], flags["cohort"])
+        flags |= evaluate(folder, runs, flags["scans"], flags["cohort_summary"])
         lesions, overlays = self._explain(folder, rows) if self.explained else ([], [])
         records = self._records(folder, runs, flags)
         for name, paths in (("lesions", lesions), ("overlays", overlays), ("records", records)):
@@ -166,11 +167,22 @@ class World:
 
 def evaluate(folder: Path, runs: Sequence[Path], scans: Path, cohort: Path) -> dict[str, Path]:
     """Run `claire evaluate` on the runs; return its four tables by flag of report."""
-    from claire.evaluate import main
+    from tests.support.command import claire
 
     listing = _manifest(folder / "runs.txt", runs)
-    argv = ["--runs", listing, "--scans", scans, "--cohort", cohort, "--bootstrap", 100, "--out", folder / "evaluated"]
-    assert main([str(word) for word in argv]) == 0
+    argv = [
+        "--runs",
+        listing,
+        "--scans",
+        scans,
+        "--cohort-summary",
+        cohort,
+        "--bootstrap",
+        100,
+        "--out",
+        folder / "evaluated",
+    ]
+    assert claire("evaluate", argv) == 0
     files = {"leaderboard": "leaderboard.csv", "metrics": "metrics.json"}
     files |= {"comparisons": "comparisons.csv", "curves": "curves.csv"}
     return {flag: folder / "evaluated" / name for flag, name in files.items()}

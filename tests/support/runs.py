@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from claire.core.command.record import SCHEMA_VERSION, write_json
+from claire.core.command.files import write_json
+from claire.core.command.record import SCHEMA_VERSION
 from claire.core.command.tables import write_csv
 from claire.core.contracts.variant import Variant
 
@@ -87,7 +88,7 @@ class World:
         document = {"schema_version": SCHEMA_VERSION, "sha256": SHA, "classes": list(self.classes)}
         write_json(self.folder / "cohort.json", document | {"folds": self.folds, "phantom": self.phantom} | more)
         (self.folder / "runs.txt").write_text("".join(f"{path}\n" for path in self.runs))
-        names = {"--runs": "runs.txt", "--scans": "scans.csv", "--cohort": "cohort.json"}
+        names = {"--runs": "runs.txt", "--scans": "scans.csv", "--cohort-summary": "cohort.json"}
         return [word for flag, name in names.items() for word in (flag, str(self.folder / name))]
 
     def train(

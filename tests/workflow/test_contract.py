@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import re
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from claire import __main__ as front
-from claire.core.command.cli import COMMON_FLAGS
+from claire.core.command.parameters import Parameter, describe
 
 ROOT = Path(__file__).parents[2]
 STEPS = sorted(front.STEPS)
@@ -34,11 +33,9 @@ def module(name: str):
     return importlib.import_module(f"claire.{name}" if name in front.STEPS else f"claire.commands.{name}")
 
 
-def flags(step: str) -> dict[str, argparse.Action]:
-    parser = module(step).build_parser()
-    return {
-        action.option_strings[-1]: action for action in parser._actions if action.option_strings[-1] not in COMMON_FLAGS
-    }
+def flags(step: str) -> dict[str, Parameter]:
+    """Return the parameters of a step by flag, without those that the engine's job folder decides."""
+    return {each.flag: each for each in describe(module(step).Parameters) if each.name not in ("out", "log_level")}
 
 
 def alternatives(kind: object) -> list[object]:
@@ -53,7 +50,7 @@ def test_every_step_has_a_tool_and_every_tool_a_step() -> None:
 def test_help_is_complete(name: str) -> None:
     listing = {**front.STEPS, **front.COMMANDS}
     assert (module(name).__doc__ or "").splitlines()[0] == listing[name]
-    assert all(action.help for action in flags(name).values())
+    assert all(parameter.help for parameter in flags(name).values())
 
 
 @pytest.mark.parametrize("name", STEPS + COMMANDS)
@@ -78,9 +75,9 @@ def test_required_flags_are_required_inputs(step: str) -> None:
     for name, port in tool(step)["inputs"].items():
         if "inputBinding" not in port:
             continue
-        action = flags(step)[port["inputBinding"]["prefix"]]
+        parameter = flags(step)[port["inputBinding"]["prefix"]]
         optional = str(port["type"]).endswith("?") or "null" in alternatives(port["type"]) or "default" in port
-        assert optional == (not action.required), name
+        assert optional == (not parameter.required), name
 
 
 @pytest.mark.parametrize("step", STEPS)

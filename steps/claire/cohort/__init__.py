@@ -6,13 +6,13 @@ patients, too few patients a class for the folds, too many scans set aside.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from claire.core.command import cli
-from claire.core.command.record import Record, write_json
+from claire.core.command.files import write_json
+from claire.core.command.parameters import Manifest, StepParameters, parameter
+from claire.core.command.progress import progress
+from claire.core.command.record import Record
 from claire.core.command.tables import write_csv, write_rejects
 from claire.core.contracts.folds import Folds, require_count, write_folds
 
@@ -35,74 +35,66 @@ class Gathered:
     rejects: list[dict[str, Any]]
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of `claire cohort`."""
-    made = cli.parser(STEP, __doc__)
-    flags = made.add_argument
-    flags("--prepared", type=cli.manifest, required=True, help="manifest of the NNNN.prepared.h5 files of preprocess")
-    flags("--rejects", type=cli.manifest, required=True, help="manifest of the rejects.csv files of the steps before")
-    flags(
-        "--folds",
-        type=cli.positive_int,
-        default=5,
+class Parameters(StepParameters):
+    """Parameters of `claire cohort`."""
+
+    prepared: Manifest = parameter(help="manifest of the NNNN.prepared.h5 files of preprocess")
+    rejects: Manifest = parameter(help="manifest of the rejects.csv files of the steps before")
+    fold_count: int = parameter(
+        5,
         help="folds of the cross-validation, at least 3; 1 where the labels table fixes every patient's split",
+        ge=1,
     )
-    flags("--seed", type=cli.natural, default=0, help="seed of the folds")
-    flags(
-        "--classes",
-        default="",
+    seed: int = parameter(0, help="seed of the folds", ge=0)
+    classes: str = parameter(
+        "",
         help="class names in order, separated by commas, the negative class first; by default a name known to mean "
         "negative comes first and the rest follows the alphabet",
     )
-    flags(
-        "--max-reject-fraction",
-        type=cli.fraction,
-        default=0.5,
-        help="share of the chosen scans that may have been set aside before the cohort is refused",
+    max_reject_fraction: float = parameter(
+        0.5, help="share of the chosen scans that may have been set aside before the cohort is refused", ge=0, le=1
     )
-    return made
 
 
-def run(args: argparse.Namespace) -> None:
+def run(parameters: Parameters) -> None:
     """Gather the shards, check them, and write the cohort, its tables and the record."""
-    require_count(args.folds)
-    parameters = {name: getattr(args, name) for name in ("folds", "seed", "classes", "max_reject_fraction")}
-    files = {f"prepared/{path.name}": path for path in args.prepared}
-    files |= {f"rejects/{path.name}": path for path in args.rejects}
-    with Record(STEP, "", args.out, parameters, files) as record:
-        write(args, gather(args), record)
+    require_count(parameters.fold_count)
+    files = {f"prepared/{path.name}": path for path in parameters.prepared}
+    files |= {f"rejects/{path.name}": path for path in parameters.rejects}
+    with Record(STEP, "", parameters.out, parameters.recorded(), files) as record:
+        write(parameters, gather(parameters), record)
 
 
-def gather(args: argparse.Namespace) -> Gathered:
+def gather(parameters: Parameters) -> Gathered:
     """Return the scans that enter, their patients and folds. Raises ClaireError or UsageError on what cannot be."""
     from claire.cohort import checks
     from claire.cohort.draw import draw_folds, patients_of, require_classes_in_all_roles
     from claire.cohort.shards import read_rejects, read_shards
 
-    checks.require_all_shards(args.prepared, args.rejects)
-    shards, rejects = read_shards(args.prepared), read_rejects(args.rejects)
+    checks.require_all_shards(parameters.prepared, parameters.rejects)
+    shards, rejects = read_shards(parameters.prepared), read_rejects(parameters.rejects)
     checks.require_scans(shards.members, rejects)
     members, twice = checks.without_duplicates(shards.members)
     rejects += twice
-    checks.require_few_rejects(len(members), rejects, args.max_reject_fraction)
+    checks.require_few_rejects(len(members), rejects, parameters.max_reject_fraction)
     patients = patients_of([member.scan for member in members])
-    classes = checks.class_order({patient.label for patient in patients}, args.classes)
-    folds = draw_folds(patients, args.folds, args.seed)
+    classes = checks.class_order({patient.label for patient in patients}, parameters.classes)
+    folds = draw_folds(patients, parameters.fold_count, parameters.seed)
     require_classes_in_all_roles(patients, folds, classes)
     return Gathered(members, shards.size, patients, classes, folds, rejects)
 
 
-def write(args: argparse.Namespace, found: Gathered, record: Record) -> None:
+def write(parameters: Parameters, found: Gathered, record: Record) -> None:
     """Write the voxels, scan by scan, and the tables."""
     from claire.cohort import tables
     from claire.cohort.shards import label_slices, place, voxel_blocks
     from claire.core.contracts.cohort import write_cohort
 
-    out, scans = args.out, place(label_slices(found.members, found.classes))
-    blocks = cli.progress(voxel_blocks(found.members), "joined scan", len(scans))
+    out, scans = parameters.out, place(label_slices(found.members, found.classes))
+    blocks = progress(voxel_blocks(found.members), "joined scan", len(scans))
     sha256 = write_cohort(out / "cohort.h5", scans, found.classes, found.size, blocks)
     record.output(out / "cohort.h5", sha256)
-    head = {"sha256": sha256, "size": found.size, "folds": args.folds, "seed": args.seed}
+    head = {"sha256": sha256, "size": found.size, "folds": parameters.fold_count, "seed": parameters.seed}
     summary = tables.summary(scans, found.patients, found.classes, found.rejects) | head
     record.output(write_json(out / "cohort.json", summary))
     record.output(write_csv(out / "scans.csv", tables.SCAN_COLUMNS, map(tables.scan_row, scans)))
@@ -110,8 +102,3 @@ def write(args: argparse.Namespace, found: Gathered, record: Record) -> None:
     record.output(write_rejects(out / "rejects.csv", found.rejects))
     record.counts.update(scans=len(scans), patients=len(found.patients), rejects=len(found.rejects))
     tables.tell(summary)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the step on command line arguments; return its exit code."""
-    return cli.execute(build_parser(), run, argv)

@@ -55,13 +55,13 @@ def draw_folds(patients: Sequence[Patient], folds: int, seed: int) -> Folds:
     fixed = {patient.patient: patient.split for patient in patients if patient.split}
     if drawn and folds < 3:
         raise UsageError(
-            f"--folds {folds}, but {len(drawn)} patients have no fixed split and are drawn into folds",
-            "Give --folds of at least 3: one tests, the next validates, the rest trains.",
+            f"--fold-count {folds}, but {len(drawn)} patients have no fixed split and are drawn into folds",
+            "Give --fold-count of at least 3: one tests, the next validates, the rest trains.",
         )
     if fixed and not drawn and folds != 1:
         raise UsageError(
-            f"--folds {folds}, but the labels table fixes the split of every patient: all folds would be the same",
-            "Give --folds 1, or empty the column `split`.",
+            f"--fold-count {folds}, but the labels table fixes the split of every patient: all folds would be the same",
+            "Give --fold-count 1, or empty the column `split`.",
         )
     line = sorted(drawn, key=lambda patient: (patient.label, patient.site, _shuffled(patient.patient, seed)))
     return Folds(folds, {patient.patient: place % folds for place, patient in enumerate(line)}, fixed)
@@ -88,7 +88,10 @@ def _too_few(name: str, role: str, patients: Sequence[Patient], folds: Folds) ->
     if not folds.fold:
         return f"no patient of class '{name}' has the split {role}", "Give each class patients of every split."
     if 3 <= free < folds.count:
-        return f"{problem}: some fold would {_does(role)} without it", f"Give --folds {free} at most, or add patients."
+        return (
+            f"{problem}: some fold would {_does(role)} without it",
+            f"Give --fold-count {free} at most, or add patients.",
+        )
     return f"{problem}: some fold would {_does(role)} without it", "Add patients of this class; 3 are the least."
 
 

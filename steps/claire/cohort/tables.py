@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from claire.cohort.draw import Patient
-from claire.core.command.cli import log
+from claire.core.command.progress import log
 from claire.core.command.record import SCHEMA_VERSION
 from claire.core.contracts.cohort import Scan
 from claire.core.contracts.folds import Folds

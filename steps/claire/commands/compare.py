@@ -6,22 +6,21 @@ figures within a tolerance, records in what was done on what. Ends with exit cod
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import re
 import sys
 import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from claire.core.command import cli
 from claire.core.command.errors import ClaireError, UsageError
-from claire.core.command.record import sha256_file
+from claire.core.command.files import sha256_file
+from claire.core.command.parameters import InputDirectory, StepParameters, parameter
 
 #: A suffix that an engine adds where names collide: `x.json_2` (cwltool), `x-1.json` (StreamFlow).
 ENGINE_SUFFIX = re.compile(r"_\d+$|-\d+(?=\.[^.]+$)")
@@ -43,26 +42,17 @@ class Difference:
 Comparison = Callable[[Path, Path, float], Difference | None]
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of `claire compare`."""
-    made = cli.parser("compare", __doc__)
-    flags = made.add_argument
-    flags("--left", type=cli.existing_directory, required=True, help="folder with the results of one run")
-    flags("--right", type=cli.existing_directory, required=True, help="folder with the results of the other")
-    flags("--tolerance", type=_tolerance, default=1e-6, help="largest difference of a number, relative above 1")
-    return made
+class Parameters(StepParameters):
+    """Parameters of `claire compare`."""
+
+    left: InputDirectory = parameter(help="folder with the results of one run")
+    right: InputDirectory = parameter(help="folder with the results of the other")
+    tolerance: float = parameter(1e-6, help="largest difference of a number, relative above 1", ge=0, lt=1)
 
 
-def _tolerance(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not from 0 to below 1")
-    return value
-
-
-def run(args: argparse.Namespace) -> None:
+def run(parameters: Parameters) -> None:
     """Compare two folders and print a line a file. Raises ClaireError when something differs."""
-    rows = list(compare(args.left, args.right, args.tolerance))
+    rows = list(compare(parameters.left, parameters.right, parameters.tolerance))
     if not rows:
         raise UsageError(
             "neither folder holds results of the pipeline", "Point --left and --right at folders of results."
@@ -270,8 +260,3 @@ WAYS: dict[str, Comparison | None] = {
     "report.html": None,
     "ro-crate-metadata.json": None,
 }
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `claire compare`; return its exit code."""
-    return cli.execute(build_parser(), run, argv)

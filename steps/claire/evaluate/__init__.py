@@ -8,12 +8,11 @@ best on validation predicts the test patients.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
-
-from claire.core.command import cli
 from claire.core.command.errors import UsageError
-from claire.core.command.record import Record, sha256_file, sha256_json, write_json
+from claire.core.command.files import sha256_file, sha256_json, write_json
+from claire.core.command.parameters import InputFile, Manifest, StepParameters, parameter
+from claire.core.command.progress import log, progress
+from claire.core.command.record import Record
 from claire.core.command.tables import write_csv
 from claire.core.statistics.intervals import bootstrap_weights
 from claire.evaluate import contrasts, curves, documents
@@ -22,66 +21,52 @@ from claire.evaluate.selection import rank
 from claire.evaluate.variant import Setting
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of `claire evaluate`."""
-    made = cli.parser("evaluate", __doc__)
-    flags = made.add_argument
-    flags("--runs", type=cli.manifest, required=True, help="text file with the path of one `.run.zip` a line, in order")
-    flags("--scans", type=cli.existing_file, required=True, help="scans.csv of the cohort")
-    flags("--cohort", type=cli.existing_file, required=True, help="cohort.json of the cohort")
-    flags("--seed", type=cli.natural, default=0, help="seed of the bootstrap")
-    flags("--bootstrap", type=_samples, default=2000, help="bootstrap samples of the patients, at least 100")
-    flags("--reference", help="id of the variant that all others are compared with; without it that of the first run")
-    flags("--prevalence", type=_prevalence, help="share of positives for PPV, NPV and net benefit; else the cohort's")
-    return made
+class Parameters(StepParameters):
+    """Parameters of `claire evaluate`."""
+
+    runs: Manifest = parameter(help="manifest of the `.run.zip` files of all trainings, in order")
+    scans: InputFile = parameter(help="scans.csv of the cohort")
+    cohort_summary: InputFile = parameter(help="cohort.json of the cohort")
+    seed: int = parameter(0, help="seed of the bootstrap", ge=0)
+    bootstrap: int = parameter(2000, help="bootstrap samples of the patients", ge=100)
+    reference: str | None = parameter(
+        None, help="id of the variant that all others are compared with; without it that of the first run"
+    )
+    prevalence: float | None = parameter(
+        None, help="share of positives for PPV, NPV and net benefit; else the cohort's", gt=0, lt=1
+    )
 
 
-def _samples(text: str) -> int:
-    value = int(text)
-    if value < 100:
-        raise argparse.ArgumentTypeError(f"{text} bootstrap samples are too few for a 95 % interval")
-    return value
-
-
-def _prevalence(text: str) -> float:
-    value = float(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
-def run(args: argparse.Namespace) -> None:
+def run(parameters: Parameters) -> None:
     """Compare the runs of the manifest and write all tables."""
-    parameters = {name: getattr(args, name) for name in ("seed", "bootstrap", "reference", "prevalence")}
     hashes = {
-        "runs": sha256_json([sha256_file(path) for path in args.runs]),
-        "scans": args.scans,
-        "cohort": args.cohort,
+        "runs": sha256_json([sha256_file(path) for path in parameters.runs]),
+        "scans": parameters.scans,
+        "cohort_summary": parameters.cohort_summary,
     }
-    with Record("evaluate", "", args.out, parameters, hashes) as record:
-        experiment = gather(args.runs, args.scans, args.cohort)
-        _evaluate(args, experiment, record)
+    with Record("evaluate", "", parameters.out, parameters.recorded(), hashes) as record:
+        experiment = gather(parameters.runs, parameters.scans, parameters.cohort_summary)
+        _evaluate(parameters, experiment, record)
 
 
-def _evaluate(args: argparse.Namespace, experiment: Experiment, record: Record) -> None:
+def _evaluate(parameters: Parameters, experiment: Experiment, record: Record) -> None:
     strata = list(zip(experiment.home, experiment.target.tolist(), strict=True))
-    weights = bootstrap_weights(strata, args.bootstrap, args.seed)
-    prevalence, prevalence_from = _prevalence_of(args, experiment)
-    named = {"reference": _reference(args, experiment)}
+    weights = bootstrap_weights(strata, parameters.bootstrap, parameters.seed)
+    prevalence, prevalence_from = _prevalence_of(parameters, experiment)
+    named = {"reference": _reference(parameters, experiment)}
     ranking = rank(experiment, weights)
     named["winner"] = ranking.order(experiment.eligible)[0]
     setting = Setting(experiment, ranking, weights, prevalence)
     headline = documents.describe_headline(setting)
     described = {
-        name: documents.describe_variant(setting, name)
-        for name in cli.progress(experiment.candidates, "variants measured")
+        name: documents.describe_variant(setting, name) for name in progress(experiment.candidates, "variants measured")
     }
-    document = documents.metrics_document(setting, described, headline, named, prevalence_from, args.seed)
+    document = documents.metrics_document(setting, described, headline, named, prevalence_from, parameters.seed)
     rows = [row for of in (headline[1], *described.values()) for row in of.curves]
     rows += documents.winner_folds(setting, named["winner"], described[named["winner"]])
     if len(experiment.classes) == 2:
         rows += curves.treat_all_curve(prevalence, experiment.classes[1])
-    out = args.out
+    out = parameters.out
     board = documents.leaderboard(setting, described, named)
     record.output(write_csv(out / "leaderboard.csv", documents.LEADERBOARD, board))
     record.output(write_json(out / "metrics.json", document))
@@ -92,22 +77,23 @@ def _evaluate(args: argparse.Namespace, experiment: Experiment, record: Record) 
     _tell(record, document, named["winner"])
 
 
-def _prevalence_of(args: argparse.Namespace, experiment: Experiment) -> tuple[float, str]:
-    if args.prevalence is not None:
-        return args.prevalence, "stated"
+def _prevalence_of(parameters: Parameters, experiment: Experiment) -> tuple[float, str]:
+    if parameters.prevalence is not None:
+        return parameters.prevalence, "stated"
     own = [target == 1 for target, home in zip(experiment.target, experiment.home, strict=True) if home != "external"]
     return sum(own) / max(len(own), 1), "cohort"
 
 
-def _reference(args: argparse.Namespace, experiment: Experiment) -> str:
+def _reference(parameters: Parameters, experiment: Experiment) -> str:
     names = list(experiment.candidates)
-    if args.reference is None:
+    if parameters.reference is None:
         return names[0]
-    if args.reference not in names:
+    if parameters.reference not in names:
         raise UsageError(
-            f"--reference {args.reference} names no variant with usable runs", f"There are: {', '.join(names[:10])}."
+            f"--reference {parameters.reference} names no variant with usable runs",
+            f"There are: {', '.join(names[:10])}.",
         )
-    return args.reference
+    return parameters.reference
 
 
 def _tell(record: Record, document: dict, winner: str) -> None:
@@ -119,18 +105,13 @@ def _tell(record: Record, document: dict, winner: str) -> None:
         guards_fired=sum(guard["fired"] for guard in document["guards"]),
     )
     record.facts.update(winner=winner, headline_auc=area["value"])
-    cli.log.info("nested patient AUC %s (95 %% interval %s to %s); winner %s", *area_words(area), winner)
+    log.info("nested patient AUC %s (95 %% interval %s to %s); winner %s", *area_words(area), winner)
     for entry in document["missing"]:
-        cli.log.warning("run %s-f%s is left out: %s", entry["variant"], entry["fold"], entry["why"])
+        log.warning("run %s-f%s is left out: %s", entry["variant"], entry["fold"], entry["why"])
     for guard in (guard for guard in document["guards"] if guard["fired"]):
-        cli.log.warning("guard %s fired; what should hold: %s", guard["name"], guard["statement"])
+        log.warning("guard %s fired; what should hold: %s", guard["name"], guard["statement"])
 
 
 def area_words(area: dict) -> list[str]:
     """Return a figure and its limits for people."""
     return ["unknown" if area[end] is None else f"{area[end]:.3f}" for end in ("value", "lower", "upper")]
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `claire evaluate`; return its exit code."""
-    return cli.execute(build_parser(), run, argv)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from claire.core.command.record import canonical_json
+from claire.core.command.files import canonical_json
 from claire.core.contracts.variant import Variant
 from claire.core.statistics.intervals import Z, percentile
 from claire.core.statistics.ranking import placement_variance, placements

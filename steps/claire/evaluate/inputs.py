@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from claire.core.command.cli import progress
 from claire.core.command.errors import ClaireError, UsageError
+from claire.core.command.progress import progress
 from claire.core.command.record import SCHEMA_VERSION
 from claire.core.command.tables import read_csv
 from claire.core.contracts.run import Predictions, Run, read_run

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from claire.core.command.cli import progress
+from claire.core.command.progress import progress
 from claire.core.contracts.run import Run
 from claire.core.statistics.ranking import auc
 from claire.evaluate.comparison import corrected

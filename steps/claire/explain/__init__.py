@@ -8,62 +8,44 @@ the test scans of fold k.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
-from claire.core.command import cli
+from claire.core.command.parameters import InputFile, StepParameters, parameter
 from claire.core.command.record import Record
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of `claire explain`."""
-    made = cli.parser("explain", __doc__)
-    flags = made.add_argument
-    flags("--weights", type=cli.existing_file, required=True, help="`.safetensors` of the run; names variant and fold")
-    flags("--run", type=cli.existing_file, required=True, help="`.run.zip` of the same run")
-    flags("--cohort", type=cli.existing_file, required=True, help="cohort.h5 that the run was trained on")
-    flags("--folds", type=cli.existing_file, required=True, help="folds.csv of the cohort")
-    flags("--images", choices=["none", "phantom", "all"], default="none", help="whose pictures are drawn")
-    flags("--seed", type=cli.natural, default=0, help="seed of everything that is drawn")
-    flags("--device", choices=["auto", "cpu", "cuda"], default="auto", help="where the network runs")
-    flags("--limit", type=cli.natural, default=0, help="most scans explained, those called positive first; 0: all")
-    flags(
-        "--candidates",
-        type=cli.positive_int,
-        default=16,
-        help="most candidate lesions of a scan called positive; half for others",
+class Parameters(StepParameters):
+    """Parameters of `claire explain`."""
+
+    weights: InputFile = parameter(help="`.safetensors` of the run; names variant and fold")
+    run: InputFile = parameter(help="`.run.zip` of the same run")
+    cohort: InputFile = parameter(help="cohort.h5 that the run was trained on")
+    folds: InputFile = parameter(help="folds.csv of the cohort")
+    images: Literal["none", "phantom", "all"] = parameter("phantom", help="whose pictures are drawn")
+    seed: int = parameter(0, help="seed of everything that is drawn", ge=0)
+    device: Literal["auto", "cpu", "cuda"] = parameter("auto", help="where the network runs")
+    limit: int = parameter(0, help="most scans explained, those called positive first; 0: all", ge=0)
+    candidates: int = parameter(16, help="most candidate lesions of a scan called positive; half for others", ge=1)
+    attribution_steps: int = parameter(8, help="points of integrated gradients", ge=1)
+    refine_steps: int | None = parameter(None, help="steps of refinement; else 120 on a GPU, 24 without; 0: none", ge=0)
+    heal_steps: int | None = parameter(
+        None, help="training steps of the healer; else 400 on a GPU, 60 without; 0: none", ge=0
     )
-    flags("--attribution-steps", type=cli.positive_int, default=8, help="points of integrated gradients")
-    flags(
-        "--refine-steps",
-        type=cli.natural,
-        help="steps of refinement; else 120 on a GPU, 24 without; 0: none",
+    shapley: int = parameter(5, help="exact Shapley values up to so many candidates (2ⁿ sets each)", ge=0)
+    judge: InputFile | None = parameter(
+        None, help="weights of another architecture on the same grid and fold, for a gate"
     )
-    flags("--heal-steps", type=cli.natural, help="training steps of the healer; else 400 on a GPU, 60 without; 0: none")
-    flags("--shapley", type=cli.natural, default=5, help="exact Shapley values up to so many candidates (2ⁿ sets each)")
-    flags(
-        "--judge", type=cli.existing_file, help="weights of another architecture on the same grid and fold, for a gate"
-    )
-    flags("--keep-weights", action="store_true", help="write the weights of the explained network too")
-    return made
+    keep_weights: bool = parameter(False, help="write the weights of the explained network too")
 
 
-PARAMETERS = ("images", "seed", "limit", "candidates", "attribution_steps", "refine_steps", "heal_steps", "shapley")
-
-
-def run(args: argparse.Namespace) -> None:
+def run(parameters: Parameters) -> None:
     """Explain the test scans of the weights' fold and write maps, pictures and lesions."""
     from claire.explain.work import explain, open_work
 
-    work = open_work(args)
-    parameters = {name: getattr(args, name) for name in PARAMETERS} | {"device": work.probe.where.kind}
-    inputs: dict[str, Path | str] = {name: getattr(args, name) for name in ("weights", "run", "folds")}
-    inputs |= {"cohort": work.cohort.sha256} | ({"judge": args.judge} if args.judge else {})
-    with Record("explain", work.run.name, args.out, parameters, inputs) as record:
-        explain(work, args, record)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `claire explain`; return its exit code."""
-    return cli.execute(build_parser(), run, argv)
+    work = open_work(parameters)
+    recorded = parameters.recorded() | {"device": work.probe.where.kind}
+    inputs: dict[str, Path | str] = {name: getattr(parameters, name) for name in ("weights", "run", "folds")}
+    inputs |= {"cohort": work.cohort.sha256} | ({"judge": parameters.judge} if parameters.judge else {})
+    with Record("explain", work.run.name, parameters.out, recorded, inputs) as record:
+        explain(work, parameters, record)

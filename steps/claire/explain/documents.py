@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from claire.core.command.record import SCHEMA_VERSION, atomic_path
+from claire.core.command.files import atomic_path
+from claire.core.command.record import SCHEMA_VERSION
 from claire.core.contracts.run import Run
 from claire.core.contracts.scans import ShardWriter
 from claire.core.imaging.volume import Volume, to_nifti_gz

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from claire.core.command import cli
+from claire.core.command.progress import progress
 from claire.core.contracts.cohort import Cohort, Scan
 from claire.core.contracts.run import Predictions
 from claire.core.statistics.decisions import operating_points
@@ -19,6 +18,7 @@ from claire.explain.healing.healer import refine
 from claire.explain.probe import Probe, probabilities
 
 if TYPE_CHECKING:
+    from claire.explain import Parameters
     from claire.explain.work import Work
 
 #: Steps where the flag is left out: (with a GPU, without).
@@ -57,12 +57,12 @@ def steps_of(wanted: int | None, defaults: tuple[int, int], probe: Probe) -> int
     return wanted if wanted is not None else defaults[0 if probe.device.type == "cuda" else 1]
 
 
-def choose(work: Work, cases: Cases, args: argparse.Namespace) -> Chosen:
+def choose(work: Work, cases: Cases, parameters: Parameters) -> Chosen:
     """Return the explained network: refined where that is asked for and shown to do no harm on validation."""
     validation = work.roles["validation"]
     positive = np.array([work.cohort.target(scan) > 0 for scan in validation], bool)
     logits = look(work.probe, validation, cases, "validation scans seen")
-    refined, refinement = _refined(work, cases, args, logits, positive)
+    refined, refinement = _refined(work, cases, parameters, logits, positive)
     if refinement.taken and refined is not None:
         logits = look(refined, validation, cases, "validation scans seen again")
         point = operating_points(scores(logits), positive)[0]
@@ -76,23 +76,23 @@ def choose(work: Work, cases: Cases, args: argparse.Namespace) -> Chosen:
 
 def look(probe: Probe, scans: list[Scan], cases: Cases, what: str) -> np.ndarray:
     """Return the logits (scans, classes) of scans as they are."""
-    found = [probe.of(cases.get(scan)) for scan in cli.progress(scans, what)]
+    found = [probe.of(cases.get(scan)) for scan in progress(scans, what)]
     return np.array(found).reshape(len(scans), -1)
 
 
 def _refined(
-    work: Work, cases: Cases, args: argparse.Namespace, logits: np.ndarray, positive: np.ndarray
+    work: Work, cases: Cases, parameters: Parameters, logits: np.ndarray, positive: np.ndarray
 ) -> tuple[Probe | None, Refinement]:
-    steps, count = steps_of(args.refine_steps, REFINE_STEPS, work.probe), len(logits)
+    steps, count = steps_of(parameters.refine_steps, REFINE_STEPS, work.probe), len(logits)
     if not steps:
         return None, Refinement(False, "not asked for", 0, n=count)
     if count < FEWEST:
         return None, Refinement(False, too_few(count), 0, n=count)
     labelled = [(cases.loader(scan), work.cohort.target(scan)) for scan in work.roles["train"]]
-    refined, _ = refine(work.probe, labelled, steps, args.seed)
+    refined, _ = refine(work.probe, labelled, steps, parameters.seed)
     after = look(refined, work.roles["validation"], cases, "validation scans seen by the refined network")
     patient = np.array([scan.patient for scan in work.roles["validation"]])
-    return refined, judge_refinement(scores(logits), scores(after), positive, patient, steps, args.seed)
+    return refined, judge_refinement(scores(logits), scores(after), positive, patient, steps, parameters.seed)
 
 
 def _operating_point(predicted: Predictions | None) -> float:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import log_softmax
@@ -31,6 +30,9 @@ from claire.explain.maps.faithfulness import BASELINE, curves, ranked_map
 from claire.explain.network import Chosen, scores
 from claire.explain.probe import Case, decide, target_of
 
+if TYPE_CHECKING:
+    from claire.explain import Parameters
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -44,7 +46,7 @@ class Setting:
     reliable: bool
     proposing: bool
     classes: tuple[str, ...]
-    args: argparse.Namespace
+    parameters: Parameters
     cases: Cases
 
     @property
@@ -79,7 +81,7 @@ def explain_scan(scan: Scan, setting: Setting, rng: np.random.Generator) -> Scan
     }
     head = _head(scan, setting, logits)
     called = head["outcome"] in ("TP", "FP")
-    most = setting.args.candidates if called else -(-setting.args.candidates // 2)
+    most = setting.parameters.candidates if called else -(-setting.parameters.candidates // 2)
     candidates = find_candidates(case.view, proposing, maps.get("healing") if setting.proposing else None, most)
     unranked = ranked_map(np.zeros(case.lungs.shape, np.int16), np.zeros(0), rng)
     result = ScanResult(case, candidates, {"interventions": unranked} | maps, head)
@@ -96,7 +98,7 @@ def _maps(case: Case, setting: Setting, target: int) -> dict[str, np.ndarray]:
     maps = {
         "grad_cam": attribution.grad_cam(probe, case, target),
         "integrated_gradients": attribution.integrated_gradients(
-            probe, case, healthy, target, setting.args.attribution_steps
+            probe, case, healthy, target, setting.parameters.attribution_steps
         ),
     }
     return maps | ({"healing": setting.healer.heal(case)[0]} if setting.healer else {})
@@ -129,7 +131,7 @@ def _intervene(result: ScanResult, scan: Scan, setting: Setting, target: int, rn
     removals = Removals(setting.chosen.probe, case, labels, infills)
     effects = measure(removals, len(found), target)
     rank, low, high = ranks(effects, setting.counted)
-    exact = shapley(removals, len(found), target) if len(found) <= setting.args.shapley else None
+    exact = shapley(removals, len(found), target) if len(found) <= setting.parameters.shapley else None
     crucial = _crucial(removals, effects, setting)
     lesions = [
         {

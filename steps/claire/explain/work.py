@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from claire.core.command import cli
 from claire.core.command.errors import ClaireError, RejectedScan, UsageError
-from claire.core.command.record import Record, write_json
+from claire.core.command.files import write_json
+from claire.core.command.progress import about, log, progress
+from claire.core.command.record import Record
 from claire.core.command.tables import write_csv
 from claire.core.contracts.cohort import Cohort, Scan, open_cohort
 from claire.core.contracts.folds import read_folds
@@ -29,6 +29,10 @@ from claire.explain.pictures import draw as pictures
 from claire.explain.probe import Probe
 from claire.explain.scan import Setting, explain_scan
 
+if TYPE_CHECKING:
+    from claire.explain import Parameters
+
+
 SAME_GRID = ("dimensions", "view", "size", "slices")
 
 
@@ -43,14 +47,14 @@ class Work:
     roles: dict[str, list[Scan]]
 
 
-def open_work(args: argparse.Namespace) -> Work:
+def open_work(parameters: Parameters) -> Work:
     """Open all inputs. Raises UsageError where they belong to different runs, cohorts or folds."""
-    make_deterministic(args.threads)
-    where = choose_device(args.device)
-    cohort, folds = open_cohort(args.cohort), read_folds(args.folds)
-    made, variant, facts = load_network(args.weights)
-    run = read_run(args.run, facts["classes"])
-    cli.about("explain", run.name)
+    make_deterministic(parameters.threads)
+    where = choose_device(parameters.device)
+    cohort, folds = open_cohort(parameters.cohort), read_folds(parameters.folds)
+    made, variant, facts = load_network(parameters.weights)
+    run = read_run(parameters.run, facts["classes"])
+    about("explain", run.name)
     _belong_together(facts, run, cohort)
     roles = {name: cohort.by_patient(patients) for name, patients in folds.roles(facts["fold"]).items()}
     if not roles["test"]:
@@ -65,7 +69,7 @@ def open_work(args: argparse.Namespace) -> Work:
             "Give the folds.csv that the run was trained with.",
         )
     probe = Probe(made, variant, where)
-    return Work(cohort, run, probe, _open_judge(args.judge, probe, facts), roles)
+    return Work(cohort, run, probe, _open_judge(parameters.judge, probe, facts), roles)
 
 
 def _belong_together(facts: dict[str, Any], run: Run, cohort: Cohort) -> None:
@@ -90,24 +94,27 @@ def _open_judge(path: Path | None, probe: Probe, facts: dict[str, Any]) -> Probe
     return Probe(made, variant, probe.where)
 
 
-def explain(work: Work, args: argparse.Namespace, record: Record) -> None:
+def explain(work: Work, parameters: Parameters, record: Record) -> None:
     """Explain the test scans and write every output of the step."""
     cases = Cases(work.cohort, work.probe.variant)
-    chosen = network.choose(work, cases, args)
-    healer, why_not = healing.train(work, chosen, cases, args)
-    gates = healing.judge(chosen, healer, work, cases, args.seed, why_not)
-    setting = Setting(chosen, healer, reliable(gates), may_propose(gates), work.cohort.classes, args, cases)
+    chosen = network.choose(work, cases, parameters)
+    healer, why_not = healing.train(work, chosen, cases, parameters)
+    gates = healing.judge(chosen, healer, work, cases, parameters.seed, why_not)
+    setting = Setting(chosen, healer, reliable(gates), may_propose(gates), work.cohort.classes, parameters, cases)
     stem = work.run.name
     paths = {
-        name: args.out / f"{stem}.{name}" for name in ("saliency.zip", "overlays.zip", "lesions.json", "lesions.csv")
+        name: parameters.out / f"{stem}.{name}"
+        for name in ("saliency.zip", "overlays.zip", "lesions.json", "lesions.csv")
     }
     with write_shard(paths["saliency.zip"]) as saliency, write_shard(paths["overlays.zip"]) as overlays:
         scans, found = _scans(work, setting, (saliency, overlays), record)
-    document = documents.lesions_document(work.run, setting, gates, summarise(found, args.seed), scans)
+    document = documents.lesions_document(work.run, setting, gates, summarise(found, parameters.seed), scans)
     write_json(paths["lesions.json"], document)
     write_csv(paths["lesions.csv"], documents.COLUMNS, documents.lesion_rows(document))
-    if args.keep_weights:
-        paths["explained"] = documents.write_weights(args.out / f"{stem}.explained.safetensors", args.weights, chosen)
+    if parameters.keep_weights:
+        paths["explained"] = documents.write_weights(
+            parameters.out / f"{stem}.explained.safetensors", parameters.weights, chosen
+        )
     for path in paths.values():
         record.output(path)
     _tell(record, document, chosen)
@@ -117,15 +124,15 @@ def _scans(
     work: Work, setting: Setting, archives: tuple[ShardWriter, ShardWriter], record: Record
 ) -> tuple[list[dict[str, Any]], list[Any]]:
     documented, found = [], []
-    wanted = choose_scans(work.roles["test"], work.run, setting.chosen.operating_point, setting.args)
-    for scan in cli.progress(wanted, "scans explained"):
+    wanted = choose_scans(work.roles["test"], work.run, setting.chosen.operating_point, setting.parameters)
+    for scan in progress(wanted, "scans explained"):
         try:
             one = explain_scan(
-                scan, setting, np.random.default_rng([setting.args.seed, zlib.crc32(scan.scan.encode())])
+                scan, setting, np.random.default_rng([setting.parameters.seed, zlib.crc32(scan.scan.encode())])
             )
         except RejectedScan as rejected:
             record.counts[f"set_aside_{rejected.reason}"] += 1
-            cli.log.warning("scan %s is left out: %s", scan.scan, rejected)
+            log.warning("scan %s is left out: %s", scan.scan, rejected)
             continue
         documents.add_maps(archives[0], one)
         one.document["images"] = pictures.add(archives[1], one, setting)
@@ -136,21 +143,21 @@ def _scans(
     return documented, found
 
 
-def choose_scans(scans: list[Scan], run: Run, operating_point: float, args: argparse.Namespace) -> list[Scan]:
+def choose_scans(scans: list[Scan], run: Run, operating_point: float, parameters: Parameters) -> list[Scan]:
     """Return the scans to explain, in the cohort's order: all, or at most `--limit`.
 
     Under a limit three quarters are scans that the run's own predictions call positive and the rest a random sample of
     the others; places that one kind leaves free go to the other.
     """
-    if not args.limit or len(scans) <= args.limit:
+    if not parameters.limit or len(scans) <= parameters.limit:
         return list(scans)
     predicted = run.scans.get("test")
     chance = {} if predicted is None else dict(zip(predicted.scan, 1 - predicted.probability[:, 0], strict=True))
-    order = [scans[i] for i in np.random.default_rng(args.seed).permutation(len(scans))]
+    order = [scans[i] for i in np.random.default_rng(parameters.seed).permutation(len(scans))]
     called = [scan for scan in order if chance.get(scan.scan, 0.0) >= operating_point]
     others = [scan for scan in order if scan not in called]
-    few = min(len(others), max(args.limit // 4, args.limit - len(called)))
-    kept = {scan.scan for scan in called[: args.limit - few] + others[:few]}
+    few = min(len(others), max(parameters.limit // 4, parameters.limit - len(called)))
+    kept = {scan.scan for scan in called[: parameters.limit - few] + others[:few]}
     return [scan for scan in scans if scan.scan in kept]
 
 
@@ -166,6 +173,6 @@ def _tell(record: Record, document: dict[str, Any], chosen: network.Chosen) -> N
     record.facts.update(reliable=document["reliable"], probability_difference=chosen.difference)
     if not scans:
         raise ClaireError("no test scan could be explained", "The log names the scans and why.")
-    cli.log.info("network refined: %s (%s)", chosen.refinement.taken, chosen.refinement.reason)
+    log.info("network refined: %s (%s)", chosen.refinement.taken, chosen.refinement.reason)
     for gate in document["gates"]:
-        cli.log.info("gate %s %s: %s", gate["name"], "open" if gate["open"] else "closed", gate["statement"])
+        log.info("gate %s %s: %s", gate["name"], "open" if gate["open"] else "closed", gate["statement"])

@@ -6,15 +6,14 @@ reason. The shards hold paths and UIDs and stay at the site.
 
 from __future__ import annotations
 
-import argparse
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from claire.core.command import cli
 from claire.core.command.errors import ClaireError
+from claire.core.command.parameters import InputDirectory, StepParameters, parameter
 from claire.core.command.record import Record
 
 if TYPE_CHECKING:
@@ -27,49 +26,36 @@ log = logging.getLogger("claire")
 _IDLE_BYTES = 1
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the command line of `claire index`."""
-    made = cli.parser("index", __doc__)
-    made.add_argument(
-        "--source", type=cli.existing_directory, required=True, help="directory of DICOM series or NIfTI files"
+class Parameters(StepParameters):
+    """Parameters of `claire index`."""
+
+    source: InputDirectory = parameter(help="directory of DICOM series or NIfTI files")
+    shards: int = parameter(4, help="shards to cut the series into", ge=1)
+    max_thickness: float = parameter(3.0, help="slice thickness that a series should not exceed", unit="mm", gt=0)
+    kernels: str = parameter(
+        "", help="reconstruction kernels in order of preference, separated by commas; * is any text"
     )
-    made.add_argument("--shards", type=cli.positive_int, default=4, help="shards to cut the series into")
-    made.add_argument(
-        "--max-thickness", type=float, default=3.0, help="slice thickness in mm that a series should not exceed"
+    min_slices: int = parameter(20, help="slices that a series should have", ge=1)
+    list: bool = parameter(
+        False, help="print the series and what was chosen for people, and write nothing", for_people=True
     )
-    made.add_argument(
-        "--kernels",
-        default="",
-        help="reconstruction kernels in order of preference, separated by commas; * is any text",
-    )
-    made.add_argument("--min-slices", type=cli.positive_int, default=20, help="slices that a series should have")
-    made.add_argument(
-        "--list", action="store_true", help="print the series and what was chosen for people, and write nothing"
-    )
-    return made
 
 
-def run(args: argparse.Namespace) -> None:
+def run(parameters: Parameters) -> None:
     """Write the shards and the record, or print the table."""
     from claire.index.choice import Rule, choose
     from claire.index.series import find_series
 
-    kernels = tuple(part.strip() for part in args.kernels.split(",") if part.strip())
-    rule = Rule(args.max_thickness, kernels, args.min_slices)
+    kernels = tuple(part.strip() for part in parameters.kernels.split(",") if part.strip())
+    rule = Rule(parameters.max_thickness, kernels, parameters.min_slices)
     counts: Counter[str] = Counter()
-    if args.list:
-        series = _found(find_series(args.source, args.threads, counts), counts)
+    if parameters.list:
+        series = _found(find_series(parameters.source, parameters.threads, counts), counts)
         print(table(series, choose(series, rule)))
         return
-    parameters = {
-        "shards": args.shards,
-        "max_thickness": rule.max_thickness,
-        "kernels": list(rule.kernels),
-        "min_slices": rule.min_slices,
-    }
-    with Record("index", "", args.out, parameters, {}) as record:
-        series = _found(find_series(args.source, args.threads, counts), counts)
-        write_shards(args.out, series, rule, args.shards, record)
+    with Record("index", "", parameters.out, parameters.recorded(), {}) as record:
+        series = _found(find_series(parameters.source, parameters.threads, counts), counts)
+        write_shards(parameters.out, series, rule, parameters.shards, record)
         record.counts.update(counts)
 
 
@@ -156,12 +142,3 @@ def table(series: Sequence[Series], verdicts: Iterable[Verdict]) -> str:
 def _printable(text: str) -> str:
     """Headers may hold control characters that would steer a terminal."""
     return "".join(sign if sign.isprintable() else "?" for sign in text)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `claire index`."""
-    return cli.execute(build_parser(), run, argv)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

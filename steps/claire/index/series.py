@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from claire.core.command.errors import ClaireError
-from claire.core.command.record import SCHEMA_VERSION, write_text
+from claire.core.command.files import write_text
+from claire.core.command.record import SCHEMA_VERSION
 from claire.core.privacy.pseudonym import is_generic
 from claire.core.sources import dicom, nifti
 from claire.core.sources.dicom import Header, NotDicom, UnreadableHeader, Vector

@@ -7,7 +7,6 @@ is written to --private alone.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import logging
 import warnings
@@ -15,10 +14,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from claire.core.command import cli
 from claire.core.command.errors import RejectedScan
+from claire.core.command.parameters import InputDirectory, InputFile, SitePath, StepParameters, parameter
+from claire.core.command.progress import about, progress
 from claire.core.command.record import SCHEMA_VERSION, Record
 from claire.ingest.private import Outcome, make_private, write_private
 
@@ -64,65 +64,55 @@ class Loaded:
     resampled: bool
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the command line of `claire ingest`."""
-    made = cli.parser("ingest", __doc__)
-    made.add_argument(
-        "--source", type=cli.existing_directory, required=True, help="the directory that index was pointed to"
+class Parameters(StepParameters):
+    """Parameters of `claire ingest`."""
+
+    source: InputDirectory = parameter(help="the directory that index was pointed to")
+    shard: InputFile = parameter(help="NNNN.shard.jsonl of index")
+    labels: InputFile = parameter(help="CSV table with a label for each patient or series")
+    slice_labels: InputFile | None = parameter(None, help="CSV table with labels of single slices")
+    key: InputFile = parameter(help="file with the pseudonyms' secret key, 16 bytes or more")
+    private: SitePath | None = parameter(
+        None, help="directory at the site for the table of pseudonyms; else the way back is lost"
     )
-    made.add_argument("--shard", type=cli.existing_file, required=True, help="NNNN.shard.jsonl of index")
-    made.add_argument(
-        "--labels", type=cli.existing_file, required=True, help="CSV table with a label for each patient or series"
-    )
-    made.add_argument("--slice-labels", type=cli.existing_file, help="CSV table with labels of single slices")
-    made.add_argument(
-        "--key", type=cli.existing_file, required=True, help="file with the pseudonyms' secret key, 16 bytes or more"
-    )
-    made.add_argument(
-        "--private", type=Path, help="directory at the site for the table of pseudonyms; else the way back is lost"
-    )
-    made.add_argument(
-        "--gantry-tilt", choices=["reject", "resample"], default="reject", help="what to do with a tilted gantry"
-    )
-    made.add_argument("--min-slices", type=cli.positive_int, default=20, help="series with fewer slices are set aside")
-    return made
+    gantry_tilt: Literal["reject", "resample"] = parameter("reject", help="what to do with a tilted gantry")
+    min_slices: int = parameter(20, help="series with fewer slices are set aside", ge=1)
 
 
-def run(args: argparse.Namespace) -> None:
+def run(parameters: Parameters) -> None:
     """Write scans, rejects, the private table and the record of one shard."""
     from claire.core.contracts.scans import shard_stem
     from claire.core.privacy.pseudonym import read_key
     from claire.index.series import read_lines
     from claire.ingest.labels import read_labels, read_slice_labels
 
-    stem = shard_stem(args.shard)
-    cli.about("ingest", stem)
-    pseudonyms, labels = read_key(args.key), read_labels(args.labels)
-    slices = read_slice_labels(args.slice_labels) if args.slice_labels else None
-    lines = read_lines(args.shard)
-    inputs = {"shard": args.shard, "labels": args.labels}
-    inputs |= {"slice_labels": args.slice_labels} if args.slice_labels else {}
-    parameters = {"gantry_tilt": args.gantry_tilt, "min_slices": args.min_slices}
-    if args.private:
-        make_private(args.private)
+    stem = shard_stem(parameters.shard)
+    about("ingest", stem)
+    pseudonyms, labels = read_key(parameters.key), read_labels(parameters.labels)
+    slices = read_slice_labels(parameters.slice_labels) if parameters.slice_labels else None
+    lines = read_lines(parameters.shard)
+    inputs = {"shard": parameters.shard, "labels": parameters.labels}
+    inputs |= {"slice_labels": parameters.slice_labels} if parameters.slice_labels else {}
+    if parameters.private:
+        make_private(parameters.private)
     else:
         log.info("no --private: the way back from pseudonyms to series is dropped")
-    with Record("ingest", stem, args.out, parameters, inputs) as record, warnings.catch_warnings():
+    with Record("ingest", stem, parameters.out, parameters.recorded(), inputs) as record, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        firsts = first_headers(args.source, lines)
+        firsts = first_headers(parameters.source, lines)
         site = Site(
-            args.source,
+            parameters.source,
             labels,
             slices,
             pseudonyms,
             ambiguous_patients(firsts.values()),
-            args.gantry_tilt == "resample",
-            args.min_slices,
-            args.threads,
+            parameters.gantry_tilt == "resample",
+            parameters.min_slices,
+            parameters.threads,
         )
-        outcomes = write_outputs(args.out, stem, lines, site, record)
-        if args.private:
-            write_private(args.private, stem, outcomes, firsts)
+        outcomes = write_outputs(parameters.out, stem, lines, site, record)
+        if parameters.private:
+            write_private(parameters.private, stem, outcomes, firsts)
 
 
 def write_outputs(out: Path, stem: str, lines: Sequence[Line], site: Site, record: Record) -> list[Outcome]:
@@ -133,7 +123,7 @@ def write_outputs(out: Path, stem: str, lines: Sequence[Line], site: Site, recor
     rejects, outcomes, written = [], [], set()
     path = out / f"{stem}.scans.zip"
     with write_shard(path) as shard:
-        for line in cli.progress(lines, "series"):
+        for line in progress(lines, "series"):
             scan, reason = site.pseudonyms.scan(line.name), ""
             try:
                 volume, facts = make_scan(line, site, scan in written)
@@ -368,12 +358,3 @@ def label_days(label: Label, header: Header) -> int | None:
 
     studied = parse_date(header.study_date)
     return (label.label_date - studied).days if label.label_date and studied else None
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `claire ingest`."""
-    return cli.execute(build_parser(), run, argv)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from claire.core.command.cli import make_directory
+from claire.core.command.files import make_directory
 from claire.core.command.tables import write_csv
 
 if TYPE_CHECKING:

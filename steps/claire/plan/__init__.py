@@ -6,48 +6,46 @@ variants and what they cost, and writes nothing.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from claire.core.command import cli
 from claire.core.command.errors import UsageError
-from claire.core.command.record import SCHEMA_VERSION, Record, canonical_json, write_json, write_text
+from claire.core.command.files import canonical_json, write_json, write_text
+from claire.core.command.parameters import InputFile, Manifest, StepParameters, parameter
+from claire.core.command.progress import log
+from claire.core.command.record import SCHEMA_VERSION, Record
 from claire.core.contracts.folds import require_count
 from claire.core.contracts.variant import Variant
 from claire.core.networks.architectures import require_known
 from claire.plan.grid import expand, load_grid
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of `claire plan`."""
-    made = cli.parser("plan", __doc__)
-    made.add_argument("--grid", type=cli.existing_file, required=True, help="YAML grid of variants")
-    made.add_argument("--folds", type=cli.positive_int, required=True, help="folds that each variant is trained on")
-    made.add_argument("--seed", type=cli.natural, default=0, help="seed of the variants whose grid names none")
-    made.add_argument(
-        "--weights", type=cli.manifest, default=[], help="manifest of the weights files that `pretraining` may name"
-    )
-    made.add_argument("--list", action="store_true", help="print the variants and their cost; write nothing")
-    return made
+class Parameters(StepParameters):
+    """Parameters of `claire plan`."""
+
+    grid: InputFile = parameter(help="YAML grid of variants")
+    fold_count: int = parameter(help="folds that each variant is trained on", ge=1)
+    seed: int = parameter(0, help="seed of the variants whose grid names none", ge=0)
+    weights: Manifest = parameter((), help="manifest of the weights files that `pretraining` may name")
+    list: bool = parameter(False, help="print the variants and their cost; write nothing", for_people=True)
 
 
-def run(args: argparse.Namespace) -> None:
+def run(parameters: Parameters) -> None:
     """Read the grid, then list the plan or write it."""
-    require_count(args.folds)
-    grid = load_grid(args.grid)
-    variants = expand(grid, args.seed)
+    require_count(parameters.fold_count)
+    grid = load_grid(parameters.grid)
+    variants = expand(grid, parameters.seed)
     for variant in variants:
         require_known(variant.architecture, variant.dimensions)
-    plan = make_plan(grid.name, variants, args.folds, [path.name for path in args.weights])
-    if args.list:
+    plan = make_plan(grid.name, variants, parameters.fold_count, [path.name for path in parameters.weights])
+    if parameters.list:
         print(listing(plan, variants))
         return
-    parameters = {"folds": args.folds, "seed": args.seed, "name": grid.name}
-    files = {"grid": args.grid, **{f"weights/{path.name}": path for path in args.weights}}
-    with Record("plan", "", args.out, parameters, files) as record:
-        write_plan(args.out, plan, variants, record)
+    recorded = parameters.recorded() | {"name": grid.name}
+    files = {"grid": parameters.grid, **{f"weights/{path.name}": path for path in parameters.weights}}
+    with Record("plan", "", parameters.out, recorded, files) as record:
+        write_plan(parameters.out, plan, variants, record)
 
 
 def make_plan(name: str, variants: Sequence[Variant], folds: int, weights: Sequence[str]) -> dict[str, Any]:
@@ -91,7 +89,7 @@ def write_plan(out: Path, plan: Mapping[str, Any], variants: Sequence[Variant], 
         record.output(write_json(out / f"{variant.id}.variant.json", variant.document()))
     record.output(write_text(out / "plan.json", canonical_json(plan) + "\n"))
     record.counts.update(variants=len(variants), trainings=plan["trainings"], epochs=plan["epochs"])
-    cli.log.info("%s", cost(plan))
+    log.info("%s", cost(plan))
 
 
 def cost(plan: Mapping[str, Any]) -> str:
@@ -118,8 +116,3 @@ def _cells(variant: Variant) -> dict[str, str]:
     values = variant.model_dump(mode="json")
     values["window"] = "{centre:g}/{width:g}".format(**values["window"])
     return {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `claire plan`."""
-    return cli.execute(build_parser(), run, argv)

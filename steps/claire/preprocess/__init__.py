@@ -7,13 +7,13 @@ training reads (`claire.core.networks.view`).
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from claire.core.command import cli
-from claire.core.command.errors import ClaireError, RejectedScan
-from claire.core.command.record import SCHEMA_VERSION, Record, atomic_path, canonical_json
+from claire.core.command.errors import ClaireError, RejectedScan, require
+from claire.core.command.files import atomic_path, canonical_json
+from claire.core.command.parameters import InputFile, StepParameters, parameter
+from claire.core.command.progress import about, progress
+from claire.core.command.record import SCHEMA_VERSION, Record
 from claire.core.command.tables import write_rejects
 
 if TYPE_CHECKING:
@@ -26,69 +26,56 @@ if TYPE_CHECKING:
 STEP = "preprocess"
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of `claire preprocess`."""
-    made = cli.parser(STEP, __doc__)
-    flags = made.add_argument
-    flags("--scans", type=cli.existing_file, required=True, help="NNNN.scans.zip of ingest: the scans of one shard")
-    flags("--lungs", type=cli.existing_file, required=True, help="NNNN.lungs.zip of segment, of the same shard")
-    flags("--size", type=cli.positive_int, default=256, help="rows and columns of a prepared slice in pixels")
-    flags(
-        "--min-lung-box",
-        type=cli.fraction,
-        default=0.038,
-        help="share of a slice that the box around its lungs must cover, else the slice is dropped",
+class Parameters(StepParameters):
+    """Parameters of `claire preprocess`."""
+
+    scans: InputFile = parameter(help="NNNN.scans.zip of ingest: the scans of one shard")
+    lungs: InputFile = parameter(help="NNNN.lungs.zip of segment, of the same shard")
+    size: int = parameter(256, help="rows and columns of a prepared slice", unit="pixels", ge=1)
+    min_lung_box: float = parameter(
+        0.038, help="share of a slice that the box around its lungs must cover, else the slice is dropped", ge=0, le=1
     )
-    flags(
-        "--min-lung-ratio",
-        type=cli.fraction,
-        default=0.10,
-        help="ratio of lung to the rest of a slice that it must reach, else the slice is dropped",
+    min_lung_ratio: float = parameter(
+        0.10, help="ratio of lung to the rest of a slice that it must reach, else the slice is dropped", ge=0, le=1
     )
-    flags(
-        "--min-slices",
-        type=cli.positive_int,
-        default=8,
-        help="scans with fewer slices left by the filter are set aside",
-    )
-    return made
+    min_slices: int = parameter(8, help="scans with fewer slices left by the filter are set aside", ge=1)
 
 
-def run(args: argparse.Namespace) -> None:
+def run(parameters: Parameters) -> None:
     """Write `NNNN.prepared.h5`, the rejects and the record; one scan is in memory at a time."""
     import h5py
 
     from claire.core.contracts.scans import ShardReader, shard_stem
 
-    stem = shard_stem(args.scans)
-    cli.about(STEP, stem)
-    cli.require(
-        stem == shard_stem(args.lungs),
-        f"--scans is of shard {stem}, --lungs of shard {shard_stem(args.lungs)}",
+    stem = shard_stem(parameters.scans)
+    about(STEP, stem)
+    require(
+        stem == shard_stem(parameters.lungs),
+        f"--scans is of shard {stem}, --lungs of shard {shard_stem(parameters.lungs)}",
         "Give the two files of one shard.",
     )
-    parameters = {name: getattr(args, name) for name in ("size", "min_lung_box", "min_lung_ratio", "min_slices")}
     rejects: list[dict[str, Any]] = []
-    with Record(STEP, stem, args.out, parameters, {"scans": args.scans, "lungs": args.lungs}) as record:
-        path = args.out / f"{stem}.prepared.h5"
+    inputs = {"scans": parameters.scans, "lungs": parameters.lungs}
+    with Record(STEP, stem, parameters.out, parameters.recorded(), inputs) as record:
+        path = parameters.out / f"{stem}.prepared.h5"
         with (
-            ShardReader(args.scans) as scans,
-            ShardReader(args.lungs) as lungs,
+            ShardReader(parameters.scans) as scans,
+            ShardReader(parameters.lungs) as lungs,
             atomic_path(path) as part,
             h5py.File(part, "w", libver=("v108", "v108"), track_order=True) as file,
         ):
-            add_document(file, {"schema_version": SCHEMA_VERSION, "size": args.size})
+            add_document(file, {"schema_version": SCHEMA_VERSION, "size": parameters.size})
             group = file.create_group("scans", track_order=True)
-            for scan in cli.progress(segmented(scans, lungs), "prepared scan"):
+            for scan in progress(segmented(scans, lungs), "prepared scan"):
                 try:
-                    kept = prepare_scan(scans, lungs, scan, group, parameters)
+                    kept = prepare_scan(scans, lungs, scan, group, parameters.recorded())
                 except RejectedScan as reject:
                     place = {"step": STEP, "shard": stem, "line": scans.facts(scan).get("line"), "scan": scan}
                     rejects.append({**place, "reason": reject.reason, "detail": reject.detail})
                 else:
                     record.counts.update(scans=1, slices=kept)
         record.output(path)
-        record.output(write_rejects(args.out / f"{stem}.{STEP}.rejects.csv", rejects))
+        record.output(write_rejects(parameters.out / f"{stem}.{STEP}.rejects.csv", rejects))
         record.counts.update(rejected=len(rejects))
 
 
@@ -163,8 +150,3 @@ def add_document(place: h5py.Group, document: dict[str, Any]) -> None:
 
     content = np.frombuffer(canonical_json(document).encode(), "u1")
     place.create_dataset("document", data=content, track_times=False)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the step on command line arguments; return its exit code."""
-    return cli.execute(build_parser(), run, argv)

@@ -7,72 +7,63 @@ for machines (`ro-crate-metadata.json`), written from the records.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+from typing import Literal
 
 import claire
-from claire.core.command import cli
-from claire.core.command.record import Record, sha256_file, source_hash, write_json, write_text
+from claire.core.command.errors import require
+from claire.core.command.files import sha256_file, write_json, write_text
+from claire.core.command.parameters import InputFile, Manifest, StepParameters, parameter
+from claire.core.command.record import Record, source_hash
 
 STEP = "report"
-TABLES = ("leaderboard", "metrics", "comparisons", "curves", "cohort", "scans", "folds", "rejects")
+TABLES = ("leaderboard", "metrics", "comparisons", "curves", "cohort_summary", "scans", "folds", "rejects")
 MANIFESTS = ("lesions", "overlays", "records")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of `claire report`."""
-    made = cli.parser(STEP, __doc__)
-    flags = made.add_argument
-    flags("--leaderboard", type=cli.existing_file, required=True, help="leaderboard.csv of evaluate")
-    flags("--metrics", type=cli.existing_file, required=True, help="metrics.json of evaluate")
-    flags("--comparisons", type=cli.existing_file, required=True, help="comparisons.csv of evaluate")
-    flags("--curves", type=cli.existing_file, required=True, help="curves.csv of evaluate")
-    flags("--cohort", type=cli.existing_file, required=True, help="cohort.json of cohort")
-    flags("--scans", type=cli.existing_file, required=True, help="scans.csv of cohort")
-    flags("--folds", type=cli.existing_file, required=True, help="folds.csv of cohort")
-    flags("--rejects", type=cli.existing_file, required=True, help="rejects.csv of cohort")
-    flags("--lesions", type=cli.manifest, default=[], help="manifest of the lesions.json files of explain")
-    flags("--overlays", type=cli.manifest, default=[], help="manifest of the overlays.zip files of explain")
-    flags("--records", type=cli.manifest, default=[], help="manifest of the *.run.json records of all steps")
-    flags(
-        "--images",
-        choices=["none", "phantom", "all"],
-        default="phantom",
-        help="whose pictures stand in the page; pseudonymised CT stays personal health data",
+class Parameters(StepParameters):
+    """Parameters of `claire report`."""
+
+    leaderboard: InputFile = parameter(help="leaderboard.csv of evaluate")
+    metrics: InputFile = parameter(help="metrics.json of evaluate")
+    comparisons: InputFile = parameter(help="comparisons.csv of evaluate")
+    curves: InputFile = parameter(help="curves.csv of evaluate")
+    cohort_summary: InputFile = parameter(help="cohort.json of cohort")
+    scans: InputFile = parameter(help="scans.csv of cohort")
+    folds: InputFile = parameter(help="folds.csv of cohort")
+    rejects: InputFile = parameter(help="rejects.csv of cohort")
+    lesions: Manifest = parameter((), help="manifest of the lesions.json files of explain")
+    overlays: Manifest = parameter((), help="manifest of the overlays.zip files of explain")
+    records: Manifest = parameter((), help="manifest of the *.run.json records of all steps")
+    images: Literal["none", "phantom", "all"] = parameter(
+        "phantom", help="whose pictures stand in the page; pseudonymised CT stays personal health data"
     )
-    flags("--picture-limit", type=int, default=200, help="most pictures in the page, errors first; 0 for none")
-    flags("--title", default="Chest CT report", help="title of the page")
-    return made
+    picture_limit: int = parameter(200, help="most pictures in the page, errors first; 0 for none", ge=0)
+    title: str = parameter("Chest CT report", help="title of the page")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(parameters: Parameters) -> None:
     """Read everything, write the page, the crate and the record."""
     from claire.report.crate import crate
     from claire.report.inputs import read_inputs
     from claire.report.page import render
 
-    cli.require(args.picture_limit >= 0, "--picture-limit is negative", "Give 0 for none.")
-    tables = {name: getattr(args, name) for name in TABLES}
-    inputs = read_inputs(args.title, args.images, tables, args.lesions, args.overlays, args.records)
-    parameters = {"images": args.images, "picture_limit": args.picture_limit, "title": args.title}
+    tables = {name: getattr(parameters, name) for name in TABLES}
+    inputs = read_inputs(
+        parameters.title, parameters.images, tables, parameters.lesions, parameters.overlays, parameters.records
+    )
     hashes = {name: inputs.hashes[path.name] for name, path in tables.items()}
-    hashes |= {path.name: inputs.hashes[path.name] for name in MANIFESTS for path in getattr(args, name)}
+    hashes |= {path.name: inputs.hashes[path.name] for name in MANIFESTS for path in getattr(parameters, name)}
     hashes_of_cohort = {inputs.metrics.get("cohort"), inputs.cohort.get("sha256")} - {None}
-    cli.require(
+    require(
         len(hashes_of_cohort) < 2,
-        f"{args.metrics.name} and {args.cohort.name} are of different cohorts",
+        f"{parameters.metrics.name} and {parameters.cohort_summary.name} are of different cohorts",
         "Give the files of one run.",
     )
-    with Record(STEP, "", args.out, parameters, hashes) as record:
-        page = record.output(write_text(args.out / "report.html", render(inputs, args.picture_limit)))
+    with Record(STEP, "", parameters.out, parameters.recorded(), hashes) as record:
+        page = record.output(write_text(parameters.out / "report.html", render(inputs, parameters.picture_limit)))
         made = {page.name: sha256_file(page)}
         own = {"step": STEP, "stem": "", "version": claire.__version__, "source": source_hash(), "outputs": made}
-        own |= {"parameters": parameters, "inputs": hashes}
-        document = crate([*inputs.records, own], {**inputs.hashes, **made}, args.title)
-        record.output(write_json(args.out / "ro-crate-metadata.json", document))
+        own |= {"parameters": parameters.recorded(), "inputs": hashes}
+        document = crate([*inputs.records, own], {**inputs.hashes, **made}, parameters.title)
+        record.output(write_json(parameters.out / "ro-crate-metadata.json", document))
         record.counts.update(scans=len(inputs.scans), explained=len(inputs.explained), records=len(inputs.records))
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the step on command line arguments; return its exit code."""
-    return cli.execute(build_parser(), run, argv)

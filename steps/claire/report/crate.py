@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 import claire
-from claire.core.command.record import canonical_json, sha256_json
+from claire.core.command.files import canonical_json, sha256_json
 
 CONTEXT = ["https://w3id.org/ro/crate/1.1/context", "https://w3id.org/ro/terms/workflow-run/context"]
 CRATE = "https://w3id.org/ro/crate/1.1"

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from claire.core.command.errors import ClaireError
-from claire.core.command.record import SCHEMA_VERSION, sha256_file
+from claire.core.command.files import sha256_file
+from claire.core.command.record import SCHEMA_VERSION
 from claire.core.command.tables import REJECT_COLUMNS, read_csv
 from claire.core.contracts.folds import COLUMNS as FOLD_COLUMNS
 
@@ -73,7 +74,7 @@ def read_inputs(
         metrics=read_document(tables["metrics"]),
         comparisons=read_csv(tables["comparisons"], (), "table of comparisons"),
         curves=read_csv(tables["curves"], ("variant", "curve", "x", "y"), "table of curves"),
-        cohort=read_document(tables["cohort"]),
+        cohort=read_document(tables["cohort_summary"]),
         scans=read_scans(tables["scans"]),
         folds=read_csv(tables["folds"], FOLD_COLUMNS, "folds table"),
         rejects=read_csv(tables["rejects"], REJECT_COLUMNS, "table of rejects"),

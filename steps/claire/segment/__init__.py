@@ -6,40 +6,36 @@ stay inside the mask, the trachea stays outside. A scan without lungs is set asi
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
 from typing import Any
 
-from claire.core.command import cli
 from claire.core.command.errors import RejectedScan
+from claire.core.command.parameters import InputFile, StepParameters, parameter
+from claire.core.command.progress import about, progress
 from claire.core.command.record import SCHEMA_VERSION, Record
 from claire.core.command.tables import write_rejects
 
 STEP = "segment"
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of `claire segment`."""
-    made = cli.parser(STEP, __doc__)
-    made.add_argument(
-        "--scans", type=cli.existing_file, required=True, help="NNNN.scans.zip of ingest: the scans of one shard"
-    )
-    return made
+class Parameters(StepParameters):
+    """Parameters of `claire segment`."""
+
+    scans: InputFile = parameter(help="NNNN.scans.zip of ingest: the scans of one shard")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(parameters: Parameters) -> None:
     """Write `NNNN.lungs.zip`, the rejects and the record; one scan is in memory at a time."""
     from claire.core.contracts.scans import ShardReader, shard_stem, write_shard
     from claire.core.imaging.volume import Volume
     from claire.segment.lungs import segment_lungs
 
-    stem = shard_stem(args.scans)
-    cli.about(STEP, stem)
+    stem = shard_stem(parameters.scans)
+    about(STEP, stem)
     rejects: list[dict[str, Any]] = []
-    with Record(STEP, stem, args.out, {}, {"scans": args.scans}) as record:
-        masks = args.out / f"{stem}.lungs.zip"
-        with ShardReader(args.scans) as scans, write_shard(masks) as shard:
-            for scan in cli.progress(scans.names(), "lungs of scan"):
+    with Record(STEP, stem, parameters.out, {}, {"scans": parameters.scans}) as record:
+        masks = parameters.out / f"{stem}.lungs.zip"
+        with ShardReader(parameters.scans) as scans, write_shard(masks) as shard:
+            for scan in progress(scans.names(), "lungs of scan"):
                 volume = scans.volume(scan)
                 try:
                     mask, facts = segment_lungs(volume)
@@ -52,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
                 )
                 record.counts.update(scans=1, warned=bool(facts["warnings"]), cut_at_border=facts["cut_at_border"])
         record.output(masks)
-        record.output(write_rejects(args.out / f"{stem}.{STEP}.rejects.csv", rejects))
+        record.output(write_rejects(parameters.out / f"{stem}.{STEP}.rejects.csv", rejects))
         record.counts.update(rejected=len(rejects))
 
 
@@ -60,8 +56,3 @@ def reject_row(stem: str, scan: str, facts: dict[str, Any], reject: RejectedScan
     """Return the row of the rejects table for one scan."""
     place = {"step": STEP, "shard": stem, "line": facts.get("line"), "scan": scan}
     return {**place, "reason": reject.reason, "detail": reject.detail}
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the step on command line arguments; return its exit code."""
-    return cli.execute(build_parser(), run, argv)

@@ -9,7 +9,6 @@ checkpoint: run the same command again after any interruption.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import io
 import json
@@ -17,10 +16,11 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from claire.core.command import cli
-from claire.core.command.errors import ClaireError
+from claire.core.command.errors import ClaireError, require
+from claire.core.command.parameters import InputFile, SitePath, StepParameters, parameter
+from claire.core.command.progress import about, progress
 
 if TYPE_CHECKING:
     from claire.core.command.store import Entry
@@ -52,20 +52,20 @@ class Job:
         return f"{self.variant.id}-f{self.fold}"
 
 
-def read_job(args: argparse.Namespace) -> Job:
+def read_job(parameters: Parameters) -> Job:
     """Read and check what a training needs; raises UsageError or ClaireError before any time is spent."""
     from claire.core.contracts.cohort import open_cohort
     from claire.core.contracts.folds import read_folds
     from claire.core.contracts.variant import load_variant
 
-    variant, folds = load_variant(args.variant), read_folds(args.folds)
-    cli.require(
-        0 <= args.fold < max(folds.count, 1),
-        f"--fold {args.fold} is not there: the folds table has {folds.count} folds",
+    variant, folds = load_variant(parameters.variant), read_folds(parameters.folds)
+    require(
+        0 <= parameters.fold < max(folds.count, 1),
+        f"--fold {parameters.fold} is not there: the folds table has {folds.count} folds",
         f"Choose 0 to {max(folds.count, 1) - 1}.",
     )
-    _check_weights(variant, args.weights)
-    cohort = open_cohort(args.cohort)
+    _check_weights(variant, parameters.weights)
+    cohort = open_cohort(parameters.cohort)
     strangers = {scan.patient for scan in cohort.scans} - set(folds.fold) - set(folds.fixed)
     if strangers:
         raise ClaireError(
@@ -78,15 +78,15 @@ def read_job(args: argparse.Namespace) -> Job:
             f"{len(absent)} patients of the folds have no scan in the cohort, {min(absent)} among them",
             "Give the folds.csv that was written beside this cohort.h5.",
         )
-    scans = {role: cohort.by_patient(patients) for role, patients in folds.roles(args.fold).items()}
-    _check_roles(scans, cohort, args.fold)
-    return Job(variant, cohort, args.fold, scans, args.weights)
+    scans = {role: cohort.by_patient(patients) for role, patients in folds.roles(parameters.fold).items()}
+    _check_roles(scans, cohort, parameters.fold)
+    return Job(variant, cohort, parameters.fold, scans, parameters.weights)
 
 
 def _check_weights(variant: Variant, weights: Path | None) -> None:
     wanted = variant.pretraining.removeprefix("weights:") if variant.pretraining != "none" else None
     given = weights.name if weights else None
-    cli.require(
+    require(
         wanted == given,
         f"variant {variant.id} starts from {wanted or 'no weights'}, but --weights gives {given or 'none'}",
         "Give the weights file that the variant's `pretraining` names, and no other.",
@@ -96,7 +96,9 @@ def _check_weights(variant: Variant, weights: Path | None) -> None:
 def _check_roles(scans: dict[str, list[Scan]], cohort: Cohort, fold: int) -> None:
     for role in ("train", "validation", "test"):
         if not scans[role]:
-            raise ClaireError(f"fold {fold} has no {role} scans", "Draw other folds: `claire cohort --folds`, --seed.")
+            raise ClaireError(
+                f"fold {fold} has no {role} scans", "Draw other folds: `claire cohort --fold-count`, --seed."
+            )
     missing = sorted(set(cohort.classes) - {scan.label for scan in scans["train"]})
     if missing:
         raise ClaireError(
@@ -107,7 +109,8 @@ def _check_roles(scans: dict[str, list[Scan]], cohort: Cohort, fold: int) -> Non
 
 def store_key(job: Job, folds: Path, device: Device) -> dict[str, Any]:
     """Return all that a training's result depends on; its hash is the key in the store."""
-    from claire.core.command.record import sha256_file, source_hash
+    from claire.core.command.files import sha256_file
+    from claire.core.command.record import source_hash
 
     return {
         "source": source_hash(),
@@ -132,7 +135,7 @@ def versions() -> dict[str, str]:
 def _own_source(architecture: str) -> str | None:
     from importlib.util import find_spec
 
-    from claire.core.command.record import sha256_file
+    from claire.core.command.files import sha256_file
 
     library, _, name = architecture.partition(":")
     if library != "python":
@@ -212,7 +215,7 @@ def _predict(job: Job, network: ScanNetwork, split: str, device: Device) -> Iter
     from claire.train.training import predict
 
     found = predict(network, job.cohort, job.scans[split], job.variant, device.torch)
-    return cli.progress(found, f"{split} scans predicted", len(job.scans[split])) if job.scans[split] else found
+    return progress(found, f"{split} scans predicted", len(job.scans[split])) if job.scans[split] else found
 
 
 def _facts(job: Job, device: Device, network: ScanNetwork, progress: Progress, stopped_early: bool) -> dict[str, Any]:
@@ -238,7 +241,7 @@ def write_weights(path: Path, job: Job, network: ScanNetwork) -> Path:
     """Write a network as safetensors with the metadata that `claire.core.networks.build.load_network` needs."""
     from safetensors.torch import save
 
-    from claire.core.command.record import atomic, canonical_json
+    from claire.core.command.files import atomic, canonical_json
 
     metadata = {
         "variant": canonical_json(job.variant.document()),
@@ -307,53 +310,45 @@ def _document(value: dict[str, Any]) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the command line of `claire train`."""
-    made = cli.parser("train", __doc__)
-    made.add_argument("--variant", type=cli.existing_file, required=True, help="<id>.variant.json of `claire plan`")
-    made.add_argument("--cohort", type=cli.existing_file, required=True, help="cohort.h5 of `claire cohort`")
-    made.add_argument("--folds", type=cli.existing_file, required=True, help="folds.csv of `claire cohort`")
-    made.add_argument("--fold", type=int, required=True, help="fold whose patients are the test, counted from 0")
-    made.add_argument("--weights", type=cli.existing_file, help="weights file that the variant's pretraining names")
-    made.add_argument(
-        "--store", type=Path, help="absolute path of a directory that keeps finished trainings and checkpoints"
+class Parameters(StepParameters):
+    """Parameters of `claire train`."""
+
+    variant: InputFile = parameter(help="<id>.variant.json of `claire plan`")
+    cohort: InputFile = parameter(help="cohort.h5 of `claire cohort`")
+    folds: InputFile = parameter(help="folds.csv of `claire cohort`")
+    fold: int = parameter(help="fold whose patients are the test, counted from 0", ge=0)
+    weights: InputFile | None = parameter(None, help="weights file that the variant's pretraining names")
+    store: SitePath | None = parameter(
+        None, help="absolute path of a directory that keeps finished trainings and checkpoints"
     )
-    made.add_argument(
-        "--device", choices=["auto", "cpu", "cuda"], default="auto", help="where to train; auto: a GPU if there is one"
-    )
-    return made
+    device: Literal["auto", "cpu", "cuda"] = parameter("auto", help="where to train; auto: a GPU if there is one")
 
 
-def run(args: argparse.Namespace) -> None:
+def run(parameters: Parameters) -> None:
     """Train, or take a finished training from the store."""
-    job = read_job(args)
-    cli.about("train", job.name)
+    job = read_job(parameters)
+    about("train", job.name)
     from claire.core.command.store import open_entry
     from claire.core.networks.devices import choose_device, make_deterministic
 
-    make_deterministic(args.threads)
-    device = choose_device(args.device, volumes=job.variant.dimensions == "3D")
-    inputs: dict[str, Any] = {"variant": args.variant, "cohort": job.cohort.sha256, "folds": args.folds}
+    make_deterministic(parameters.threads)
+    device = choose_device(parameters.device, volumes=job.variant.dimensions == "3D")
+    inputs: dict[str, Any] = {"variant": parameters.variant, "cohort": job.cohort.sha256, "folds": parameters.folds}
     if job.weights:
         inputs["weights"] = job.weights
-    if args.store is None:
-        train(job, device, args.out, inputs, None)
+    if parameters.store is None:
+        train(job, device, parameters.out, inputs, None)
         return
-    entry = open_entry(args.store, "train", store_key(job, args.folds, device))
+    entry = open_entry(parameters.store, "train", store_key(job, parameters.folds, device))
     if entry.drop_if_damaged():
         log.warning("the store's result is damaged: set aside there as .damaged, training again")
     if entry.finished:
         log.info("finished before: taken from the store")
     else:
         _train_into(entry, job, device, inputs)
-    entry.fetch(args.out, last=".run.json")
+    entry.fetch(parameters.out, last=".run.json")
 
 
 def _train_into(entry: Entry, job: Job, device: Device, inputs: dict[str, Any]) -> None:
     with entry.publishing() as staging:
         train(job, device, staging, inputs, entry.partial / "checkpoint.pt")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `claire train`; return its exit code."""
-    return cli.execute(build_parser(), run, argv)

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from claire.core.command.errors import ClaireError
-from claire.core.command.record import atomic_path
+from claire.core.command.files import atomic_path
 from claire.core.contracts.cohort import Cohort, Scan
 from claire.core.contracts.variant import Variant
 from claire.core.networks.build import ScanNetwork

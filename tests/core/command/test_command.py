@@ -11,9 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from claire.core.command import cli
 from claire.core.command.errors import ClaireError, UsageError
-from claire.core.command.record import Record, atomic, sha256_file, write_json
+from claire.core.command.execute import execute
+from claire.core.command.files import atomic, sha256_file, write_json
+from claire.core.command.parameters import StepParameters
+from claire.core.command.progress import about, log, progress
+from claire.core.command.record import Record
 from claire.core.command.tables import read_csv, write_csv
 from claire.core.contracts.scans import ShardReader, shard_stem, write_shard
 from claire.core.imaging.volume import Volume, from_nifti_gz, to_nifti_gz
@@ -22,7 +25,7 @@ AFFINE = np.array([[-0.7, 0, 0, 100], [0, -0.7, 0, 120], [0, 0, 5, -300], [0, 0,
 
 
 def run(function, argv: list[str]) -> int:
-    return cli.execute(cli.parser("test", "A step."), function, argv)
+    return execute("test", "A step.", StepParameters, function, argv)
 
 
 def failing(error: Exception):
@@ -44,8 +47,8 @@ def test_a_message_names_cause_and_remedy(out: Path, capsys: pytest.CaptureFixtu
 
 def test_lines_of_the_log_name_the_run(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def function(_: object) -> None:
-        cli.about("train", "v1-f0")
-        cli.log.info("epoch 1/2")
+        about("train", "v1-f0")
+        log.info("epoch 1/2")
 
     assert run(function, ["--out", str(out)]) == 0
     assert capsys.readouterr().err.endswith(" claire train v1-f0: epoch 1/2\n")
@@ -136,15 +139,8 @@ def test_a_failed_step_leaves_no_record_of_an_earlier_run(tmp_path: Path) -> Non
 
 def test_progress_tells_how_much_was_done(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "claire"):
-        assert list(cli.progress([1, 2, 3], "scans")) == [1, 2, 3]
+        assert list(progress([1, 2, 3], "scans")) == [1, 2, 3]
     assert "scans: 3 in" in caplog.text
-
-
-def test_a_manifest_that_names_a_missing_file_is_refused(tmp_path: Path) -> None:
-    listing = tmp_path / "runs.txt"
-    listing.write_text(f"{listing}\n{tmp_path / 'gone.zip'}\n")
-    with pytest.raises(Exception, match=r"gone\.zip"):
-        cli.manifest(str(listing))
 
 
 def test_tables_round_trip(tmp_path: Path) -> None:

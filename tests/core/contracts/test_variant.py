@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from claire.core.command.errors import ClaireError, UsageError
-from claire.core.command.record import write_json
+from claire.core.command.files import write_json
 from claire.core.contracts.variant import Variant, load_variant, parse_variant
 from hypothesis import given
 from hypothesis import strategies as st

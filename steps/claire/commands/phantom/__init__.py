@@ -8,62 +8,62 @@ step of the pipeline reads.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from claire.core.command import cli
+from claire.core.command.errors import require
+from claire.core.command.parameters import StepParameters, parameter
+from claire.core.command.progress import progress
 
 if TYPE_CHECKING:
     from claire.commands.phantom.cohort import Case
 
-CONFOUNDS = ("none", "kernel", "site", "thickness", "marker")
 #: Patients, rows and columns, slices.
 PRESETS = {"tiny": (12, 96, 24), "sample": (40, 256, 48)}
 LABEL_COLUMNS = ("patient_id", "label", "reference_standard", "site", "sex", "age")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of `claire phantom`."""
-    made = cli.parser("phantom", __doc__)
-    flags = made.add_argument
-    flags("--preset", choices=[*PRESETS], default="sample", help="size of the cohort; the next three flags win over it")
-    flags("--patients", type=cli.positive_int, help="number of patients, half of them positive")
-    flags("--size", type=cli.positive_int, help="rows and columns of a slice")
-    flags("--slices", type=cli.positive_int, help="slices of a scan, about: it varies by scan")
-    flags("--seed", type=cli.natural, default=0, help="the same seed gives the same bytes")
-    flags("--confound", choices=CONFOUNDS, default="none", help="trait that follows the label, to test guards")
-    return made
+class Parameters(StepParameters):
+    """Parameters of `claire phantom`."""
+
+    preset: Literal["tiny", "sample"] = parameter("sample", help="size of the cohort; the next three flags win over it")
+    patients: int | None = parameter(None, help="number of patients, half of them positive", ge=2)
+    size: int | None = parameter(None, help="rows and columns of a slice", unit="pixels", ge=32)
+    slices: int | None = parameter(None, help="slices of a scan, about: it varies by scan", ge=8)
+    seed: int = parameter(0, help="the same seed gives the same bytes", ge=0)
+    confound: Literal["none", "kernel", "site", "thickness", "marker"] = parameter(
+        "none", help="trait that follows the label, to test guards"
+    )
 
 
-def run(args: argparse.Namespace) -> None:
+def run(parameters: Parameters) -> None:
     """Write source, labels.csv, key and truth."""
     from claire.commands.phantom.cohort import draw_cases
 
     patients, size, slices = (
         given or preset
-        for given, preset in zip((args.patients, args.size, args.slices), PRESETS[args.preset], strict=True)
+        for given, preset in zip(
+            (parameters.patients, parameters.size, parameters.slices), PRESETS[parameters.preset], strict=True
+        )
     )
-    cli.require(patients >= 2, "--patients is below 2", "A cohort needs a patient of each class.")
-    cli.require(size >= 32 and slices >= 8, "--size is below 32 or --slices below 8", "Give at least 32 and 8.")
-    source = args.out / "source"
-    cli.require(
+    source = parameters.out / "source"
+    require(
         not source.exists() or not any(source.iterdir()),
         "there is a cohort in --out already; mixing two would leave patients without labels",
         "Remove the folder `source` in it or name another --out.",
     )
-    cases = draw_cases(args.seed, patients, size, slices, args.confound)
+    cases = draw_cases(parameters.seed, patients, size, slices, parameters.confound)
     for name in ("source", "truth"):
-        (args.out / name).mkdir(parents=True, exist_ok=True)
-    for _ in cli.progress(_written(cases, args.out, args.threads), "patients", total=len(cases)):
+        (parameters.out / name).mkdir(parents=True, exist_ok=True)
+    for _ in progress(_written(cases, parameters.out, parameters.threads), "patients", total=len(cases)):
         pass
-    _write_labels(args.out / "labels.csv", cases)
-    _write_key(args.out / "key", args.seed)
+    _write_labels(parameters.out / "labels.csv", cases)
+    _write_key(parameters.out / "key", parameters.seed)
 
 
 def _written(cases: list[Case], out: Path, threads: int) -> Iterator[int]:
@@ -99,12 +99,7 @@ def _write_labels(path: Path, cases: list[Case]) -> None:
 
 def _write_key(path: Path, seed: int) -> None:
     """Write a pseudonymisation key that anyone can derive: fit for phantoms only."""
-    from claire.core.command.record import write_text
+    from claire.core.command.files import write_text
 
     write_text(path, hashlib.sha256(f"claire phantom key {seed}".encode()).hexdigest() + "\n")
     path.chmod(0o600)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run `claire phantom`; return its exit code."""
-    return cli.execute(build_parser(), run, argv)

@@ -31,3 +31,9 @@ class RejectedScan(Exception):
     def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(f"{reason}: {detail}" if detail else reason)
         self.reason, self.detail = reason, detail
+
+
+def require(condition: object, problem: str, remedy: str = "") -> None:
+    """Raise `UsageError` unless `condition` holds."""
+    if not condition:
+        raise UsageError(problem, remedy)

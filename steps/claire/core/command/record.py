@@ -1,84 +1,22 @@
-"""Files written whole or not at all, hashes, and the record that each step writes last."""
+"""The record that each step writes last: what was done, on what, by which source."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import platform
 import resource
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import claire
+from claire.core.command.files import sha256_file, write_json
 
 SCHEMA_VERSION = 1
-
-
-@contextmanager
-def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a temporary file beside `path` and rename it to `path` when the block ends well; else remove it."""
-    part = partial_path(path)
-    try:
-        with part.open(mode, newline="" if "b" not in mode else None) as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """As `atomic`, for libraries that open a file by its name."""
-    part = partial_path(path)
-    try:
-        yield part
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-def partial_path(path: Path) -> Path:
-    """Return the temporary name of `path`; it keeps the suffix, for libraries that go by it."""
-    return path.with_name(f".{os.getpid()}.part.{path.name}")
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write `text` to `path` in one piece."""
-    with atomic(path, "w") as stream:
-        stream.write(text)
-    return path
-
-
-def canonical_json(value: Any) -> str:
-    """Return `value` as JSON with sorted keys and no blanks: the form that is hashed."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-def write_json(path: Path, value: Any) -> Path:
-    """Write `value` to `path` as readable JSON. Raises ValueError on NaN: JSON has none; write null."""
-    return write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
-
-
-def sha256_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hex."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def sha256_json(value: Any) -> str:
-    """Return the SHA-256 of `canonical_json(value)`, in hex."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 @cache

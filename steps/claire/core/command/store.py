@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from claire.core.command.errors import ClaireError, UsageError
-from claire.core.command.record import atomic_path, sha256_file, sha256_json
+from claire.core.command.files import atomic_path, sha256_file, sha256_json
 
 
 @dataclass(frozen=True)

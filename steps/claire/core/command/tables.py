@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from claire.core.command.errors import UsageError
-from claire.core.command.record import atomic
+from claire.core.command.files import atomic
 
 REJECT_COLUMNS = ("step", "shard", "line", "scan", "reason", "detail")
 

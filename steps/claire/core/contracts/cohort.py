@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from claire.core.command.errors import ClaireError
-from claire.core.command.record import SCHEMA_VERSION, atomic_path, canonical_json
+from claire.core.command.files import atomic_path, canonical_json
+from claire.core.command.record import SCHEMA_VERSION
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,7 @@ def require_count(folds: int) -> None:
     """Raise UsageError unless `folds` is at least 3, or 1 for a cohort whose table fixes every split."""
     if folds == 2:
         raise UsageError(
-            "--folds 2 leaves nothing to train on: one fold tests, the next validates, the rest trains",
+            "--fold-count 2 leaves nothing to train on: one fold tests, the next validates, the rest trains",
             "Give at least 3, or 1 where the labels table fixes the split of every patient.",
         )
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from claire.core.command.errors import ClaireError
-from claire.core.command.record import atomic
+from claire.core.command.files import atomic
 from claire.core.imaging.volume import Volume, from_nifti_gz, to_nifti_gz
 
 STEM = re.compile(r"[\w-]+")

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from claire.core.command.errors import ClaireError, UsageError
-from claire.core.command.record import SCHEMA_VERSION, sha256_json
+from claire.core.command.files import sha256_json
+from claire.core.command.record import SCHEMA_VERSION
 
 
 def _no_switch(value: object) -> object:

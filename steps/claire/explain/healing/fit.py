@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from claire.core.command import cli
+from claire.core.command.progress import log
 from claire.core.statistics.intervals import by_patient
 from claire.explain.cases import Cases
 from claire.explain.healing.gates import Gate, Healed, gates
@@ -18,18 +17,19 @@ from claire.explain.network import HEAL_STEPS, Chosen, called_positive, look, sc
 from claire.explain.probe import Case, decide, target_of
 
 if TYPE_CHECKING:
+    from claire.explain import Parameters
     from claire.explain.work import Work
 
 #: Training scans from which the healer learns, at most.
 POOL = 48
 
 
-def train(work: Work, chosen: Chosen, cases: Cases, args: argparse.Namespace) -> tuple[Healer | None, str]:
+def train(work: Work, chosen: Chosen, cases: Cases, parameters: Parameters) -> tuple[Healer | None, str]:
     """Train the healer on training scans by the network's own decision; return (healer, "") or (None, why not)."""
-    steps = steps_of(args.heal_steps, HEAL_STEPS, chosen.probe)
+    steps = steps_of(parameters.heal_steps, HEAL_STEPS, chosen.probe)
     if not steps:
         return None, "no healer was asked for (--heal-steps 0)"
-    pool = training_pool(work.cohort, work.roles["train"], POOL, args.seed)
+    pool = training_pool(work.cohort, work.roles["train"], POOL, parameters.seed)
     logits = look(chosen.probe, pool, cases, "training scans seen")
     positive = scores(logits) >= chosen.operating_point if len(pool) else np.zeros(0, bool)
     if not positive.any() or positive.all():
@@ -37,8 +37,8 @@ def train(work: Work, chosen: Chosen, cases: Cases, args: argparse.Namespace) ->
         return None, f"the network calls no training scan {kind}, so no healer could be trained"
     called = [(cases.loader(scan), target_of(logits[i])) for i, scan in enumerate(pool) if positive[i]]
     others = [cases.loader(scan) for i, scan in enumerate(pool) if not positive[i]]
-    cli.log.info("training the healer: %d steps on %d called and %d other scans", steps, len(called), len(others))
-    return train_healer(chosen.probe, called, others, steps, args.seed), ""
+    log.info("training the healer: %d steps on %d called and %d other scans", steps, len(called), len(others))
+    return train_healer(chosen.probe, called, others, steps, parameters.seed), ""
 
 
 def judge(chosen: Chosen, healer: Healer | None, work: Work, cases: Cases, seed: int, reason: str) -> list[Gate]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from claire.core.command import cli
+from claire.core.command.progress import progress
 from claire.explain.probe import Case, Probe, log_odds
 
 #: Radius and step of the attack in HU, and steps an attack (DESIGN: ε = 60 HU, 3 steps of 30).
@@ -80,7 +80,7 @@ def refine(
     rng, losses = np.random.default_rng(seed), []
     optimiser = torch.optim.AdamW(refined.network.parameters(), probe.variant.rate * REFINE_RATE)
     by_class = {label: [load for load, one in cases if one == label] for label in sorted({one for _, one in cases})}
-    for step in cli.progress(range(steps), "refinement step"):
+    for step in progress(range(steps), "refinement step"):
         radius = EPSILON_HU * min(1.0, 3 * (step + 1) / max(steps, 1))
         optimiser.zero_grad()
         loss = sum(
@@ -236,7 +236,7 @@ def train_healer(
     rng = np.random.default_rng(seed)
     with seeded(probe.device, seed):
         duel = _Duel(probe)
-        for _ in cli.progress(range(steps), "step of the healer"):
+        for _ in progress(range(steps), "step of the healer"):
             load, target = called[rng.integers(len(called))]
             other = others[rng.integers(len(others))]
             duel.step(_batch(load(), probe, rng), _batch(other(), probe, rng), target, rng)

@@ -20,7 +20,7 @@ def may_draw(one: ScanResult, policy: str) -> bool:
 
 def add(archive: ShardWriter, one: ScanResult, setting: Setting) -> list[str]:
     """Draw a scan's pictures into the archive; return their names."""
-    if not may_draw(one, setting.args.images):
+    if not may_draw(one, setting.parameters.images):
         return []
     page, scan = _page(one, setting), one.document["scan"]
     shown = {name: one.maps[name] for name in TITLES if name in one.maps and (name != "healing" or setting.reliable)}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from claire.__main__ import STEPS
-from claire.core.command.record import canonical_json
+from claire.core.command.files import canonical_json
 from claire.report.crate import ended
 from claire.report.inputs import Document, Inputs
 from claire.report.tables import Cell, Column, Table, duration, floating, table
