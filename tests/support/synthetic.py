@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from claire.core.contracts.cohort import Scan, write_cohort
-from claire.core.contracts.folds import write_folds
+from claire.core.contracts.folds import FoldRow, write_folds
 
 SIZE, SLICES = 32, 8
 CLASSES = ("negative", "positive")
@@ -43,26 +43,23 @@ def make_cohort(folder: Path, patients: int = 18, folds: int = 3) -> Made:
     scans, rows = [], []
     for i in range(patients):
         label = CLASSES[i % 2]
-        facts = {"site": f"site{i % 2}", "vendor": "Maker", "phantom": True, "sex": "F", "age_band": "60-69"}
         scans.append(
             Scan(
-                f"S{i:012x}",
-                f"P{i:012x}",
-                label,
-                i * SLICES,
-                SLICES,
-                tuple(range(SLICES)),
-                (-1,) * SLICES,
-                affine,
-                tuple(10.0 * z for z in range(SLICES)),
-                (0, SIZE, 0, SIZE),
-                (SLICES, SIZE, SIZE),
-                facts,
+                scan=f"S{i:012x}",
+                patient=f"P{i:012x}",
+                label=label,
+                first=i * SLICES,
+                count=SLICES,
+                slices=tuple(range(SLICES)),
+                slice_labels=(-1,) * SLICES,
+                affine=affine,
+                slice_positions_mm=tuple(10.0 * z for z in range(SLICES)),
+                crop=(0, SIZE, 0, SIZE),
+                original_shape=(SLICES, SIZE, SIZE),
+                phantom=True,
             )
         )
-        rows.append(
-            {"patient": f"P{i:012x}", "label": label, "site": facts["site"], "split": "", "fold": (i // 2) % folds}
-        )
+        rows.append(FoldRow(patient=f"P{i:012x}", label=label, split="", fold=(i // 2) % folds))
 
     def blocks() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for i in range(patients):

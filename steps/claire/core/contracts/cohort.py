@@ -1,29 +1,34 @@
-"""`cohort.h5`: all scans in one file whose voxels are mapped into memory."""
+"""`cohort.h5`: all scans in one file whose voxels are mapped into memory.
+
+The one file of voxels that crosses to the HPC: it names scans and patients by pseudonym and holds class, voxels and
+geometry, nothing else of a patient.
+"""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from claire.core.command.documents import Document, Part, parse_document
 from claire.core.command.errors import ClaireError
 from claire.core.command.files import atomic_path, canonical_json
-from claire.core.command.record import SCHEMA_VERSION
+from claire.core.contracts.prepared import describe_error
+from claire.core.imaging.affine import Affine, spacing_mm
+
+REMEDY = "Run `claire cohort` again."
 
 
-@dataclass(frozen=True)
-class Scan:
+class Scan(Part):
     """One scan of the cohort: `first` and `count` are its rows of the voxel arrays.
 
     `slices` are the indices of its kept slices in the ingested scan; `slice_labels` holds a class index per kept
     slice, −1 where nobody labelled it. `affine` takes (column, row, kept slice, 1) of the prepared grid to RAS mm as
     if the kept slices were evenly spaced; `slice_positions_mm` is the exact position of each along the normal.
-    `facts` is the ingest sidecar (site, vendor, kernel, thickness_mm, sex, age_band, phantom, …).
+    `phantom`: the scanner marked it as a phantom's (QualityControlImage).
     """
 
     scan: str
@@ -33,30 +38,24 @@ class Scan:
     count: int
     slices: tuple[int, ...]
     slice_labels: tuple[int, ...]
-    affine: np.ndarray
+    affine: Affine
     slice_positions_mm: tuple[float, ...]
     crop: tuple[int, int, int, int]
     original_shape: tuple[int, int, int]
-    facts: dict[str, Any] = field(default_factory=dict)
+    phantom: bool = False
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Spacing of the prepared grid along (slice, row, column) in mm."""
-        columns, rows, slices = np.linalg.norm(self.affine[:3, :3], axis=0)
-        return float(slices), float(rows), float(columns)
-
-    def document(self) -> dict[str, Any]:
-        """Return the scan as plain JSON values."""
-        return {**self.__dict__, "affine": self.affine.tolist()}
+        return spacing_mm(self.affine)
 
 
-def scan_from(document: dict[str, Any]) -> Scan:
-    """Return the scan that `Scan.document` described."""
-    values = dict(document)
-    values["affine"] = np.asarray(values["affine"], dtype=float)
-    for name in ("slices", "slice_labels", "slice_positions_mm", "crop", "original_shape"):
-        values[name] = tuple(values[name])
-    return Scan(**values)
+class CohortHead(Document):
+    """What stands in `cohort.h5` beside the voxels. `sha256` covers all of it and the voxels."""
+
+    classes: tuple[str, ...]
+    scans: tuple[Scan, ...]
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,28 +86,20 @@ class Cohort:
 
 
 def open_cohort(path: Path) -> Cohort:
-    """Map `cohort.h5` into memory. Raises ClaireError where the file is none, is cut short or of another schema."""
+    """Map `cohort.h5` into memory. Raises ClaireError where it cannot be opened, is cut short or of another schema."""
     import h5py
 
-    try:
-        with h5py.File(path, "r") as file:
-            head = json.loads(bytes(file["document"][:]))
-            places = {
+    try:  # without a lock, which NFS and Lustre may refuse to a reader
+        with h5py.File(path, "r", locking=False) as file:
+            document = bytes(file["document"][:])
+            stored = {
                 name: (file[name].id.get_offset(), file[name].shape, file[name].dtype) for name in ("hu", "lungs")
             }
     except (OSError, KeyError, ValueError) as error:
-        raise ClaireError(
-            f"{path.name} is no cohort file ({type(error).__name__})", "Run `claire cohort` again."
-        ) from error
-    if head.get("schema_version") != SCHEMA_VERSION:
-        raise ClaireError(
-            f"{path.name} has schema version {head.get('schema_version')}, not {SCHEMA_VERSION}",
-            "Run `claire cohort` again.",
-        )
-    maps = {name: np.memmap(path, dtype, "r", offset, shape) for name, (offset, shape, dtype) in places.items()}
-    return Cohort(
-        tuple(map(scan_from, head["scans"])), tuple(head["classes"]), head["sha256"], maps["hu"], maps["lungs"]
-    )
+        raise ClaireError(f"{path.name} is not a cohort file: {describe_error(error)}", REMEDY) from error
+    head = parse_document(document, CohortHead, path.name, REMEDY)
+    maps = {name: np.memmap(path, dtype, "r", offset, shape) for name, (offset, shape, dtype) in stored.items()}
+    return Cohort(head.scans, head.classes, head.sha256, maps["hu"], maps["lungs"])
 
 
 def write_cohort(
@@ -128,7 +119,8 @@ def write_cohort(
 
     digest = hashlib.sha256()
     total = sum(scan.count for scan in scans)
-    head = {"schema_version": SCHEMA_VERSION, "classes": list(classes), "scans": [scan.document() for scan in scans]}
+    head = CohortHead(classes=tuple(classes), scans=tuple(scans)).model_dump(mode="json")
+    del head["sha256"]
     digest.update(canonical_json(head).encode())
     with atomic_path(path) as part, h5py.File(part, "w", libver=("v108", "v108"), track_order=True) as file:
         hu = file.create_dataset("hu", (total, size, size), "<i2", track_times=False)
@@ -137,7 +129,7 @@ def write_cohort(
             rows = slice(scan.first, scan.first + scan.count)
             if not scan_hu.shape == scan_lungs.shape == (scan.count, size, size):
                 raise ClaireError(
-                    f"scan {scan.scan} has voxels of shape {scan_hu.shape}, not {(scan.count, size, size)}",
+                    f"scan {scan.scan} has voxels of shape {scan_hu.shape}: expected {(scan.count, size, size)}",
                     "Run `claire preprocess` again.",
                 )
             hu[rows], lungs[rows] = scan_hu, scan_lungs
@@ -145,4 +137,4 @@ def write_cohort(
             digest.update(np.ascontiguousarray(scan_lungs, "u1"))
         head["sha256"] = digest.hexdigest()
         file.create_dataset("document", data=np.frombuffer(canonical_json(head).encode(), "u1"), track_times=False)
-    return head["sha256"]
+    return digest.hexdigest()

@@ -1,15 +1,26 @@
-"""Who trains, validates and tests in which fold."""
+"""`folds.csv`: who trains, validates and tests in which fold."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from claire.core.command.errors import UsageError
-from claire.core.command.tables import read_csv, write_csv
+from claire.core.command.tables import Row, read_rows, write_rows
 
-COLUMNS = ("patient", "label", "site", "split", "fold")
+REMEDY = "Run `claire cohort` again."
 FIXED_SPLITS = ("train", "validation", "test", "external")
+
+
+class FoldRow(Row):
+    """A patient: its class, and its fold or fixed split."""
+
+    patient: str
+    label: str
+    split: Literal["", "train", "validation", "test", "external"]
+    fold: int | None
 
 
 @dataclass(frozen=True)
@@ -37,36 +48,36 @@ class Folds:
         return roles
 
 
+def write_folds(path: Path, rows: Iterable[FoldRow]) -> Path:
+    """Write `folds.csv`, one row per patient; `fold` is empty where `split` is fixed."""
+    return write_rows(path, FoldRow, rows)
+
+
+def read_fold_rows(path: Path) -> list[FoldRow]:
+    """Read the rows of `folds.csv`. Raises ClaireError."""
+    return read_rows(path, FoldRow, REMEDY)
+
+
 def read_folds(path: Path) -> Folds:
-    """Read `folds.csv`. Raises UsageError on an unknown split or fold, or a patient that stands twice."""
+    """Read `folds.csv`. Raises ClaireError on damage, UsageError on a duplicate patient or one without fold."""
     fold: dict[str, int] = {}
     fixed: dict[str, str] = {}
-    for row in read_csv(path, COLUMNS, "folds table"):
-        patient = row["patient"]
-        if patient in fold or patient in fixed:
-            raise UsageError(f"patient {patient} stands twice in {path.name}", "Run `claire cohort` again.")
-        if row["split"]:
-            if row["split"] not in FIXED_SPLITS:
-                raise UsageError(f"split '{row['split']}' is unknown", f"It may be {', '.join(FIXED_SPLITS)} or empty.")
-            fixed[patient] = row["split"]
-        elif row["fold"].isdecimal():
-            fold[patient] = int(row["fold"])
+    for row in read_fold_rows(path):
+        if row.patient in fold or row.patient in fixed:
+            raise UsageError(f"patient {row.patient} is a duplicate in {path.name}", REMEDY)
+        if row.split:
+            fixed[row.patient] = row.split
+        elif row.fold is not None and row.fold >= 0:
+            fold[row.patient] = row.fold
         else:
-            raise UsageError(
-                f"patient {patient} of {path.name} has neither fold nor split", "Run `claire cohort` again."
-            )
+            raise UsageError(f"patient {row.patient} of {path.name} has neither fold nor split", REMEDY)
     return Folds(max(fold.values(), default=0) + 1, fold, fixed)
 
 
-def require_count(folds: int) -> None:
-    """Raise UsageError unless `folds` is at least 3, or 1 for a cohort whose table fixes every split."""
-    if folds == 2:
+def require_count(fold_count: int) -> None:
+    """Raise UsageError unless `fold_count` is at least 3, or 1 for a cohort whose table fixes every split."""
+    if fold_count == 2:
         raise UsageError(
             "--fold-count 2 leaves nothing to train on: one fold tests, the next validates, the rest trains",
             "Give at least 3, or 1 where the labels table fixes the split of every patient.",
         )
-
-
-def write_folds(path: Path, rows: list[dict[str, object]]) -> Path:
-    """Write `folds.csv`, a line a patient; `fold` is empty where `split` is fixed."""
-    return write_csv(path, COLUMNS, rows)

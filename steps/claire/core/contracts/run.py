@@ -1,24 +1,130 @@
-"""Predictions of finished runs: what `train` packs into `<variant>-f<k>.run.zip`."""
+"""`<variant>-f<k>.run.zip`: what a finished training leaves: predictions, history, variant and facts."""
 
 from __future__ import annotations
 
 import csv
 import io
-import json
-import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal, NamedTuple
 
 import numpy as np
 
+from claire.core.command.documents import Document, Part, parse_document
 from claire.core.command.errors import ClaireError
-from claire.core.contracts.variant import Variant, parse_variant
+from claire.core.contracts.archive import ArchiveReader, write_archive
+from claire.core.contracts.cohort import Scan
+from claire.core.contracts.variant import Variant, VariantDocument, check_id
 
-COLUMNS = ("run", "fold", "split", "level", "patient", "scan", "slice", "target")
-SPLITS = ("validation", "test", "external")
-AGAIN = "Run `claire train` again for this run."
+REMEDY = "Run `claire train` again for this run."
+Split = Literal["validation", "test", "external"]
+Level = Literal["scan", "slice"]
+SPLITS: tuple[Split, ...] = ("validation", "test", "external")
+
+
+class Pretrained(Part):
+    """How many weights a given file filled, the network's own that it did not, and those of the file unused."""
+
+    loaded: int
+    untouched: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+class RunFacts(Document):
+    """Facts of a training. `scans` and `patients` count by role; `best_epoch` counts from 1."""
+
+    run: str
+    fold: int
+    classes: tuple[str, ...]
+    cohort_sha256: str
+    device: str
+    parameters: int
+    best_epoch: int
+    epochs: int
+    stopped_early: bool
+    scans: dict[str, int]
+    patients: dict[str, int]
+    pretrained: Pretrained | None = None
+
+
+class Epoch(Part):
+    """A row of history.csv."""
+
+    epoch: int
+    learning_rate: float
+    train_loss: float
+    validation_loss: float
+    validation_auc: float | None
+
+
+class PredictionRow(NamedTuple):
+    """A row of predictions.csv. `slice`: index in the ingested scan, None for scans; `target`: a class or None."""
+
+    run: str
+    fold: int
+    split: Split
+    level: Level
+    patient: str
+    scan: str
+    slice: int | None
+    target: str | None
+    probability: tuple[float, ...]
+
+
+COLUMNS = PredictionRow._fields[:-1]
+
+
+@dataclass(frozen=True)
+class ScanPrediction:
+    """What a network says of one scan, as probabilities.
+
+    `probability`: (classes,); `slices`: (rows,) the kept slices that a 2D network saw, each once, and
+    `slice_probability`: (rows, classes) what it said of them; empty in 3D.
+    """
+
+    scan: Scan
+    probability: np.ndarray
+    slices: np.ndarray
+    slice_probability: np.ndarray
+
+
+def prediction_rows(facts: RunFacts, split: Split, predictions: Iterable[ScanPrediction]) -> Iterator[PredictionRow]:
+    """Yield the rows of one split: a scan, then its slices by their index in the ingested scan."""
+    for prediction in predictions:
+        scan, head = prediction.scan, (facts.run, facts.fold, split)
+        yield PredictionRow(
+            *head, "scan", scan.patient, scan.scan, None, scan.label, tuple(map(float, prediction.probability))
+        )
+        for row, probability in zip(prediction.slices, prediction.slice_probability, strict=True):
+            label = scan.slice_labels[row]
+            target = facts.classes[label] if label >= 0 else None
+            index = scan.slices[row]
+            yield PredictionRow(*head, "slice", scan.patient, scan.scan, index, target, tuple(map(float, probability)))
+
+
+def write_run(
+    path: Path, variant: Variant, facts: RunFacts, rows: Iterable[PredictionRow], history: Sequence[Epoch]
+) -> Path:
+    """Write the archive of a run, the same bytes for the same results."""
+    columns = [*COLUMNS, *(f"probability_{name}" for name in facts.classes)]
+    cells = ([*row[:-1], *(f"{probability:.9g}" for probability in row.probability)] for row in rows)
+    with write_archive(path) as archive:
+        archive.add("predictions.csv", _table(columns, cells))
+        archive.add(
+            "history.csv", _table(list(Epoch.model_fields), ([*epoch.model_dump().values()] for epoch in history))
+        )
+        archive.add("variant.json", VariantDocument.of(variant).to_json())
+        archive.add("train.json", facts.to_json())
+    return path
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 @dataclass(frozen=True)
@@ -45,27 +151,21 @@ class Predictions:
 
     def where(self, keep: np.ndarray) -> Predictions:
         """Return the rows that the boolean (n,) array `keep` selects."""
-        return Predictions(*(getattr(self, name)[keep] for name in self.__dataclass_fields__))
+        return Predictions(
+            self.patient[keep], self.scan[keep], self.slice[keep], self.target[keep], self.probability[keep]
+        )
 
 
 @dataclass(frozen=True)
 class Run:
-    """One finished run: its archive, variant, fold, the facts of its training, and its scans' predictions by split."""
+    """One finished run: its archive, variant, the facts of its training, and its scans' predictions by split."""
 
     path: Path
     name: str
     variant: Variant
     fold: int
-    facts: Mapping[str, Any]
+    facts: RunFacts
     scans: Mapping[str, Predictions]
-
-    @property
-    def cohort(self) -> str:
-        """SHA-256 of the cohort that the run was trained on."""
-        found = self.facts.get("cohort_sha256") or self.facts.get("cohort")
-        if not isinstance(found, str):
-            raise ClaireError(f"{self.path.name} does not name its cohort", AGAIN)
-        return found
 
     def slices(self, classes: Sequence[str]) -> dict[str, Predictions]:
         """Read the predictions of single slices by split; they are many, so they are read when asked for."""
@@ -74,58 +174,56 @@ class Run:
 
 def read_run(path: Path, classes: Sequence[str]) -> Run:
     """Read a run's archive. Raises ClaireError, naming the file, where it is damaged or of other classes."""
-    document, facts = _read_json(path, "variant.json"), _read_json(path, "train.json")
-    variant = parse_variant(document.get("variant", {}), f"{path.name}: variant.json")
-    if variant.id != document.get("id"):
-        raise ClaireError(
-            f"{path.name}: the variant's content has the id {variant.id}, not {document.get('id')}", AGAIN
-        )
-    if not isinstance(facts.get("fold"), int):
-        raise ClaireError(f"{path.name}: train.json names no fold", AGAIN)
-    fold = facts["fold"]
-    return Run(path, f"{variant.id}-f{fold}", variant, fold, facts, read_predictions(path, "scan", classes))
+    with ArchiveReader(path, REMEDY) as archive:
+        where = f"{path.name}: variant.json"
+        document = parse_document(archive.read("variant.json"), VariantDocument, where, REMEDY)
+        variant = check_id(document, where, REMEDY)
+        facts = parse_document(archive.read("train.json"), RunFacts, f"{path.name}: train.json", REMEDY)
+    name = f"{variant.id}-f{facts.fold}"
+    return Run(path, name, variant, facts.fold, facts, read_predictions(path, "scan", classes))
 
 
-def read_predictions(path: Path, level: str, classes: Sequence[str]) -> dict[str, Predictions]:
+def read_predictions(path: Path, level: Level, classes: Sequence[str]) -> dict[str, Predictions]:
     """Return the predictions of a run's archive at `level` (scan or slice), by split; splits without rows are left out.
 
-    Raises ClaireError where columns are missing, the classes are not `classes` or a cell is no number.
+    Raises ClaireError where columns are missing, the classes are not `classes` or a cell cannot be parsed.
     """
-    lines = io.StringIO(_read(path, "predictions.csv").decode("utf-8"), newline="")
+    with ArchiveReader(path, REMEDY) as archive:
+        lines = io.StringIO(archive.read("predictions.csv").decode("utf-8"), newline="")
     header = next(csv.reader([lines.readline()]), [])
     missing = [name for name in COLUMNS if name not in header]
     if missing:
-        raise ClaireError(f"{path.name}: predictions.csv has no column {', '.join(missing)}", AGAIN)
-    given = [name.removeprefix("probability_") for name in header if name.startswith("probability_")]
-    if given != list(classes):
+        raise ClaireError(f"{path.name}: predictions.csv has no column {', '.join(missing)}", REMEDY)
+    predicted = [name.removeprefix("probability_") for name in header if name.startswith("probability_")]
+    if predicted != list(classes):
         raise ClaireError(
-            f"{path.name} predicts the classes {', '.join(given)}, the cohort has {', '.join(classes)}",
+            f"{path.name} predicts the classes {', '.join(predicted)}: expected {', '.join(classes)}",
             "Evaluate runs of one cohort only.",
         )
     try:
         return _by_split(csv.reader(lines), header, level, classes)
     except (ValueError, IndexError) as error:
-        raise ClaireError(f"{path.name}: predictions.csv has a cell that cannot be read", AGAIN) from error
+        raise ClaireError(f"{path.name}: predictions.csv has a cell that cannot be read", REMEDY) from error
 
 
 def _by_split(
     rows: Iterable[list[str]], header: Sequence[str], level: str, classes: Sequence[str]
 ) -> dict[str, Predictions]:
-    at = {name: header.index(name) for name in header}
+    column_of = {name: header.index(name) for name in header}
     chosen: dict[str, list[list[str]]] = {split: [] for split in SPLITS}
     for row in rows:
-        if row and row[at["level"]] == level:
-            chosen.setdefault(row[at["split"]], []).append(row)
+        if row and row[column_of["level"]] == level:
+            chosen.setdefault(row[column_of["split"]], []).append(row)
     if set(chosen) - set(SPLITS):
         raise ValueError("unknown split")
     index = {name: i for i, name in enumerate(classes)} | {"": -1}
-    return {split: _columns(found, at, index, classes) for split, found in chosen.items() if found}
+    return {split: _columns(selected, column_of, index, classes) for split, selected in chosen.items() if selected}
 
 
 def _columns(
-    rows: list[list[str]], at: Mapping[str, int], index: Mapping[str, int], classes: Sequence[str]
+    rows: list[list[str]], column_of: Mapping[str, int], index: Mapping[str, int], classes: Sequence[str]
 ) -> Predictions:
-    column = {name: [row[place] for row in rows] for name, place in at.items()}
+    column = {name: [row[number] for row in rows] for name, number in column_of.items()}
     if not set(column["target"]) <= set(index):
         raise ValueError("unknown class")
     return Predictions(
@@ -139,21 +237,3 @@ def _columns(
 
 def _number(cell: str) -> float:
     return float(cell) if cell else float("nan")
-
-
-def _read(path: Path, member: str) -> bytes:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(member)
-    except (zipfile.BadZipFile, KeyError, OSError) as error:
-        raise ClaireError(f"{path.name} is no complete archive of a run: {member} cannot be read", AGAIN) from error
-
-
-def _read_json(path: Path, member: str) -> dict[str, Any]:
-    try:
-        document = json.loads(_read(path, member))
-    except ValueError as error:
-        raise ClaireError(f"{path.name}: {member} is no JSON document", AGAIN) from error
-    if not isinstance(document, dict):
-        raise ClaireError(f"{path.name}: {member} is no JSON object", AGAIN)
-    return document

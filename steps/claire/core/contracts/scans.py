@@ -1,96 +1,112 @@
-"""Scans packed one file a shard: a stored zip with fixed dates and order, so that its bytes repeat."""
+"""`NNNN.scans.zip`: the pseudonymised HU scans of a shard, `<scan>.nii.gz` and `<scan>.json` each."""
 
 from __future__ import annotations
 
-import json
 import re
-import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+from claire.core.command.documents import Document, parse_document
 from claire.core.command.errors import ClaireError
-from claire.core.command.files import atomic
+from claire.core.contracts.archive import DAMAGE, ArchiveReader, ArchiveWriter, write_archive
 from claire.core.imaging.volume import Volume, from_nifti_gz, to_nifti_gz
 
-STEM = re.compile(r"[\w-]+")
-_AGAIN = "Run the step before this one again."
+REMEDY = "Run `claire ingest` again for this shard."
+_NAME = re.compile(r"[\w-]+")
 
 
-class ShardWriter:
-    """Adds members to a packed shard, in the order of the calls."""
+class ScanFacts(Document):
+    """What may leave the site of a scan: pseudonyms, no date, no free text.
 
-    def __init__(self, archive: zipfile.ZipFile) -> None:
+    `line` is its line in `shard`. `label_days`: days from the study to the label's date. UIDs are remapped; `sop_uids`
+    and `positions_mm` (LPS mm of each slice's first voxel) have one entry a slice, sorted along the normal from the
+    feet; `slice_labels` has a class name or null for each slice, or is null where no slice is labelled. `pixel_hash` is
+    the keyed hash of the HU: equal for equal voxels under one key.
+    """
+
+    scan: str
+    shard: str
+    line: int
+    patient: str
+    label: str
+    reference_standard: str = ""
+    label_days: int | None = None
+    split: Literal["", "train", "validation", "test", "external"] = ""
+    site: str = ""
+    vendor: str = ""
+    model: str = ""
+    kernel: str = ""
+    thickness_mm: float | None = None
+    spacing_mm: tuple[float, float, float]
+    sex: Literal["", "M", "F", "O"] = ""
+    age_band: str = ""
+    phantom: bool = False
+    pixel_hash: str
+    study_uid: str | None = None
+    series_uid: str | None = None
+    frame_of_reference_uid: str | None = None
+    sop_uids: tuple[str | None, ...]
+    positions_mm: tuple[tuple[float, float, float], ...]
+    slice_labels: tuple[str | None, ...] | None = None
+    kind: Literal["dicom", "nifti"] = "dicom"
+    resampled: bool = False
+
+
+class ScansWriter:
+    """Adds scans to the archive of a shard, one in memory at a time."""
+
+    def __init__(self, archive: ArchiveWriter) -> None:
         self._archive = archive
 
-    def add(self, name: str, content: bytes) -> None:
-        """Add one member under a fixed date, uncompressed."""
-        info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-        info.external_attr = 0o644 << 16
-        self._archive.writestr(info, content)
-
-    def add_volume(self, stem: str, volume: Volume, facts: dict[str, Any]) -> None:
-        """Add `<stem>.nii.gz` and `<stem>.json`."""
-        self.add(f"{stem}.nii.gz", to_nifti_gz(volume))
-        self.add_facts(stem, facts)
-
-    def add_facts(self, stem: str, facts: dict[str, Any]) -> None:
-        """Add `<stem>.json` alone: what is known of a scan that has no voxels here."""
-        self.add(f"{stem}.json", (json.dumps(facts, sort_keys=True, allow_nan=False) + "\n").encode())
+    def add(self, facts: ScanFacts, volume: Volume) -> None:
+        """Add the voxels (int16 HU) and the facts of one scan."""
+        self._archive.add(f"{facts.scan}.nii.gz", to_nifti_gz(volume))
+        self._archive.add(f"{facts.scan}.json", facts.to_canonical_json() + "\n")
 
 
 @contextmanager
-def write_shard(path: Path) -> Iterator[ShardWriter]:
-    """Write a packed shard, whole or not at all; members are written as they come, one scan in memory at a time."""
-    with atomic(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
-        yield ShardWriter(archive)
+def write_scans(path: Path) -> Iterator[ScansWriter]:
+    """Write `NNNN.scans.zip`, whole or not at all."""
+    with write_archive(path) as archive:
+        yield ScansWriter(archive)
 
 
-class ShardReader:
-    """Reads a packed shard one scan at a time. Raises ClaireError where the file is none."""
+class ScansReader(ArchiveReader):
+    """Reads the scans of a shard one at a time. Raises ClaireError where the archive is damaged."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
-            raise ClaireError(f"{path.name} is not a packed shard ({error})", _AGAIN) from error
-        self.path = path
+        super().__init__(path, REMEDY)
 
-    def __enter__(self) -> ShardReader:
+    def __enter__(self) -> ScansReader:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._archive.close()
+    def scans(self) -> list[str]:
+        """Return the pseudonyms of the scans in stored order."""
+        return scan_names(self)
 
-    def names(self) -> list[str]:
-        """Return the stems (scan ids) in stored order."""
-        stems = [name.removesuffix(".nii.gz") for name in self._archive.namelist() if name.endswith(".nii.gz")]
-        if not all(STEM.fullmatch(stem) for stem in stems):
-            raise ClaireError(f"{self.path.name} has a member whose name is no scan's", _AGAIN)
-        return stems
+    def facts(self, scan: str) -> ScanFacts:
+        """Return the facts of a scan."""
+        return parse_document(self.read(f"{scan}.json"), ScanFacts, f"{self.path.name}: {scan}.json", REMEDY)
 
-    def facts(self, stem: str) -> dict[str, Any]:
-        """Return the JSON sidecar of a scan."""
-        with self._telling(stem):
-            return json.loads(self._archive.read(f"{stem}.json"))
-
-    def volume(self, stem: str) -> Volume:
+    def volume(self, scan: str) -> Volume:
         """Return the voxels of a scan."""
-        with self._telling(stem):
-            return from_nifti_gz(self._archive.read(f"{stem}.nii.gz"))
-
-    @contextmanager
-    def _telling(self, stem: str) -> Iterator[None]:
-        try:
-            yield
-        except (KeyError, ValueError, EOFError, OSError, zlib.error, zipfile.BadZipFile) as error:
-            raise ClaireError(
-                f"{self.path.name} is damaged: scan {stem} cannot be read ({type(error).__name__})", _AGAIN
-            ) from error
+        return read_volume(self, scan)
 
 
-def shard_stem(path: Path) -> str:
-    """Return the stem of a shard's file: `0007.scans.zip` gives `0007`."""
-    return path.name.split(".", 1)[0]
+def scan_names(archive: ArchiveReader) -> list[str]:
+    """Return the scans whose voxels an archive holds. Raises ClaireError where a member's name is not a scan's."""
+    names = [name.removesuffix(".nii.gz") for name in archive.names() if name.endswith(".nii.gz")]
+    if not all(_NAME.fullmatch(name) for name in names):
+        raise ClaireError(f"{archive.path.name} has a member whose name is not a scan's", archive.remedy)
+    return names
+
+
+def read_volume(archive: ArchiveReader, scan: str) -> Volume:
+    """Return the voxels of `<scan>.nii.gz`. Raises ClaireError where they are damaged."""
+    try:
+        return from_nifti_gz(archive.read(f"{scan}.nii.gz"))
+    except DAMAGE as error:
+        problem = f"{archive.path.name} is damaged: scan {scan} cannot be read ({type(error).__name__})"
+        raise ClaireError(problem, archive.remedy) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -10,9 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from claire.core.command.documents import Document, read_document, write_document
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.command.files import sha256_json
-from claire.core.command.record import SCHEMA_VERSION
+
+REMEDY = "Run `claire plan` again."
 
 
 def _no_switch(value: object) -> object:
@@ -73,7 +74,7 @@ class Settings(BaseModel):
         Literal["attention", "topk", "mean", "max"], Field(description="how slices become a scan's score (2D)")
     ] = "attention"
     optimiser: Annotated[Literal["adam", "adamw"], Field(description="Adam, or Adam with decoupled decay")] = "adamw"
-    rate: Annotated[float, Field(gt=0, description="learning rate at the start"), NUMBER] = 1e-4
+    learning_rate: Annotated[float, Field(gt=0, description="learning rate at the start"), NUMBER] = 1e-4
     weight_decay: Annotated[float, Field(ge=0, description="weight decay of the optimiser"), NUMBER] = 5e-4
     schedule: Annotated[
         Literal["constant", "step", "cosine"], Field(description="course of the learning rate over the epochs")
@@ -84,7 +85,7 @@ class Settings(BaseModel):
     patience: Annotated[
         int, Field(ge=1, description="epochs without a better validation loss before it stops"), NUMBER
     ] = 10
-    batch: Annotated[int, Field(ge=1, description="scans a step (labels: inherited: slices a step)"), NUMBER] = 4
+    batch_size: Annotated[int, Field(ge=1, description="scans a step (labels: inherited: slices a step)"), NUMBER] = 4
     class_weights: Annotated[bool, Field(description="weight the loss by the rarity of a class")] = True
     augmentation: Annotated[Literal["none", "standard"], Field(description="random changes of the training images")] = (
         "standard"
@@ -107,10 +108,6 @@ class Variant(Settings):
     def id(self) -> str:
         """Short content id: 8 hex digits of the SHA-256 of the canonical form, prefixed lest it be a number."""
         return "v" + sha256_json(self.model_dump(mode="json"))[:8]
-
-    def document(self) -> dict[str, object]:
-        """Return what `<id>.variant.json` holds."""
-        return {"schema_version": SCHEMA_VERSION, "id": self.id, "variant": self.model_dump(mode="json")}
 
 
 def explain_faults(error: ValidationError, known: Iterable[str] = ()) -> str:
@@ -145,18 +142,30 @@ def parse_variant(values: Mapping[str, object], where: str) -> Variant:
         raise UsageError(f"{where}: {explain_faults(error)}", f"Known keys: {known}.") from error
 
 
-def load_variant(path: Path) -> Variant:
-    """Read `<id>.variant.json`. Raises ClaireError when it is none or its id does not match its content."""
-    try:
-        document = json.loads(path.read_text())
-        version, name, values = document["schema_version"], document["id"], document["variant"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ClaireError(f"{path.name} is no variant ({type(error).__name__})", "Run `claire plan` again.") from error
-    if version != SCHEMA_VERSION:
-        raise ClaireError(f"{path.name} has schema version {version}, not {SCHEMA_VERSION}", "Run `claire plan` again.")
-    variant = parse_variant(values, path.name)
-    if variant.id != name:
-        raise ClaireError(
-            f"{path.name} was changed by hand: its content has the id {variant.id}", "Run `claire plan` again."
-        )
-    return variant
+class VariantDocument(Document):
+    """`<id>.variant.json`: a variant under its content id."""
+
+    id: str
+    variant: Variant
+
+    @classmethod
+    def of(cls, variant: Variant) -> VariantDocument:
+        """Return the document of a variant."""
+        return cls(id=variant.id, variant=variant)
+
+
+def write_variant(path: Path, variant: Variant) -> Path:
+    """Write `<id>.variant.json`."""
+    return write_document(path, VariantDocument.of(variant))
+
+
+def read_variant(path: Path) -> Variant:
+    """Read `<id>.variant.json`. Raises ClaireError when it is not one or its id does not match its content."""
+    return check_id(read_document(path, VariantDocument, REMEDY), path.name, REMEDY)
+
+
+def check_id(document: VariantDocument, where: str, remedy: str) -> Variant:
+    """Return the variant of a document. Raises ClaireError where its id is not that of its content."""
+    if document.variant.id != document.id:
+        raise ClaireError(f"{where} was changed by hand: its content has the id {document.variant.id}", remedy)
+    return document.variant

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Voxels of the largest scan that ingest takes.
+from claire.core.imaging.affine import spacing_mm
+
+#: Air by definition, and what stands where the scanner saw nothing.
+AIR_HU, PADDING_HU = -1000, -1024
+#: Bytes of the largest scan that ingest takes.
 MOST_BYTES = 2 * 2**30
 _HEAD_BYTES = 2**20
 
@@ -27,14 +31,7 @@ class Volume:
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Spacing along (slice, row, column) in mm."""
-        columns, rows, slices = np.linalg.norm(self.affine[:3, :3], axis=0)
-        return float(slices), float(rows), float(columns)
-
-    def right_axis(self) -> tuple[int, int]:
-        """Return (array axis, sign) along which the patient's right lies: sign +1 means growing index goes right."""
-        row = self.affine[0, :3] / np.linalg.norm(self.affine[:3, :3], axis=0)
-        axis = int(np.argmax(np.abs(row)))
-        return 2 - axis, 1 if row[axis] > 0 else -1
+        return spacing_mm(self.affine)
 
 
 def to_nifti_gz(volume: Volume, level: int = 1) -> bytes:

@@ -1,14 +1,12 @@
 """Networks by name: a backbone of a library or of the user's own, its head replaced by one that reads a whole scan.
 
-2D backbones see the slices of a scan one by one; a pooling over slices makes the scan's decision (multiple-instance
-learning). 3D backbones see the volume. Any classifier whose last layer is linear will do: the head is found by running
-the network once, not by a table of names.
+Any classifier whose last layer is linear will do: the head is found by running the network once, not by a table of
+names.
 """
 
 from __future__ import annotations
 
 import importlib
-import json
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -18,17 +16,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from claire.core.command.errors import ClaireError, UsageError
-from claire.core.contracts.variant import Variant, parse_variant
+from claire.core.contracts.variant import Variant
+from claire.core.contracts.weights import WeightsFacts, read_weights
 from claire.core.networks.architectures import require_known, unknown
+from claire.core.networks.scan_network import ScanNetwork
 
-#: Mean and deviation of ImageNet's pictures in grey: what pretrained backbones expect, and near zero mean for others.
-GREY_MEAN, GREY_DEVIATION = 0.449, 0.226
-ATTENTION_WIDTH = 128
-#: Share of a scan's slices that `pooling: topk` averages.
-TOP_SHARE = 0.25
 #: What MONAI's networks call their numbers of input channels and of classes.
 MONAI_SIGNATURES = (
     ("in_channels", "out_channels"),
@@ -36,99 +30,6 @@ MONAI_SIGNATURES = (
     ("n_input_channels", "num_classes"),
 )
 HEADS = (nn.Linear, nn.Conv2d, nn.Conv3d)
-
-
-@dataclass
-class ScanOutput:
-    """What a network says of a batch of scans.
-
-    `scan`: (B, classes) logits; `slices`: (B, D, classes) logits, None in 3D; `attention`: (B, D) weights that sum to
-    1 over the slices, None without attention pooling.
-    """
-
-    scan: Tensor
-    slices: Tensor | None = None
-    attention: Tensor | None = None
-
-
-class GatedAttention(nn.Module):
-    """Weights of slices from their features (Ilse, Tomczak and Welling 2018, arXiv:1802.04712, equation 9)."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.value = nn.Linear(width, ATTENTION_WIDTH)
-        self.gate = nn.Linear(width, ATTENTION_WIDTH)
-        self.score = nn.Linear(ATTENTION_WIDTH, 1)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return (B, D) weights of (B, D, width) features."""
-        gated = torch.tanh(self.value(features)) * torch.sigmoid(self.gate(features))
-        return torch.softmax(self.score(gated).squeeze(-1), dim=1)
-
-
-class ScanNetwork(nn.Module):
-    """A backbone, a linear head and, in 2D, a pooling from slices to the scan.
-
-    Input: (B, D, size, size) float32 in 0…1. In 2D every slice is an image of its own; in 3D the backbone sees
-    (B, channels, D, size, size). Grey is copied to `channels` and standardised. Poolings of the slices' logits z:
-
-    - `attention`: Σ aᵢ zᵢ with gated attention a (Ilse 2018);
-    - `mean`: the mean of z;
-    - `topk`, `max`: per class the mean of the top quarter, or the maximum, of z − z₀, the evidence against the
-      reference class 0, whose own logit is then 0: one diseased slice suffices, a healthy one is no evidence;
-    - `inherited` (the original's way): log of the mean of the slices' probabilities.
-    """
-
-    def __init__(
-        self, backbone: nn.Module, width: int, classes: int, dimensions: int, channels: int, pooling: str, features: str
-    ) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.head = nn.Linear(width, classes)
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
-        self.attention = GatedAttention(width) if pooling == "attention" and dimensions == 2 else None
-        self.classes, self.dimensions, self.channels, self.pooling = classes, dimensions, channels, pooling
-        self._features = features
-
-    @property
-    def feature_module(self) -> nn.Module:
-        """The last block with a spatial output, for Grad-CAM: (B·D, C, h, w) in 2D, (B, C, d, h, w) in 3D.
-
-        Some backbones change that output in place afterwards (DenseNet): a hook that keeps it must clone it.
-        """
-        return self.backbone.get_submodule(self._features)
-
-    def forward(self, volume: Tensor) -> ScanOutput:
-        """Return the logits of a batch of scans (B, D, size, size), float32 in 0…1."""
-        grey = (volume - GREY_MEAN) / GREY_DEVIATION
-        if self.dimensions == 3:
-            features = self.backbone(_copy_channels(grey.unsqueeze(1), self.channels))
-            with torch.autocast(volume.device.type, enabled=False):
-                return ScanOutput(self.head(features.float()))
-        features = self.backbone(_copy_channels(grey.flatten(0, 1).unsqueeze(1), self.channels))
-        with torch.autocast(volume.device.type, enabled=False):
-            return self.pool(features.float().unflatten(0, volume.shape[:2]))
-
-    def pool(self, features: Tensor) -> ScanOutput:
-        """Return the logits of scans from the features of their slices, (B, D, width); for 2D networks."""
-        slices = self.head(features)
-        if self.attention is not None:
-            weights = self.attention(features)
-            return ScanOutput((weights.unsqueeze(-1) * slices).sum(1), slices, weights)
-        if self.pooling == "mean":
-            return ScanOutput(slices.mean(1), slices)
-        if self.pooling == "inherited":
-            count = torch.tensor(float(slices.shape[1]), device=slices.device)
-            return ScanOutput(torch.logsumexp(functional.log_softmax(slices, -1), 1) - count.log(), slices)
-        evidence = slices - slices[..., :1]
-        taken = 1 if self.pooling == "max" else max(1, round(TOP_SHARE * slices.shape[1]))
-        return ScanOutput(evidence.topk(taken, dim=1).values.mean(1), slices)
-
-
-def _copy_channels(grey: Tensor, channels: int) -> Tensor:
-    image = grey if channels == 1 else grey.expand(-1, channels, *grey.shape[2:])
-    return image.contiguous(memory_format=torch.channels_last if image.ndim == 4 else torch.channels_last_3d)
 
 
 def build_network(variant: Variant, classes: int) -> ScanNetwork:
@@ -287,32 +188,15 @@ BUILDERS: dict[str, Callable[[str, Variant, int], tuple[nn.Module, int]]] = {
 }
 
 
-def load_network(weights: Path) -> tuple[ScanNetwork, Variant, dict[str, Any]]:
-    """Return (network in eval mode, variant, facts) of a file that `train` wrote.
-
-    `facts`: classes (list of names), fold (int), cohort (SHA-256) and run (name). Raises ClaireError where the file is
-    damaged or none of ours.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(weights, "pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        document = json.loads(metadata["variant"])
-        facts = {"classes": json.loads(metadata["classes"]), "fold": int(metadata["fold"])}
-        facts |= {name: metadata[name] for name in ("cohort", "run")}
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise ClaireError(f"{weights.name} is no weights file of `claire train`", "Train this run again.") from error
-    if not all(bool(torch.isfinite(one).all()) for one in state.values() if one.is_floating_point()):
-        raise ClaireError(f"{weights.name} holds weights that are no numbers", "Train this run again.")
-    variant = parse_variant(document["variant"], weights.name)
-    network = build_network(variant, len(facts["classes"]))
+def load_network(path: Path) -> tuple[ScanNetwork, WeightsFacts]:
+    """Return (network in eval mode, facts) of a weights file. Raises ClaireError where it is damaged or misfits."""
+    state, facts = read_weights(path)
+    network = build_network(facts.variant, len(facts.classes))
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise ClaireError(
-            f"{weights.name} does not fit {variant.architecture} as this version of its library builds it",
+            f"{path.name} does not fit {facts.variant.architecture} as this version of its library builds it",
             "Use the versions that the training's record names, or train this run again.",
         ) from error
-    return network.eval(), variant, facts
+    return network.eval(), facts

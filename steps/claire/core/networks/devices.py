@@ -33,15 +33,15 @@ class Device:
         return torch.autocast(self.torch.type, dtype, enabled=self.precision != "fp32")
 
 
-def choose_device(name: str, volumes: bool = False) -> Device:
+def choose_device(name: str, dimensions: str) -> Device:
     """Return the device for `auto`, `cpu` or `cuda`. Raises UsageError where `cuda` is asked for and cannot be used.
 
     On processors bf16 where they compute in it (AVX-512 BF16, AMX: twice as fast as fp32), on GPUs bf16 from sm_80 on
-    and fp16 before (the V100 has no bf16). `auto` falls back to the processor. `volumes`: the network is a 3D one,
-    which processors train in fp32.
+    and fp16 before (the V100 has no bf16). `auto` falls back to the processor. `dimensions`: 2D or 3D;
+    3D networks run in fp32 on processors.
     """
     if name == "cpu":
-        return Device(torch.device("cpu"), "fp32" if volumes else _cpu_precision())
+        return Device(torch.device("cpu"), "fp32" if dimensions == "3D" else _cpu_precision())
     fault = _gpu_fault()
     if fault is None:
         precision = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
@@ -51,7 +51,7 @@ def choose_device(name: str, volumes: bool = False) -> Device:
             f"--device cuda: {fault}", "Run where there is a GPU that this PyTorch serves, or take --device auto."
         )
     log.info("no GPU: %s; running on the processor", fault)
-    return choose_device("cpu", volumes)
+    return choose_device("cpu", dimensions)
 
 
 def _gpu_fault() -> str | None:

@@ -9,8 +9,8 @@ import numpy as np
 
 from claire.core.contracts.cohort import Cohort, Scan
 from claire.core.contracts.variant import Variant, Window
-
-AIR_HU = -1000
+from claire.core.imaging.affine import spacing_mm, voxel_ml
+from claire.core.imaging.volume import AIR_HU
 
 
 @dataclass(frozen=True)
@@ -29,23 +29,12 @@ class View:
     @property
     def voxel_ml(self) -> float:
         """Volume of one voxel of this grid in ml; it stands for all of the scan between its slices."""
-        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
+        return voxel_ml(self.affine)
 
-    def image(self, variant: Variant, hu: np.ndarray | None = None) -> np.ndarray:
-        """Return the network's input, float32 in 0…1, of this view's HU or of `hu` in its place (an intervention)."""
-        values = self.hu if hu is None else hu
-        if variant.view == "lungs":
-            values = np.where(self.lungs > 0, values, AIR_HU)
-        return normalise(values, variant)
-
-
-def normalise(hu: np.ndarray, variant: Variant) -> np.ndarray:
-    """Map HU (slices, rows, columns) to 0…1 by the window; `normalisation: slice` then stretches each slice."""
-    image = apply_window(hu, variant.window)
-    if variant.normalisation == "slice":
-        low = image.min((1, 2), keepdims=True)
-        image = (image - low) / np.maximum(image.max((1, 2), keepdims=True) - low, 1e-6)
-    return image
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Spacing of this grid along (slice, row, column) in mm."""
+        return spacing_mm(self.affine)
 
 
 def apply_window(hu: np.ndarray, window: Window) -> np.ndarray:
@@ -118,3 +107,10 @@ def _view_affine(
         step / 2 - 0.5 if depth > 1 else float(rows[0]),
     ]
     return scan.affine @ grid
+
+
+def cut_hu(cohort: Cohort, scan: Scan, variant: Variant) -> np.ndarray:
+    """Return a scan's view as (slices, size, size) int16 HU, air outside the lungs if the variant says so."""
+    view = make_view(cohort, scan, variant)
+    hu = np.where(view.lungs > 0, view.hu, AIR_HU) if variant.view == "lungs" else view.hu
+    return hu.astype(np.int16)

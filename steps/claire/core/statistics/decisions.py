@@ -32,6 +32,22 @@ def operating_points(score: np.ndarray, positive: np.ndarray) -> tuple[float, fl
     return float(thresholds[nearest]), float(thresholds[np.argmax(found >= TARGET_SENSITIVITY - 1e-12)])
 
 
+def decide(probability: np.ndarray, operating_point: float | None) -> np.ndarray:
+    """Return the decided class of probabilities (…, classes): the one rule of evaluation, saliency and report.
+
+    With an operating point: the reference (class 0) unless the probability of all other classes together reaches it,
+    then the likeliest of the others. Without one, as for more than two classes: the likeliest.
+    """
+    if operating_point is None:
+        return probability.argmax(-1)
+    return np.where(positive_score(probability) >= operating_point, 1 + probability[..., 1:].argmax(-1), 0)
+
+
+def positive_score(probability: np.ndarray) -> np.ndarray:
+    """Return the probability of anything but the reference (class 0), (…,) of (…, classes)."""
+    return probability[..., 1:].sum(-1)
+
+
 def rates(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray, prevalence: float) -> dict[str, np.ndarray]:
     """Return the metrics of decisions from their counts: odds ratio by Haldane–Anscombe, PPV and NPV at `prevalence`.
 

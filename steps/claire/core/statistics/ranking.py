@@ -99,6 +99,20 @@ def auc(score: np.ndarray, positive: np.ndarray) -> float:
     return float(swept.concordant()[0] / swept.pairs[0]) if len(score) and swept.pairs[0] else float("nan")
 
 
+def positive_classes(classes: int) -> list[int]:
+    """Return the classes that take the part of "positive": class 1 of two, each in turn of more."""
+    return [1] if classes == 2 else list(range(classes))
+
+
+def macro_auc(probability: np.ndarray, target: np.ndarray) -> float:
+    """Return the AUC of class 1, or the mean over more than two classes, each against the rest; NaN without a class.
+
+    `probability` (n, classes), `target` (n,) class indices.
+    """
+    classes = positive_classes(probability.shape[1])
+    return float(np.mean([auc(probability[:, c], target == c) for c in classes]))
+
+
 def auprg(score: np.ndarray, positive: np.ndarray) -> float:
     """Return the area under the precision-recall-gain curve (Flach & Kull 2015); NaN where a class is missing."""
     return float(sweep(score, positive).auprg()[0]) if len(score) else float("nan")

@@ -1,0 +1,74 @@
+"""`NNNN.shard.jsonl`: the series of a shard, one a line, then their count. Identifying: stays at the site."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from pydantic import ValidationError
+
+from claire.core.command.documents import Document, first_fault
+from claire.core.command.errors import ClaireError
+from claire.core.command.files import write_text
+
+REMEDY = "Run `claire index` again."
+
+
+class ListedSeries(Document):
+    """One series: its files relative to the source, whether it was chosen, and why not.
+
+    `part` counts series that share a UID although they are different ones; `problem` says why no header could be read.
+    """
+
+    line: int
+    kind: Literal["dicom", "nifti"]
+    study_uid: str
+    series_uid: str
+    part: int
+    bytes: int
+    files: tuple[str, ...]
+    instances: int
+    modality: str
+    chosen: bool
+    why: str
+    problem: str
+
+    @property
+    def name(self) -> str:
+        """What the scan's pseudonym is made from: the series UID, or the first file where there is none."""
+        return (self.series_uid or f"file {min(self.files)}") + (f"#{self.part}" if self.part else "")
+
+
+def write_shard_list(path: Path, series: Sequence[ListedSeries]) -> Path:
+    """Write a shard list."""
+    lines = [json.dumps(each.model_dump(mode="json"), sort_keys=True) for each in series]
+    return write_text(path, "\n".join([*lines, _last_line(len(series))]) + "\n")
+
+
+def read_shard_list(path: Path) -> list[ListedSeries]:
+    """Read a shard list. Raises ClaireError where a line is damaged, missing or names a file outside the source."""
+    *lines, last = path.read_text().splitlines() or [""]
+    if last != _last_line(len(lines)):
+        raise ClaireError(f"shard {path.name} is not whole: its last line should count the lines", REMEDY)
+    return [_parse(line, number, path.name) for number, line in enumerate(lines)]
+
+
+def _last_line(count: int) -> str:
+    return json.dumps({"lines": count})
+
+
+def _parse(line: str, number: int, name: str) -> ListedSeries:
+    try:
+        series = ListedSeries.model_validate_json(line)
+    except ValidationError as error:
+        raise ClaireError(f"line {number} of shard {name} is not valid: {first_fault(error)}", REMEDY) from error
+    if any(_is_outside(file) for file in series.files):
+        raise ClaireError(f"line {number} of shard {name} names a file outside the source", REMEDY)
+    return series
+
+
+def _is_outside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts

@@ -1,0 +1,32 @@
+"""`winner.json`: which runs won and which are to be explained. The workflow engines read it, so it stays small."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from claire.core.command.documents import Document, read_document, write_document
+
+REMEDY = "Run `claire evaluate` again."
+
+
+class Winner(Document):
+    """Positions count the runs given to evaluate from 0.
+
+    `winner`: positions of the winner's runs; `fold`: the fold of each; `explained`: positions of those that are to be
+    explained.
+    """
+
+    variant: str
+    winner: tuple[int, ...]
+    fold: tuple[int, ...]
+    explained: tuple[int, ...]
+
+
+def write_winner(path: Path, winner: Winner) -> Path:
+    """Write `winner.json`."""
+    return write_document(path, winner)
+
+
+def read_winner(path: Path) -> Winner:
+    """Read `winner.json`. Raises ClaireError."""
+    return read_document(path, Winner, REMEDY)
