@@ -9,21 +9,23 @@ requirements:
   MultipleInputFeatureRequirement: {}
   StepInputExpressionRequirement: {}
   InlineJavascriptRequirement: {}
+  SchemaDefRequirement: {types: [{$import: types/train.yml}, {$import: types/evaluate.yml}]}
 
 inputs:
   cohort: {type: File, label: Cohort, doc: "cohort.h5 of data.cwl"}
   cohort_summary: {type: File, label: Cohort summary, doc: "cohort.json of data.cwl"}
   scans: {type: File, label: Scans, doc: "scans.csv of data.cwl"}
-  folds: {type: File, label: Folds of the patients, doc: "folds.csv of data.cwl"}
+  folds: {type: File, label: Folds, doc: "folds.csv of data.cwl"}
   variants: {type: "File[]", label: Variants, doc: "The variant of each training"}
   fold: {type: "int[]", label: Fold, doc: "The fold of each training"}
   pretraining: {type: "int[]", label: Pretraining, doc: "Position of the weights file of each training, -1 for none"}
-  weights: {type: "File[]?", label: Weights, doc: "Weights files that variants of the grid name as their pretraining"}
+  pretrained: {type: "File[]?", label: Pretrained weights, doc: "Weights files that variants of the grid name as their pretraining"}
+  explain_folds: {type: "int[]?", label: Explained folds, doc: "Folds whose test scans are explained; all by default"}
   seed: {type: int, default: 0, label: Seed, doc: "Seed of the intervals"}
   store: {type: "string?", label: Store, doc: "Absolute path where trainings are executed that keeps finished ones"}
   cores: {type: int, default: 1, label: Cores a training, doc: "Processor cores of one training"}
-  reference: {type: "string?", label: Reference, doc: "Id of the variant that all others are compared with"}
-  prevalence: {type: "float?", label: Prevalence, doc: "Prevalence for the predictive values; the cohort's by default"}
+  train_options: {type: ["null", "types/train.yml#train_parameters"], label: Options of train, doc: "Where networks are trained"}
+  evaluate_options: {type: ["null", "types/evaluate.yml#evaluate_parameters"], label: Options of evaluate, doc: "How variants are compared"}
 
 steps:
   train:
@@ -34,26 +36,33 @@ steps:
       variant: variants
       fold: fold
       pretraining: pretraining
-      weights: {source: weights, valueFrom: "$(inputs.pretraining < 0 ? null : self[inputs.pretraining])"}
+      pretrained: {source: pretrained, valueFrom: "$(inputs.pretraining < 0 ? null : self[inputs.pretraining])"}
       cohort: cohort
       folds: folds
       store: store
       cores: cores
-    out: [network, run, record]
+      parameters: train_options
+    out: [weights, run, record]
   evaluate:
     run: tools/evaluate.cwl
-    in: {runs: train/run, scans: scans, cohort_summary: cohort_summary, seed: seed, reference: reference, prevalence: prevalence}
-    out: [leaderboard, metrics, comparisons, curves, winner, winner_folds, winner_file, record]
+    in:
+      runs: train/run
+      scans: scans
+      cohort_summary: cohort_summary
+      explain_folds: explain_folds
+      seed: seed
+      parameters: evaluate_options
+    out: [leaderboard, metrics, comparisons, curves, winner, winner_positions, explained_positions, record]
 
 outputs:
-  leaderboard: {type: File, outputSource: evaluate/leaderboard, label: Leaderboard, doc: "A line a variant, with intervals"}
+  leaderboard: {type: File, outputSource: evaluate/leaderboard, label: Leaderboard, doc: "One row per variant, with intervals"}
   metrics: {type: File, outputSource: evaluate/metrics, label: Metrics, doc: "Every figure of every variant, with intervals"}
   comparisons: {type: File, outputSource: evaluate/comparisons, label: Comparisons, doc: "Variants against the reference and the winner"}
   curves: {type: File, outputSource: evaluate/curves, label: Curves, doc: "ROC, precision-recall, calibration and decision curves"}
-  winner: {type: "int[]", outputSource: evaluate/winner, label: Winner, doc: "Positions of the winner's runs"}
-  winner_folds: {type: "int[]", outputSource: evaluate/winner_folds, label: Winner's folds, doc: "Fold of each of the winner's runs"}
-  winner_file: {type: File, outputSource: evaluate/winner_file, label: Winner's file, doc: "The winner and its positions as a file"}
-  networks: {type: "File[]", outputSource: train/network, label: Networks, doc: "Weights of every run; they stay where they were made unless picked"}
+  winner: {type: File, outputSource: evaluate/winner, label: Winner, doc: "The winner and the positions of its runs"}
+  winner_positions: {type: "int[]", outputSource: evaluate/winner_positions, label: Positions of the winner, doc: "Positions of the winner's runs"}
+  explained_positions: {type: "int[]", outputSource: evaluate/explained_positions, label: Positions to explain, doc: "Positions of the winner's runs that are to be explained"}
+  weights: {type: "File[]", outputSource: train/weights, label: Weights, doc: "Weights of every run; they stay where they were made unless picked"}
   runs: {type: "File[]", outputSource: train/run, label: Runs, doc: "Predictions and history of every run"}
   records:
     type: File[]
@@ -61,3 +70,7 @@ outputs:
     linkMerge: merge_flattened
     label: Records
     doc: What each step did, on which input, how long it took
+
+$namespaces: {edam: "http://edamontology.org/", s: "https://schema.org/"}
+s:license: "https://spdx.org/licenses/Apache-2.0"
+s:author: {s:name: "The CLAIRE pipeline maintainers"}

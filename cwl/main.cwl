@@ -3,13 +3,24 @@ class: Workflow
 label: The CLAIRE pipeline
 doc: |
   Chest CT in, every variant of the grid trained and compared, the lesions that decided shown, one report out.
+  What several steps share is an input of its own; the flags of a single step stand in the record named after it.
 requirements:
   SubworkflowFeatureRequirement: {}
   ScatterFeatureRequirement: {}
   MultipleInputFeatureRequirement: {}
   StepInputExpressionRequirement: {}
   InlineJavascriptRequirement: {}
-  SchemaDefRequirement: {types: [{$import: types/images.yml}, {$import: types/gantry_tilt.yml}]}
+  SchemaDefRequirement:
+    types:
+      - {$import: types/images.yml}
+      - {$import: types/index.yml}
+      - {$import: types/ingest.yml}
+      - {$import: types/preprocess.yml}
+      - {$import: types/cohort.yml}
+      - {$import: types/train.yml}
+      - {$import: types/evaluate.yml}
+      - {$import: types/explain.yml}
+      - {$import: types/report.yml}
 
 inputs:
   source: {type: [Directory, string], label: Series, doc: "Directory of DICOM series or NIfTI files, or its path at the site"}
@@ -17,37 +28,30 @@ inputs:
   slice_labels: {type: ["null", File, string], label: Slice labels, doc: "CSV table with labels of single slices, where somebody gave them"}
   key: {type: [File, string], label: Key, doc: "Secret key of the pseudonyms, at least 16 bytes"}
   private: {type: "string?", label: Private directory, doc: "Absolute path at the data site that receives the table of pseudonyms; else it is dropped"}
-  store: {type: "string?", label: Store, doc: "Absolute path where trainings are executed that keeps finished ones"}
   grid: {type: File, label: Grid, doc: "YAML grid of variants"}
-  weights: {type: "File[]?", label: Weights, doc: "Weights files that variants of the grid name as their pretraining"}
-  shards: {type: int, default: 4, label: Shards, doc: "Parts that the series are cut into; they are worked on in parallel"}
-  fold_count: {type: int, default: 5, label: Folds, doc: "Folds of the cross-validation, at least 3"}
+  pretrained: {type: "File[]?", label: Pretrained weights, doc: "Weights files that variants of the grid name as their pretraining"}
+  store: {type: "string?", label: Store, doc: "Absolute path where trainings are executed that keeps finished ones"}
+  classes: {type: "string?", label: Classes, doc: "Class names in order, separated by commas; the first is the negative class. Asked for where it is not known"}
+  fold_count: {type: int, default: 5, label: Folds, doc: "Folds of the cross-validation, at least 3; 1 where the labels table fixes every split"}
   seed: {type: int, default: 0, label: Seed, doc: "Seed of folds, trainings, intervals and saliency"}
-  classes: {type: "string?", label: Classes, doc: "Class names in order, separated by commas; the first is the negative class"}
-  explain_folds: {type: "int[]?", label: Explained folds, doc: "Folds whose test scans are explained; all by default"}
-  images: {type: types/images.yml#images, default: phantom, label: Pictures, doc: "Whose pictures stand in the report: none, phantom or all"}
-  keep_weights: {type: boolean, default: false, label: Keep weights, doc: "Return the explained networks' weights"}
-  title: {type: "string?", label: Title, doc: "Title of the report"}
-  cores: {type: int, default: 1, label: Cores a training, doc: "Processor cores of one training or saliency job"}
-  max_thickness: {type: "float?", label: Thickest slices, doc: "Slice thickness in mm up to which the thinnest series of an acquisition is preferred"}
-  kernels: {type: "string?", label: Preferred kernels, doc: "Reconstruction kernels in order of preference, separated by commas"}
-  min_slices: {type: "int?", label: Fewest slices, doc: "Series with fewer slices are set aside"}
-  gantry_tilt: {type: types/gantry_tilt.yml#gantry_tilt, default: reject, label: Gantry tilt, doc: "reject or resample scans with a tilted gantry"}
-  size: {type: "int?", label: Prepared size, doc: "Rows and columns of a prepared slice in pixels"}
-  min_lung_box: {type: "float?", label: Smallest lung box, doc: "Share of a slice that the box around its lungs must cover"}
-  min_lung_ratio: {type: "float?", label: Smallest lung ratio, doc: "Ratio of lung to the rest of a slice that it must reach"}
-  min_lung_slices: {type: "int?", label: Fewest lung slices, doc: "Scans with fewer slices left by the filter are set aside"}
-  max_reject_fraction: {type: "float?", label: Most rejects, doc: "Share of chosen scans that may be set aside before the cohort is refused"}
-  reference: {type: "string?", label: Reference, doc: "Id of the variant that all others are compared with"}
-  prevalence: {type: "float?", label: Prevalence, doc: "Prevalence for the predictive values; the cohort's by default"}
-  refine_steps: {type: "int?", label: Refinement steps, doc: "Adversarial training steps of the explained network; 0 leaves it as it is"}
-  heal_steps: {type: "int?", label: Healing steps, doc: "Training steps of the healer"}
-  explain_limit: {type: "int?", label: Explained scans, doc: "Most scans explained a fold; 0 for all"}
+  min_slices: {type: "int?", label: Fewest slices, doc: "Series with fewer slices are set aside (default 20)"}
+  explain_folds: {type: "int[]?", label: Explained folds, doc: "Folds whose test scans are explained; all by default, [] for none"}
+  images: {type: "types/images.yml#images", default: phantom, label: Pictures, doc: "Whose pictures are drawn and stand in the report: none, phantom or all"}
+  return_saliency: {type: boolean, default: false, label: Return saliency, doc: "Return the saliency volumes of the winner too"}
+  cores: {type: int, default: 1, label: Cores a job, doc: "Processor cores of one training or saliency job"}
+  index_options: {type: ["null", "types/index.yml#index_parameters"], label: Options of index, doc: "How series are found and chosen"}
+  ingest_options: {type: ["null", "types/ingest.yml#ingest_parameters"], label: Options of ingest, doc: "How series become scans"}
+  preprocess_options: {type: ["null", "types/preprocess.yml#preprocess_parameters"], label: Options of preprocess, doc: "Which slices are kept, and their size"}
+  cohort_options: {type: ["null", "types/cohort.yml#cohort_parameters"], label: Options of cohort, doc: "When a cohort is refused"}
+  train_options: {type: ["null", "types/train.yml#train_parameters"], label: Options of train, doc: "Where networks are trained"}
+  evaluate_options: {type: ["null", "types/evaluate.yml#evaluate_parameters"], label: Options of evaluate, doc: "How variants are compared"}
+  explain_options: {type: ["null", "types/explain.yml#explain_parameters"], label: Options of explain, doc: "How scans are explained"}
+  report_options: {type: ["null", "types/report.yml#report_parameters"], label: Options of report, doc: "What the page shows"}
 
 steps:
   plan:
     run: tools/plan.cwl
-    in: {grid: grid, fold_count: fold_count, seed: seed, weights: weights}
+    in: {grid: grid, fold_count: fold_count, seed: seed, pretrained: pretrained, explain_folds: explain_folds}
     out: [variants, fold, pretraining, record]
   data:
     run: data.cwl
@@ -57,62 +61,59 @@ steps:
       slice_labels: slice_labels
       key: key
       private: private
-      shards: shards
-      max_thickness: max_thickness
-      kernels: kernels
-      min_slices: min_slices
-      gantry_tilt: gantry_tilt
-      size: size
-      min_lung_box: min_lung_box
-      min_lung_ratio: min_lung_ratio
-      min_lung_slices: min_lung_slices
       classes: classes
       fold_count: fold_count
       seed: seed
-      max_reject_fraction: max_reject_fraction
-    out: [cohort, cohort_summary, scans, folds, rejects, records]
+      min_slices: min_slices
+      index_options: index_options
+      ingest_options: ingest_options
+      preprocess_options: preprocess_options
+      cohort_options: cohort_options
+    out: [cohort_file, cohort_summary, scans, folds, rejects, records]
   experiment:
     run: experiment.cwl
     in:
-      cohort: data/cohort
+      cohort: data/cohort_file
       cohort_summary: data/cohort_summary
       scans: data/scans
       folds: data/folds
       variants: plan/variants
       fold: plan/fold
       pretraining: plan/pretraining
-      weights: weights
+      pretrained: pretrained
+      explain_folds: explain_folds
       seed: seed
       store: store
       cores: cores
-      reference: reference
-      prevalence: prevalence
-    out: [leaderboard, metrics, comparisons, curves, winner, winner_folds, winner_file, networks, runs, records]
+      train_options: train_options
+      evaluate_options: evaluate_options
+    out: [leaderboard, metrics, comparisons, curves, winner, winner_positions, explained_positions, weights, runs, records]
+  pick:
+    run: expressions/pick.cwl
+    scatter: position
+    in:
+      position: experiment/winner_positions
+      weights: {source: experiment/weights, valueFrom: "$(self[inputs.position])"}
+      run: {source: experiment/runs, valueFrom: "$(self[inputs.position])"}
+    out: [picked_weights, picked_run]
   explain:
     run: tools/explain.cwl
-    scatter: [position, fold]
-    scatterMethod: dotproduct
-    when: $(inputs.wanted === null || inputs.wanted.indexOf(inputs.fold) >= 0)
+    scatter: position
     in:
-      wanted: explain_folds
-      position: experiment/winner
-      fold: experiment/winner_folds
-      weights: {source: experiment/networks, valueFrom: "$(self[inputs.position])"}
+      position: experiment/explained_positions
+      weights: {source: experiment/weights, valueFrom: "$(self[inputs.position])"}
       run: {source: experiment/runs, valueFrom: "$(self[inputs.position])"}
-      cohort: data/cohort
+      cohort: data/cohort_file
       folds: data/folds
       images: images
       seed: seed
-      refine_steps: refine_steps
-      heal_steps: heal_steps
-      limit: explain_limit
-      keep_weights: keep_weights
+      return_saliency: return_saliency
       cores: cores
-    out: [saliency, overlays, lesions, lesions_table, explained, record]
+      parameters: explain_options
+    out: [saliency, overlays, lesions, lesion_table, explained_weights, record]
   report:
     run: tools/report.cwl
     in:
-      title: title
       leaderboard: experiment/leaderboard
       metrics: experiment/metrics
       comparisons: experiment/comparisons
@@ -123,50 +124,45 @@ steps:
       rejects: data/rejects
       lesions: explain/lesions
       overlays: explain/overlays
-      records: {source: [plan/record, data/records, experiment/records, explain/record], linkMerge: merge_flattened, pickValue: all_non_null}
+      records: {source: [plan/record, data/records, experiment/records, explain/record], linkMerge: merge_flattened}
       images: images
-    out: [report, crate, record]
+      parameters: report_options
+    out: [page, crate, record]
 
 outputs:
-  report: {type: File, outputSource: report/report, label: Report, doc: "Everything in one self-contained page"}
+  page: {type: File, outputSource: report/page, label: Report, doc: "Everything in one self-contained page"}
   crate: {type: File, outputSource: report/crate, label: Provenance, doc: "Workflow Run RO-Crate metadata"}
-  leaderboard: {type: File, outputSource: experiment/leaderboard, label: Leaderboard, doc: "A line a variant, with intervals"}
+  leaderboard: {type: File, outputSource: experiment/leaderboard, label: Leaderboard, doc: "One row per variant, with intervals"}
   metrics: {type: File, outputSource: experiment/metrics, label: Metrics, doc: "Every figure of every variant, with intervals"}
   comparisons: {type: File, outputSource: experiment/comparisons, label: Comparisons, doc: "Variants against the reference and the winner"}
   curves: {type: File, outputSource: experiment/curves, label: Curves, doc: "ROC, precision-recall, calibration and decision curves"}
-  winner: {type: File, outputSource: experiment/winner_file, label: Winner, doc: "The winner and the positions of its runs"}
+  winner: {type: File, outputSource: experiment/winner, label: Winner, doc: "The winner and the positions of its runs"}
+  winner_weights: {type: "File[]", outputSource: pick/picked_weights, label: Winner's weights, doc: "Weights of the winner's run of each fold"}
+  winner_runs: {type: "File[]", outputSource: pick/picked_run, label: Winner's runs, doc: "Predictions and history of the winner's run of each fold"}
   cohort_summary: {type: File, outputSource: data/cohort_summary, label: Cohort summary, doc: "Hash, classes and counts of the cohort"}
-  scans: {type: File, outputSource: data/scans, label: Scans, doc: "A line a scan: pseudonyms, label, scanner, lungs"}
-  folds: {type: File, outputSource: data/folds, label: Folds, doc: "A line a patient: its fold or fixed split"}
+  scans: {type: File, outputSource: data/scans, label: Scans, doc: "One row per scan: pseudonyms, label, scanner, lungs"}
+  folds: {type: File, outputSource: data/folds, label: Folds, doc: "One row per patient: its fold or fixed split"}
   rejects: {type: File, outputSource: data/rejects, label: Rejects, doc: "Every series that did not enter, with the reason"}
-  lesions:
-    type: File[]
-    outputSource: explain/lesions
-    pickValue: all_non_null
-    label: Lesions
-    doc: Ranked lesions, gates and methods of each explained fold
-  lesions_table:
-    type: File[]
-    outputSource: explain/lesions_table
-    pickValue: all_non_null
-    label: Lesions as tables
-    doc: A line a lesion
-  overlays:
-    type: File[]
-    outputSource: explain/overlays
-    pickValue: all_non_null
-    label: Overlays
-    doc: Pictures of the explained scans, by the policy of images
+  lesions: {type: "File[]", outputSource: explain/lesions, label: Lesions, doc: "Ranked lesions, gates and methods of each explained fold"}
+  lesion_tables: {type: "File[]", outputSource: explain/lesion_table, label: Lesions as tables, doc: "One row per lesion, one table per explained fold"}
+  overlays: {type: "File[]", outputSource: explain/overlays, label: Overlays, doc: "Pictures of the explained scans, by the policy of images"}
+  saliency:
+    type: {type: array, items: {type: array, items: File}}
+    outputSource: explain/saliency
+    label: Saliency volumes
+    doc: Saliency maps and label maps of lesions of each explained fold, where asked for
   explained_weights:
-    type: File[]
-    outputSource: explain/explained
-    pickValue: all_non_null
+    type: {type: array, items: {type: array, items: File}}
+    outputSource: explain/explained_weights
     label: Explained networks
     doc: Weights of the explained networks, where asked for
   records:
     type: File[]
     outputSource: [plan/record, data/records, experiment/records, explain/record, report/record]
     linkMerge: merge_flattened
-    pickValue: all_non_null
     label: Records
     doc: What each step did, on which input, how long it took
+
+$namespaces: {edam: "http://edamontology.org/", s: "https://schema.org/"}
+s:license: "https://spdx.org/licenses/Apache-2.0"
+s:author: {s:name: "The CLAIRE pipeline maintainers"}

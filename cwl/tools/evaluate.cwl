@@ -2,73 +2,56 @@ cwlVersion: v1.2
 class: CommandLineTool
 label: Compare all runs
 doc: |
-  Leaderboard, metrics with 95 % intervals by patient and scan, comparisons, curves and the winner, from the predictions
-  of every run. The headline is nested: in each fold the variant that is best on validation predicts the test patients.
+  Leaderboard, metrics with 95 % intervals by patient and scan, comparisons, curves and the winner, from the
+  predictions of every run. The headline is nested: in each fold the variant that is best on validation predicts the
+  test patients.
 requirements:
-  InlineJavascriptRequirement: {}
   ResourceRequirement: {coresMin: 1, ramMin: 1024}
   NetworkAccess: {networkAccess: false}
+  SchemaDefRequirement: {types: [{$import: ../types/evaluate.yml}]}
+  InlineJavascriptRequirement:
+    expressionLib:
+      - {$include: ../expressions/manifest.js}
+      - {$include: ../expressions/folds.js}
   InitialWorkDirRequirement:
     listing:
-      - entryname: runs.txt
-        entry: "$(inputs.runs.map(function(f){return f.path}).join('\\n') + '\\n')"
+      - {entryname: runs.txt, entry: $(manifest(inputs.runs))}
 hints:
   DockerRequirement: {dockerPull: "localhost/claire-data:0.1.0"}
+  SoftwareRequirement: {packages: [{package: claire-pipeline, version: ["0.1.0"]}]}
 baseCommand: [claire, evaluate]
 arguments: [--threads, $(runtime.cores), --runs, runs.txt]
+
 inputs:
   runs: {type: "File[]", label: Runs, doc: "Archive of every run, in the order of the plan"}
   scans: {type: File, inputBinding: {prefix: --scans}, label: Scans, doc: "scans.csv of the cohort"}
   cohort_summary: {type: File, inputBinding: {prefix: --cohort-summary}, label: Cohort summary, doc: "cohort.json of the cohort"}
   seed: {type: "int?", inputBinding: {prefix: --seed}, label: Seed, doc: "Seed of the bootstrap"}
-  bootstrap: {type: "int?", inputBinding: {prefix: --bootstrap}, label: Bootstrap samples, doc: "Samples of the patients that the intervals are made of"}
-  reference: {type: "string?", inputBinding: {prefix: --reference}, label: Reference, doc: "Id of the variant that all others are compared with"}
-  prevalence: {type: "float?", inputBinding: {prefix: --prevalence}, label: Prevalence, doc: "Prevalence for the predictive values; the cohort's by default"}
+  explain_folds:
+    type: int[]?
+    inputBinding: {prefix: --explain-folds, valueFrom: $(fold_list(self))}
+    label: Explained folds
+    doc: Folds whose test scans are explained; all by default
+  parameters: {type: ["null", "../types/evaluate.yml#evaluate_parameters"], inputBinding: {}, label: Parameters, doc: "The flags of the step, each with its default"}
+
 outputs:
-  leaderboard:
-    type: File
-    format: edam:format_3752
-    outputBinding: {glob: leaderboard.csv}
-    label: Leaderboard
-    doc: A line a variant, with intervals
-  metrics:
-    type: File
-    format: edam:format_3464
-    outputBinding: {glob: metrics.json}
-    label: Metrics
-    doc: Every figure of every variant, with intervals, subgroups and guards
-  comparisons:
-    type: File
-    format: edam:format_3752
-    outputBinding: {glob: comparisons.csv}
-    label: Comparisons
-    doc: Variants against the reference and the winner
-  curves:
-    type: File
-    format: edam:format_3752
-    outputBinding: {glob: curves.csv}
-    label: Curves
-    doc: ROC, precision-recall, calibration and decision curves with bands
-  winner:
+  leaderboard: {type: File, outputBinding: {glob: leaderboard.csv}, format: "edam:format_3752", label: Leaderboard, doc: "One row per variant, with intervals"}
+  metrics: {type: File, outputBinding: {glob: metrics.json}, format: "edam:format_3464", label: Metrics, doc: "Every figure of every variant, with intervals, subgroups and guards"}
+  comparisons: {type: File, outputBinding: {glob: comparisons.csv}, format: "edam:format_3752", label: Comparisons, doc: "Variants against the reference and the winner"}
+  curves: {type: File, outputBinding: {glob: curves.csv}, format: "edam:format_3752", label: Curves, doc: "ROC, precision-recall, calibration and decision curves with bands"}
+  winner: {type: File, outputBinding: {glob: winner.json}, format: "edam:format_3464", label: Winner, doc: "The winner and the positions of its runs"}
+  winner_positions:
     type: int[]
     outputBinding: {glob: winner.json, loadContents: true, outputEval: "$(JSON.parse(self[0].contents).winner)"}
-    label: Winner
-    doc: Positions of the winner's runs among the runs, by fold
-  winner_folds:
+    label: Positions of the winner
+    doc: Positions of the winner's runs among the runs
+  explained_positions:
     type: int[]
-    outputBinding: {glob: winner.json, loadContents: true, outputEval: "$(JSON.parse(self[0].contents).fold)"}
-    label: Winner's folds
-    doc: Fold of each of the winner's runs
-  winner_file:
-    type: File
-    format: edam:format_3464
-    outputBinding: {glob: winner.json}
-    label: Winner's file
-    doc: The winner and its positions as a file
-  record:
-    type: File
-    format: edam:format_3464
-    outputBinding: {glob: evaluate.run.json}
-    label: Record
-    doc: What was done, on which inputs, how long it took
-$namespaces: {edam: "http://edamontology.org/"}
+    outputBinding: {glob: winner.json, loadContents: true, outputEval: "$(JSON.parse(self[0].contents).explained)"}
+    label: Positions to explain
+    doc: Positions of those of the winner's runs that are to be explained
+  record: {type: File, outputBinding: {glob: evaluate.run.json}, format: "edam:format_3464", label: Record, doc: "What the step did, on which input, how long it took"}
+
+$namespaces: {edam: "http://edamontology.org/", s: "https://schema.org/"}
+s:license: "https://spdx.org/licenses/Apache-2.0"
+s:author: {s:name: "The CLAIRE pipeline maintainers"}

@@ -26,7 +26,11 @@ def parser(step: str, doc: str | None, model: type[StepParameters]) -> argparse.
         argument_default=argparse.SUPPRESS,
     )
     for parameter in describe(model):
-        built.add_argument(parameter.flag, required=parameter.required, help=_help(parameter), **_options(parameter))
+        if parameter.positional:
+            built.add_argument(parameter.name, metavar=parameter.flag, help=_help(parameter))
+        else:
+            options = _options(parameter)
+            built.add_argument(parameter.flag, required=parameter.required, help=_help(parameter), **options)
     return built
 
 

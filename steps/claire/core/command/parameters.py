@@ -86,6 +86,7 @@ def parameter(
     details: str = "",
     unit: str = "",
     for_people: bool = False,
+    positional: bool = False,
     ge: float | None = None,
     gt: float | None = None,
     le: float | None = None,
@@ -94,9 +95,9 @@ def parameter(
     """Declare a field of `StepParameters`.
 
     `help` is its line in `--help`; `details` says in docs/usage.md when to change it; `for_people`: a flag that prints
-    something and that no workflow binds.
+    something and that no workflow binds; `positional`: it has no flag.
     """
-    extra: dict[str, Any] = {"details": details, "unit": unit, "for_people": for_people}
+    extra: dict[str, Any] = {"details": details, "unit": unit, "for_people": for_people, "positional": positional}
     return Field(default, description=help, json_schema_extra=extra, ge=ge, gt=gt, le=le, lt=lt)
 
 
@@ -133,11 +134,12 @@ class Parameter:
     choices: tuple[str, ...]
     bounds: tuple[tuple[str, float], ...]
     for_people: bool
+    positional: bool
 
     @property
     def flag(self) -> str:
-        """`--max-thickness` for `max_thickness`."""
-        return "--" + self.name.replace("_", "-")
+        """`--max-thickness` for `max_thickness`; the bare name of a positional one."""
+        return self.name.upper() if self.positional else "--" + self.name.replace("_", "-")
 
     @property
     def common(self) -> bool:
@@ -179,6 +181,7 @@ def _describe(name: str, field: FieldInfo) -> Parameter:
         choices=choices,
         bounds=tuple(_bounds(metadata)),
         for_people=bool(extra.get("for_people")),
+        positional=bool(extra.get("positional")),
     )
 
 
