@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from claire.cohort.checks import require_one_value
 from claire.core.command.errors import UsageError
-from claire.core.contracts.cohort import Scan
 from claire.core.contracts.folds import Folds
+from claire.core.contracts.scans import ScanFacts
 
 
 @dataclass(frozen=True)
@@ -23,48 +23,45 @@ class Patient:
     split: str
 
 
-def patients_of(scans: Sequence[Scan]) -> list[Patient]:
+def patients_of(scans: Sequence[ScanFacts]) -> list[Patient]:
     """Return the patients in order of their pseudonyms.
 
     Raises ClaireError when the scans of one have different labels or fixed splits.
     """
     require_one_value(scans, "label", [scan.label for scan in scans])
-    require_one_value(scans, "split", [scan.facts.get("split") or "" for scan in scans])
-    of: dict[str, list[Scan]] = defaultdict(list)
+    require_one_value(scans, "split", [scan.split for scan in scans])
+    scans_of: dict[str, list[ScanFacts]] = defaultdict(list)
     for scan in scans:
-        of[scan.patient].append(scan)
-    return [
-        Patient(patient, own[0].label, _usual_site(own), own[0].facts.get("split") or "")
-        for patient, own in sorted(of.items())
-    ]
+        scans_of[scan.patient].append(scan)
+    return [Patient(patient, own[0].label, _usual_site(own), own[0].split) for patient, own in sorted(scans_of.items())]
 
 
-def _usual_site(scans: Sequence[Scan]) -> str:
-    sites = Counter(scan.facts.get("site") or "" for scan in scans)
+def _usual_site(scans: Sequence[ScanFacts]) -> str:
+    sites = Counter(scan.site for scan in scans)
     return min(sites, key=lambda site: (-sites[site], site))
 
 
-def draw_folds(patients: Sequence[Patient], folds: int, seed: int) -> Folds:
-    """Deal the patients without a fixed split out to `folds` folds.
+def draw_folds(patients: Sequence[Patient], fold_count: int, seed: int) -> Folds:
+    """Deal the patients without a fixed split out to `fold_count` folds.
 
     They stand in line by class, within it by site, within that by a hash of seed and pseudonym, and are dealt out like
     cards. So patients a fold, a class and fold, and a class, site and fold differ by at most one; the order of the
-    input and the versions of libraries play no part. Raises UsageError when `folds` does not suit the fixed splits.
+    input and the versions of libraries play no part. Raises UsageError when `fold_count` does not suit the fixed splits.
     """
     drawn = [patient for patient in patients if not patient.split]
     fixed = {patient.patient: patient.split for patient in patients if patient.split}
-    if drawn and folds < 3:
+    if drawn and fold_count < 3:
         raise UsageError(
-            f"--fold-count {folds}, but {len(drawn)} patients have no fixed split and are drawn into folds",
+            f"--fold-count {fold_count}, but {len(drawn)} patients have no fixed split and are drawn into folds",
             "Give --fold-count of at least 3: one tests, the next validates, the rest trains.",
         )
-    if fixed and not drawn and folds != 1:
+    if fixed and not drawn and fold_count != 1:
         raise UsageError(
-            f"--fold-count {folds}, but the labels table fixes the split of every patient: all folds would be the same",
+            f"--fold-count {fold_count}, but the labels table fixes the split of every patient: all folds would be the same",
             "Give --fold-count 1, or empty the column `split`.",
         )
     line = sorted(drawn, key=lambda patient: (patient.label, patient.site, _shuffled(patient.patient, seed)))
-    return Folds(folds, {patient.patient: place % folds for place, patient in enumerate(line)}, fixed)
+    return Folds(fold_count, {patient.patient: number % fold_count for number, patient in enumerate(line)}, fixed)
 
 
 def _shuffled(patient: str, seed: int) -> bytes:

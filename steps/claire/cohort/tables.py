@@ -3,77 +3,91 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from claire.cohort.draw import Patient
+from claire.cohort.gather import Gathered
+from claire.cohort.members import Member
 from claire.core.command.progress import log
-from claire.core.command.record import SCHEMA_VERSION
 from claire.core.contracts.cohort import Scan
-from claire.core.contracts.folds import Folds
-
-SCAN_COLUMNS = (
-    "scan", "patient", "label", "split", "site", "vendor", "model", "kernel", "thickness_mm", "spacing_mm z",
-    "slices_kept", "slices", "right_ml", "left_ml", "sex", "age_band", "reference_standard", "phantom", "pixel_hash",
-)  # fmt: skip
-AS_THEY_ARE = (
-    "split", "site", "vendor", "model", "kernel", "thickness_mm", "sex", "age_band", "reference_standard", "pixel_hash",
-)  # fmt: skip
+from claire.core.contracts.cohort_summary import Cell, CohortSummary
+from claire.core.contracts.folds import FoldRow, Folds
+from claire.core.contracts.scan_table import ScanRow
 
 
-def scan_row(scan: Scan) -> dict[str, Any]:
+def scan_row(member: Member) -> ScanRow:
     """Return a scan's row of `scans.csv`."""
-    facts = scan.facts
-    lungs, spacing = facts.get("lungs") or {}, facts.get("spacing_mm") or [None]
-    return {
-        **{name: facts.get(name) for name in AS_THEY_ARE},
-        "scan": scan.scan,
-        "patient": scan.patient,
-        "label": scan.label,
-        "spacing_mm z": spacing[0],
-        "slices_kept": scan.count,
-        "slices": scan.original_shape[0],
-        "right_ml": lungs.get("right_ml"),
-        "left_ml": lungs.get("left_ml"),
-        "phantom": str(bool(facts.get("phantom"))).lower(),
-    }
+    facts, lungs = member.facts, member.prepared.lungs
+    return ScanRow(
+        scan=facts.scan,
+        patient=facts.patient,
+        label=facts.label,
+        split=facts.split,
+        site=facts.site,
+        vendor=facts.vendor,
+        model=facts.model,
+        kernel=facts.kernel,
+        thickness_mm=facts.thickness_mm,
+        slice_spacing_mm=facts.spacing_mm[0],
+        slices_kept=len(member.prepared.slices),
+        slices=member.prepared.original_shape[0],
+        right_ml=lungs.right_ml,
+        left_ml=lungs.left_ml,
+        sex=facts.sex,
+        age_band=facts.age_band,
+        reference_standard=facts.reference_standard,
+        phantom=facts.phantom,
+        pixel_hash=facts.pixel_hash,
+    )
 
 
-def fold_rows(patients: Iterable[Patient], folds: Folds) -> list[dict[str, object]]:
-    """Return the rows of `folds.csv`, a line a patient."""
-    return [{**patient.__dict__, "fold": folds.fold.get(patient.patient)} for patient in patients]
-
-
-def summary(
-    scans: Sequence[Scan], patients: Sequence[Patient], classes: Sequence[str], rejects: Iterable[Mapping[str, Any]]
-) -> dict[str, Any]:
-    """Return what `cohort.json` tells: classes and counts, by label, site and vendor besides."""
-    by_class = Counter(patient.label for patient in patients)
-    scans_of = Counter(scan.label for scan in scans)
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "classes": list(classes),
-        "scans": len(scans),
-        "patients": len(patients),
-        "slices": sum(scan.count for scan in scans),
-        "labelled_slices": sum(label >= 0 for scan in scans for label in scan.slice_labels),
-        "patients_by_class": {name: by_class[name] for name in classes},
-        "scans_by_class": {name: scans_of[name] for name in classes},
-        "counts": counts(scans, classes),
-        "reference_standards": _sorted_counts(scan.facts.get("reference_standard") or "" for scan in scans),
-        "rejected": _sorted_counts(row["reason"] for row in rejects),
-        "phantom": all(scan.facts.get("phantom") for scan in scans),
-    }
-
-
-def counts(scans: Iterable[Scan], classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Return patients and scans of each label, site and vendor that occur together."""
-    cells: dict[tuple[str, str, str], list[str]] = defaultdict(list)
-    for scan in scans:
-        cells[scan.label, scan.facts.get("site") or "", scan.facts.get("vendor") or ""].append(scan.patient)
+def fold_rows(patients: Iterable[Patient], folds: Folds) -> list[FoldRow]:
+    """Return the rows of `folds.csv`, one per patient."""
     return [
-        {"label": label, "site": site, "vendor": vendor, "patients": len(set(found)), "scans": len(found)}
-        for (label, site, vendor), found in sorted(cells.items(), key=lambda cell: (classes.index(cell[0][0]), cell[0]))
+        FoldRow(
+            patient=each.patient,
+            label=each.label,
+            split=folds.split_of(each.patient),
+            fold=folds.fold.get(each.patient),
+        )
+        for each in patients
+    ]
+
+
+def summarise(gathered: Gathered, scans: Sequence[Scan], sha256: str, fold_count: int, seed: int) -> CohortSummary:
+    """Return what `cohort.json` tells: classes and counts, by label, site and vendor besides."""
+    by_class = Counter(patient.label for patient in gathered.patients)
+    scans_of_class = Counter(scan.label for scan in scans)
+    facts = [member.facts for member in gathered.members]
+    return CohortSummary(
+        sha256=sha256,
+        classes=gathered.classes,
+        size=gathered.size,
+        fold_count=fold_count,
+        seed=seed,
+        scans=len(scans),
+        patients=len(gathered.patients),
+        slices=sum(scan.count for scan in scans),
+        labelled_slices=sum(label >= 0 for scan in scans for label in scan.slice_labels),
+        patients_by_class={name: by_class[name] for name in gathered.classes},
+        scans_by_class={name: scans_of_class[name] for name in gathered.classes},
+        cells=tuple(count_cells(gathered.members, gathered.classes)),
+        reference_standards=_sorted_counts(scan.reference_standard for scan in facts),
+        rejected=_sorted_counts(row.reason for row in gathered.rejects),
+        phantom=all(scan.phantom for scan in facts),
+    )
+
+
+def count_cells(members: Iterable[Member], classes: Sequence[str]) -> list[Cell]:
+    """Return patients and scans of each label, site and vendor that occur together."""
+    patients: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for facts in (member.facts for member in members):
+        patients[facts.label, facts.site, facts.vendor].append(facts.patient)
+    return [
+        Cell(label=label, site=site, vendor=vendor, patients=len(set(members_of)), scans=len(members_of))
+        for (label, site, vendor), members_of in sorted(
+            patients.items(), key=lambda cell: (classes.index(cell[0][0]), cell[0])
+        )
     ]
 
 
@@ -81,21 +95,25 @@ def _sorted_counts(names: Iterable[str]) -> dict[str, int]:
     return dict(sorted(Counter(names).items()))
 
 
-def one_sided(rows: Iterable[Mapping[str, Any]], key: str) -> list[str]:
-    """Return the sites or vendors (`key`) that have scans of one label only, where there are several."""
+def one_sided(values: Iterable[tuple[str, str]]) -> list[str]:
+    """Return the names that have scans of one label only, of (name, label) pairs with several names."""
     labels: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        labels[row[key]].add(row["label"])
-    return sorted(name for name, found in labels.items() if len(found) == 1) if len(labels) > 1 else []
+    for name, label in values:
+        labels[name].add(label)
+    return sorted(name for name, own in labels.items() if len(own) == 1) if len(labels) > 1 else []
 
 
-def tell(summary: Mapping[str, Any]) -> None:
+def log_summary(summary: CohortSummary) -> None:
     """Log who is in the cohort, and which sites and vendors give the label away."""
-    classes = ", ".join(f"{name}: {n} patients" for name, n in summary["patients_by_class"].items())
-    log.info("cohort of %d scans of %d patients (%s)", summary["scans"], summary["patients"], classes)
-    for row in summary["counts"]:
-        log.info("  %(label)s, site '%(site)s', vendor '%(vendor)s': %(patients)d patients, %(scans)d scans", row)
-    for key in ("site", "vendor"):
-        names = one_sided(summary["counts"], key)
+    classes = ", ".join(f"{name}: {count} patients" for name, count in summary.patients_by_class.items())
+    log.info("cohort of %d scans of %d patients (%s)", summary.scans, summary.patients, classes)
+    for cell in summary.cells:
+        log.info(
+            "  %s, site '%s', vendor '%s': %d patients, %d scans",
+            *(cell.label, cell.site, cell.vendor, cell.patients, cell.scans),
+        )
+    for attribute in ("site", "vendor"):
+        names = one_sided((getattr(cell, attribute), cell.label) for cell in summary.cells)
         if names:
-            log.warning("each %s of %s has one class only: it gives the label away", key, ", ".join(map(repr, names)))
+            names_text = ", ".join(map(repr, names))
+            log.warning("each %s of %s has one class only: it gives the label away", attribute, names_text)

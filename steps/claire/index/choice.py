@@ -39,15 +39,15 @@ def choose(series: Sequence[Series], rule: Rule) -> list[Verdict]:
     A study in which no series is fit keeps its best one as chosen, so that `ingest` rejects it under its true reason
     rather than that the study vanishes.
     """
-    verdicts = [Verdict(False, fault(one)) for one in series]
+    verdicts = [Verdict(False, fault(each)) for each in series]
     fit, unfit_studies = defaultdict(list), defaultdict(list)
-    for place, one in enumerate(series):
-        if not verdicts[place].why:
-            fit[one.acquisition].append(place)
+    for index, each in enumerate(series):
+        if not verdicts[index].why:
+            fit[each.acquisition].append(index)
     covered = {series[places[0]].study for places in fit.values()}
-    for place, one in enumerate(series):
-        if one.header and one.study not in covered:
-            unfit_studies[one.study].append(place)
+    for index, each in enumerate(series):
+        if each.header and each.study not in covered:
+            unfit_studies[each.study].append(index)
     for places in fit.values():
         _settle(series, places, rule, verdicts)
     for places in unfit_studies.values():
@@ -56,14 +56,14 @@ def choose(series: Sequence[Series], rule: Rule) -> list[Verdict]:
     return verdicts
 
 
-def fault(one: Series) -> str:
+def fault(each: Series) -> str:
     """Return why a series can be no chest CT scan by its headers; "" where it can."""
-    if one.header is None:
-        return one.problem
-    reason, detail = unfit(one.header.modality, one.header.sop_class, one.header.image_type, one.header.description)
+    if each.header is None:
+        return each.problem
+    reason, detail = unfit(each.header.modality, each.header.sop_class, each.header.image_type, each.header.description)
     if reason:
         return detail or reason
-    orientation = one.header.planes[0].orientation if one.header.planes else None
+    orientation = each.header.planes[0].orientation if each.header.planes else None
     if orientation:
         normal = np.cross(orientation[:3], orientation[3:])
         return "slices are not axial" if abs(normal[2]) < _AXIAL_COSINE else ""
@@ -79,8 +79,8 @@ def _settle(series: Sequence[Series], places: Sequence[int], rule: Rule, verdict
             verdicts[place] = Verdict(True)
             continue
         lost = next((number for number, rank in enumerate(ranks[place]) if rank < ranks[best][number]), None)
-        told = "equal to the chosen one" if lost is None else criteria[lost][1](series[place], series[best])
-        verdicts[place] = Verdict(False, told)
+        reason = "equal to the chosen one" if lost is None else criteria[lost][1](series[place], series[best])
+        verdicts[place] = Verdict(False, reason)
 
 
 Criterion = tuple[Callable[[Series], float], Callable[[Series, Series], str]]
@@ -88,39 +88,45 @@ Criterion = tuple[Callable[[Series], float], Callable[[Series, Series], str]]
 
 def _criteria(group: Iterable[Series], rule: Rule) -> list[Criterion]:
     """Return (rank, larger is better; reason for the loser), the first criterion deciding most."""
-    longest = max(one.extent_mm for one in group)
+    longest = max(each.extent_mm for each in group)
     return [
-        (_originality, lambda one, best: "less original image type than the chosen one"),
+        (_originality, lambda each, best: "less original image type than the chosen one"),
         (
-            lambda one: one.instances >= rule.min_slices,
-            lambda one, best: f"{one.instances} slices, fewer than {rule.min_slices}",
+            lambda each: each.instances >= rule.min_slices,
+            lambda each, best: f"{each.instances} slices, fewer than {rule.min_slices}",
         ),
         (
-            lambda one: one.extent_mm >= _WHOLE_CHEST * longest,
-            lambda one, best: f"covers {one.extent_mm:.0f} of {longest:.0f} mm",
+            lambda each: each.extent_mm >= _WHOLE_CHEST * longest,
+            lambda each, best: f"covers {each.extent_mm:.0f} of {longest:.0f} mm",
         ),
         (
-            lambda one: one.thickness_mm <= rule.max_thickness,
-            lambda one, best: f"slices of {one.thickness_mm:g} mm, thicker than {rule.max_thickness:g} mm",
+            lambda each: each.thickness_mm <= rule.max_thickness,
+            lambda each, best: f"slices of {each.thickness_mm:g} mm, thicker than {rule.max_thickness:g} mm",
         ),
-        (lambda one: -_kernel_rank(one, rule.kernels), lambda one, best: "kernel is less preferred"),
+        (lambda each: -_kernel_rank(each, rule.kernels), lambda each, best: "kernel is less preferred"),
         (
-            lambda one: -round(one.thickness_mm, 2) if np.isfinite(one.thickness_mm) else -np.inf,
-            lambda one, best: f"slices of {one.thickness_mm:g} mm, the chosen one has {best.thickness_mm:g} mm",
+            lambda each: -round(each.thickness_mm, 2) if np.isfinite(each.thickness_mm) else -np.inf,
+            lambda each, best: f"slices of {each.thickness_mm:g} mm, the chosen one has {best.thickness_mm:g} mm",
         ),
-        (lambda one: round(one.extent_mm), lambda one, best: f"covers {one.extent_mm:.0f} of {best.extent_mm:.0f} mm"),
-        (lambda one: one.instances, lambda one, best: f"{one.instances} slices, the chosen one has {best.instances}"),
+        (
+            lambda each: round(each.extent_mm),
+            lambda each, best: f"covers {each.extent_mm:.0f} of {best.extent_mm:.0f} mm",
+        ),
+        (
+            lambda each: each.instances,
+            lambda each, best: f"{each.instances} slices, the chosen one has {best.instances}",
+        ),
     ]
 
 
-def _originality(one: Series) -> float:
+def _originality(each: Series) -> float:
     """Rank ORIGINAL\\PRIMARY\\AXIAL above an unknown type above DERIVED or SECONDARY."""
-    kind = one.header.image_type if one.header else ()
+    kind = each.header.image_type if each.header else ()
     if kind[:2] == ("ORIGINAL", "PRIMARY"):
         return 4.0 if "AXIAL" in kind else 3.5
     return 3.0 - 2 * ("SECONDARY" in kind[1:2]) - ("DERIVED" in kind[:1])
 
 
-def _kernel_rank(one: Series, kernels: Sequence[str]) -> int:
-    kernel = one.header.kernel.lower() if one.header else ""
+def _kernel_rank(each: Series, kernels: Sequence[str]) -> int:
+    kernel = each.header.kernel.lower() if each.header else ""
     return next((rank for rank, wanted in enumerate(kernels) if fnmatchcase(kernel, wanted.lower())), len(kernels))

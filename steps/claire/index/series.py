@@ -1,39 +1,35 @@
-"""Series found under a directory from headers alone, and the lines of a shard that name them."""
+"""Series found under a directory, from headers alone."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 
 from claire.core.command.errors import ClaireError
-from claire.core.command.files import write_text
-from claire.core.command.record import SCHEMA_VERSION
 from claire.core.privacy.pseudonym import is_generic
 from claire.core.sources import dicom, nifti
 from claire.core.sources.dicom import Header, NotDicom, UnreadableHeader, Vector
 
 _CHUNK = 2048
-_AGAIN = "Run `claire index` again."
 
 
 @dataclass
 class Series:
-    """What `index` gathers of one series while it reads the headers of its files.
+    """What `index` gathers of each series while it reads the headers of its files.
 
     `part` counts series that share a UID although they are different ones (a localiser, another patient or class).
     `bottom`, `top`: extent in mm along the normal of the first slice. `patient` is identifying and never written.
     """
 
-    kind: str
+    kind: Literal["dicom", "nifti"]
     header: Header | None
     source: Path
     files: list[str] = field(default_factory=list)
@@ -59,7 +55,7 @@ class Series:
 
     @property
     def acquisition(self) -> tuple[str, ...]:
-        """Key of the acquisition: study, frame of reference and AcquisitionNumber, where a series has just one."""
+        """Key of the acquisition: study, frame of reference and AcquisitionNumber, where a series has just each."""
         frame = self.header.frame_uid if self.header else ""
         return (*self.study, frame, next(iter(self.acquisitions)) if len(self.acquisitions) == 1 else "")
 
@@ -106,84 +102,20 @@ def _height(position: Vector, orientation: Vector) -> float:
     return (b * f - c * e) * x + (c * d - a * f) * y + (a * e - b * d) * z
 
 
-@dataclass(frozen=True)
-class Line:
-    """A line of `NNNN.shard.jsonl`: one series, its files relative to the source. Identifying: stays at the site."""
-
-    line: int
-    kind: str
-    study_uid: str
-    series_uid: str
-    part: int
-    bytes: int
-    files: tuple[str, ...]
-    instances: int
-    modality: str
-    chosen: bool
-    why: str
-    problem: str
-    schema_version: int = SCHEMA_VERSION
-
-    @property
-    def name(self) -> str:
-        """What the scan's pseudonym is made from: the series UID, or the first file where there is none."""
-        return (self.series_uid or f"file {min(self.files)}") + (f"#{self.part}" if self.part else "")
-
-    def json(self) -> str:
-        """Return the line as it stands in the file."""
-        return json.dumps(asdict(self), sort_keys=True)
-
-
-def end_of_shard(count: int) -> str:
-    """Return the last line of a shard of `count` series: what shows that it is whole."""
-    return json.dumps({"lines": count})
-
-
-def write_lines(path: Path, lines: Sequence[Line]) -> Path:
-    """Write a shard: a line a series, then the line that counts them."""
-    texts = [*(line.json() for line in lines), end_of_shard(len(lines))]
-    return write_text(path, "\n".join(texts) + "\n")
-
-
-def read_lines(path: Path) -> list[Line]:
-    """Read a shard. Raises ClaireError where a line is damaged, missing or names a file outside the source."""
-    lines: list[Line] = []
-    *texts, last = path.read_text().splitlines() or [""]
-    if last != end_of_shard(len(texts)):
-        raise ClaireError(f"shard {path.name} is not whole: its last line should count the lines", _AGAIN)
-    for number, text in enumerate(texts):
-        try:
-            values: dict[str, Any] = json.loads(text)
-            line = Line(**{**values, "files": tuple(values["files"]), "part": values.get("part", 0)})
-        except (ValueError, TypeError, KeyError) as error:
-            raise ClaireError(
-                f"line {number} of shard {path.name} is damaged ({type(error).__name__})", _AGAIN
-            ) from error
-        if line.schema_version != SCHEMA_VERSION or any(_outside(name) for name in line.files):
-            raise ClaireError(f"line {number} of shard {path.name} has another schema or leaves the source", _AGAIN)
-        lines.append(line)
-    return lines
-
-
-def _outside(name: str) -> bool:
-    path = PurePosixPath(name)
-    return path.is_absolute() or ".." in path.parts
-
-
 def find_series(source: Path, threads: int, counts: Counter[str]) -> list[Series]:
     """Return all series under `source`, each header read once, sorted by their first file.
 
     Files that are neither DICOM nor NIfTI are skipped and counted in `counts`, as are repeated instances and links.
     """
-    found: dict[tuple[Any, ...], Series] = {}
+    series_by_key: dict[tuple[Any, ...], Series] = {}
     names = sorted(walk(source, counts))
     counts["files"] += len(names)
     with ThreadPoolExecutor(threads) as pool:
         stream = iter(names)
         while chunk := [*islice(stream, _CHUNK)]:
             for name, answer in zip(chunk, pool.map(lambda name: _look(source / name), chunk), strict=True):
-                _file_under(found, source, name, answer, counts)
-    series = sorted(found.values(), key=lambda one: one.files[0])
+                _file_under(series_by_key, source, name, answer, counts)
+    series = sorted(series_by_key.values(), key=lambda each: each.files[0])
     _number_parts(series)
     return series
 
@@ -225,7 +157,7 @@ def _links_inside(entry: os.DirEntry[str], root: Path) -> bool:
 
 
 def _look(path: Path) -> tuple[str, Header | None, Any, int]:
-    """Return (kind, header, NIfTI grid or problem, bytes) of one file; kind "" for what is neither."""
+    """Return (kind, header, NIfTI grid or problem, bytes) of each file; kind "" for what is neither."""
     size = 0
     try:
         size = path.stat().st_size
@@ -241,7 +173,7 @@ def _look(path: Path) -> tuple[str, Header | None, Any, int]:
 
 
 def _file_under(
-    found: dict[tuple[Any, ...], Series],
+    series_by_key: dict[tuple[Any, ...], Series],
     source: Path,
     name: str,
     answer: tuple[str, Header | None, Any, int],
@@ -252,16 +184,16 @@ def _file_under(
     if not kind:
         counts["not_dicom"] += 1
     elif header is None:
-        series = found.setdefault((kind, folder, extra), Series("dicom", None, source, problem=extra))
+        series = series_by_key.setdefault((kind, folder, extra), Series("dicom", None, source, problem=extra))
         _count_in(series, name, size)
         counts["unreadable"] += 1
     elif kind == "nifti":
-        series = found.setdefault((kind, name), Series(kind, header, source))
+        series = series_by_key.setdefault((kind, name), Series(kind, header, source))
         _count_in(series, name, size, extra.shape[2])
         series.bottom, series.top = 0.0, float(np.linalg.norm(extra.affine[:3, 2])) * (extra.shape[2] - 1)
         counts["nifti"] += 1
     else:
-        series = found.setdefault(_series_key(header, folder), Series(kind, header, source))
+        series = series_by_key.setdefault(_series_key(header, folder), Series(kind, header, source))
         counts["instances" if series.add(name, size, header) else "repeated"] += 1
 
 
@@ -273,14 +205,24 @@ def _count_in(series: Series, name: str, size: int, instances: int = 1) -> None:
 
 def _series_key(header: Header, folder: str) -> tuple[Any, ...]:
     kind = (header.modality, header.sop_class, "LOCALIZER" in header.image_type)
-    place = header.series_uid or f"folder {folder}"
-    return (header.issuer, header.patient_id, header.study_uid, place, *kind)
+    name = header.series_uid or f"folder {folder}"
+    return (header.issuer, header.patient_id, header.study_uid, name, *kind)
 
 
 def _number_parts(series: Iterable[Series]) -> None:
     seen: Counter[str] = Counter()
-    for one in series:
-        uid = one.header.series_uid if one.header else ""
+    for each in series:
+        uid = each.header.series_uid if each.header else ""
         if uid:
-            one.part = seen[uid]
+            each.part = seen[uid]
             seen[uid] += 1
+
+
+def require_series(series: list[Series], counts: Counter[str]) -> list[Series]:
+    """Return the series. Raises ClaireError where none of them has a readable header."""
+    if not any(each.header for each in series):
+        raise ClaireError(
+            f"--source holds no DICOM or NIfTI series ({counts['files']} files read, {counts['unreadable']} damaged)",
+            "Point --source to the directory that holds the series, and see that it is mounted and readable.",
+        )
+    return series

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import ndimage
 
 from claire.core.command.errors import RejectedScan
+from claire.core.imaging.volume import PADDING_HU
 from claire.core.sources.dicom import Plane
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
@@ -16,7 +18,6 @@ _SAME_SPACING_MM = 1e-3
 _AXIAL_DEGREES = 45.0
 _TILT_DEGREES = 0.5
 _STRAIGHT_PIXELS = 0.5
-_AIR_HU = -1024
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,12 @@ class Stack:
     @property
     def affine(self) -> np.ndarray:
         """4×4: (column, row, slice, 1) → RAS mm."""
-        made = np.eye(4)
-        made[:3, 0] = _LPS_TO_RAS @ self.row * self.spacing[1]
-        made[:3, 1] = _LPS_TO_RAS @ self.column * self.spacing[0]
-        made[:3, 2] = _LPS_TO_RAS @ self.step
-        made[:3, 3] = _LPS_TO_RAS @ self.positions[0]
-        return made
+        matrix = np.eye(4)
+        matrix[:3, 0] = _LPS_TO_RAS @ self.row * self.spacing[1]
+        matrix[:3, 1] = _LPS_TO_RAS @ self.column * self.spacing[0]
+        matrix[:3, 2] = _LPS_TO_RAS @ self.step
+        matrix[:3, 3] = _LPS_TO_RAS @ self.positions[0]
+        return matrix
 
 
 def make_stack(planes: Sequence[Plane], thickness: float | None = None) -> Stack:
@@ -99,7 +100,7 @@ def _directions(planes: Sequence[Plane]) -> tuple[np.ndarray, np.ndarray]:
     directions = np.array([plane.orientation for plane in planes], dtype=float).reshape(-1, 2, 3)
     length = np.linalg.norm(directions, axis=2, keepdims=True)
     if np.abs(length - 1).max() > 0.05:
-        raise RejectedScan("inconsistent", "the orientation is no pair of directions")
+        raise RejectedScan("inconsistent", "the orientation is not a pair of unit vectors")
     row, column = (directions / length)[0]
     if np.abs(directions - directions[0]).max() > _SAME_DIRECTION * 10:
         raise RejectedScan("mixed_orientation", "slices of one series point in different directions")
@@ -146,17 +147,15 @@ def straighten(data: np.ndarray, stack: Stack) -> tuple[np.ndarray, Stack]:
     `data` (slices, rows, columns) int16; the result has more rows or columns, so that nothing is cut off, filled with
     air. Linear interpolation in plane, none across slices.
     """
-    from scipy import ndimage
-
     offset = (stack.positions - stack.positions[0]) @ np.stack([stack.column, stack.row], axis=1) / stack.spacing
     first = np.floor(offset.min(axis=0))
     shape = np.array(data.shape[1:]) + np.ceil(offset.max(axis=0)).astype(int) - first.astype(int)
-    made = np.empty((len(data), *shape), data.dtype)
-    for made_slice, given, shift in zip(made, data, offset - first, strict=True):
-        framed = np.full(shape, _AIR_HU, np.float32)
-        framed[: data.shape[1], : data.shape[2]] = given
-        made_slice[:] = np.rint(ndimage.shift(framed, shift, order=1, cval=_AIR_HU))
+    straight = np.empty((len(data), *shape), data.dtype)
+    for target, source, shift in zip(straight, data, offset - first, strict=True):
+        framed = np.full(shape, PADDING_HU, np.float32)
+        framed[: data.shape[1], : data.shape[2]] = source
+        target[:] = np.rint(ndimage.shift(framed, shift, order=1, cval=PADDING_HU))
     along = float(stack.step @ stack.normal) * stack.normal
     corner = stack.positions[0] + first[0] * stack.spacing[0] * stack.column + first[1] * stack.spacing[1] * stack.row
     positions = corner + np.arange(len(data))[:, None] * along
-    return made, replace(stack, positions=positions, step=along)
+    return straight, replace(stack, positions=positions, step=along)

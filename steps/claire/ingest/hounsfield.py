@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from claire.core.command.errors import RejectedScan
+from claire.core.imaging.volume import PADDING_HU
 
-AIR_HU = -1024
 #: No noise reaches below this: what lies there was padded without being declared (−2000 and −3024 are common).
 _PADDED_BELOW_HU = -1500
 _BIN_HU = 10
@@ -24,9 +24,9 @@ def to_hu(stored: np.ndarray, slope: float, intercept: float, padding: tuple[int
         values = np.rint(stored * np.float64(slope) + intercept)
     np.clip(values, -32768, 32767, out=values)
     out[...] = values
-    out[out < _PADDED_BELOW_HU] = AIR_HU
+    out[out < _PADDED_BELOW_HU] = PADDING_HU
     if padding is not None:
-        out[(stored >= padding[0]) & (stored <= padding[1])] = AIR_HU
+        out[(stored >= padding[0]) & (stored <= padding[1])] = PADDING_HU
 
 
 def check_rescale(slope: float, intercept: float) -> None:
@@ -44,7 +44,7 @@ def check_hu(data: np.ndarray) -> None:
     """
     stride = max(1, int((data[0].size * len(data) / 2e6) ** 0.5))
     sample = data[:, ::stride, ::stride]
-    inside = sample[(sample > AIR_HU) & (sample < _HIGH)]
+    inside = sample[(sample > PADDING_HU) & (sample < _HIGH)]
     count, edges = np.histogram(inside, np.arange(_LOW, _HIGH + _BIN_HU, _BIN_HU))
     share = count / max(sample.size, 1)
     centre = edges[:-1] + _BIN_HU / 2

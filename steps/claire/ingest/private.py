@@ -7,23 +7,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from claire.core.command.files import make_directory
 from claire.core.command.tables import write_csv
-
-if TYPE_CHECKING:
-    from claire.core.sources.dicom import Header
-    from claire.index.series import Line
+from claire.core.contracts.shard_list import ListedSeries
+from claire.core.sources.dicom import Header
 
 COLUMNS = ("scan", "patient", "path", "series_uid", "study_uid", "patient_id", "shard", "line", "reason")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a line: its scan's pseudonym, the patient's where it entered, else the reason."""
+    """What became of a series: its scan's pseudonym, the patient's where it entered, else the reason."""
 
-    line: Line
+    series: ListedSeries
     scan: str
     patient: str
     reason: str
@@ -38,7 +36,7 @@ def make_private(folder: Path) -> None:
 def write_private(folder: Path, stem: str, outcomes: Iterable[Outcome], headers: Mapping[int, Header]) -> None:
     """Write the table that leads back from pseudonyms to series: mode 0600."""
     with _only_for_owner():
-        rows = [_row(stem, outcome, headers.get(outcome.line.line)) for outcome in outcomes]
+        rows = [_row(stem, outcome, headers.get(outcome.series.line)) for outcome in outcomes]
         write_csv(folder / f"{stem}.private.csv", COLUMNS, rows)
 
 
@@ -52,18 +50,18 @@ def _only_for_owner() -> Iterator[None]:
 
 
 def _row(stem: str, outcome: Outcome, header: Header | None) -> dict[str, Any]:
-    line = outcome.line
-    folders = sorted({name.rpartition("/")[0] or "." for name in line.files})
-    path = ";".join(folders if line.kind == "dicom" and not line.problem else line.files)
+    series = outcome.series
+    folders = sorted({name.rpartition("/")[0] or "." for name in series.files})
+    path = ";".join(folders if series.kind == "dicom" and not series.problem else series.files)
     return {
         "scan": outcome.scan,
         "patient": outcome.patient,
-        # File names are bytes: what is no UTF-8 is written as an escape.
+        # File names are bytes: what is not UTF-8 is written as an escape.
         "path": path.encode("utf-8", "backslashreplace").decode(),
-        "series_uid": line.series_uid,
-        "study_uid": line.study_uid,
+        "series_uid": series.series_uid,
+        "study_uid": series.study_uid,
         "patient_id": header.patient_id if header else "",
         "shard": stem,
-        "line": line.line,
+        "line": series.line,
         "reason": outcome.reason,
     }

@@ -36,7 +36,7 @@ PRESETS: dict[str, dict[str, object]] = {
         "gamma": 0.1,
         "epochs": 50,
         "patience": 10,
-        "batch": 32,
+        "batch_size": 32,
         "class_weights": True,
         "augmentation": "none",
     }
@@ -99,13 +99,13 @@ def _given(model: BaseModel) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice, of which YAML would silently keep the last."""
+    """Refuses a duplicate key, of which YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = []
         for key, _ in node.value:
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' stands twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' is a duplicate", key.start_mark)
             seen.append(key.value)
         return super().construct_mapping(node, deep)
 
@@ -118,14 +118,14 @@ def load_grid(path: Path) -> Grid:
         values = yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UsageError(f"{path.name}{line}: {error.problem}", "Mend the YAML.") from error
+        raise UsageError(f"{path.name}{line}: {error.problem}", "Correct the YAML.") from error
     except RecursionError as error:
         raise UsageError(f"{path.name} is nested too deeply", "A grid has five levels at most.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path.name} is no YAML text", "Give a grid such as configs/grids/sample.yml.") from error
+        raise UsageError(f"{path.name} is not YAML text", "Give a grid such as configs/grids/sample.yml.") from error
     if not isinstance(values, Mapping):
         raise UsageError(
-            f"{path.name} is empty or no mapping of keys", "A grid has a name and base, axes, union or exclude."
+            f"{path.name} is empty or not a mapping of keys", "A grid has a name and base, axes, union or exclude."
         )
     try:
         return Grid.model_validate(values)
@@ -144,7 +144,7 @@ def _refuse_bombs(name: str, root: yaml.Node | None) -> None:
         if id(node) not in sizes:
             sizes[id(node)] = 1  # for a node within itself
             parts = node.value if isinstance(node, yaml.CollectionNode) else []
-            inner = [one for part in parts for one in (part if isinstance(part, tuple) else (part,))]
+            inner = [child for part in parts for child in (part if isinstance(part, tuple) else (part,))]
             sizes[id(node)] = 1 + sum(map(size, inner))
         return sizes[id(node)]
 
@@ -164,15 +164,15 @@ def expand(grid: Grid, seed: int = 0) -> list[Variant]:
         raise UsageError(
             f"grid '{grid.name}' has {count} combinations, more than {MOST_VARIANTS}", "Split it into several grids."
         )
-    found = dict.fromkeys(
+    variants = dict.fromkeys(
         parse_variant(settle(values), f"grid '{grid.name}', {name}")
         for name, axes, exclude in products
         for values in _combinations(axes, seed)
         if not any(_matches(values, entry) for entry in exclude)
     )
-    if not found:
-        raise UsageError(f"grid '{grid.name}' excludes all of its {count} combinations", "Mend `exclude`.")
-    return list(found)
+    if not variants:
+        raise UsageError(f"grid '{grid.name}' excludes all of its {count} combinations", "Correct `exclude`.")
+    return list(variants)
 
 
 def _combinations(axes: Mapping[str, list[object]], seed: int) -> Iterator[dict[str, Any]]:

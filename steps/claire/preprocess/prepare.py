@@ -8,11 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from PIL import Image
+from scipy import ndimage
 
 from claire.core.command.errors import RejectedScan
-from claire.core.imaging.volume import Volume
+from claire.core.imaging.components import largest
+from claire.core.imaging.volume import PADDING_HU, Volume
 
-PAD_HU = -1024
 TISSUE_HU = -400
 #: Skin, muscle and breast stay in the crop up to this far from the lungs; arms beside the body do not widen it.
 WALL_MM = 80.0
@@ -37,31 +39,35 @@ class Prepared:
     crop: tuple[int, int, int, int]
 
 
+@dataclass(frozen=True)
+class Filter:
+    """Which slices are kept: see `lung_slices`; a scan with fewer than `min_slices` of them is set aside."""
+
+    min_lung_box: float
+    min_lung_ratio: float
+    min_slices: int
+
+
 def prepare(
-    volume: Volume,
-    lungs: np.ndarray,
-    size: int,
-    min_lung_box: float,
-    min_lung_ratio: float,
-    min_slices: int,
-    origins_mm: np.ndarray | None = None,
+    volume: Volume, lungs: np.ndarray, size: int, lung_filter: Filter, origins_mm: np.ndarray | None = None
 ) -> Prepared:
     """Filter, crop and resize the slices of a scan.
 
     `origins_mm` (slices, 3): true RAS position of each slice's first pixel, where they are known better than by the
     affine. Raises RejectedScan `too_few_lung_slices`.
     """
-    slices = lung_slices(lungs, min_lung_box, min_lung_ratio)
-    if len(slices) < min_slices:
-        raise RejectedScan("too_few_lung_slices", f"{len(slices)} of {len(lungs)} slices, {min_slices} wanted")
+    slices = lung_slices(lungs, lung_filter)
+    if len(slices) < lung_filter.min_slices:
+        detail = f"{len(slices)} of {len(lungs)} slices, {lung_filter.min_slices} wanted"
+        raise RejectedScan("too_few_lung_slices", detail)
     crop = body_crop(volume, lungs, slices)
-    affine, positions = prepared_place(volume.affine, slices, crop, size, origins_mm)
+    affine, positions = prepared_affine(volume.affine, slices, crop, size, origins_mm)
     hu = np.stack([resize_hu(volume.data[z], crop, size) for z in slices])
     mask = np.stack([resize_mask(lungs[z], crop, size) for z in slices])
     return Prepared(hu, mask, slices, affine, positions, crop)
 
 
-def lung_slices(lungs: np.ndarray, min_lung_box: float, min_lung_ratio: float) -> np.ndarray:
+def lung_slices(lungs: np.ndarray, lung_filter: Filter) -> np.ndarray:
     """Return the indices of slices with enough lung, by the rule of the original pipeline.
 
     The box around all lung of a slice must cover `min_lung_box` of it, and lung must be at least `min_lung_ratio` of
@@ -70,7 +76,9 @@ def lung_slices(lungs: np.ndarray, min_lung_box: float, min_lung_ratio: float) -
     pixels = lungs[0].size
     area = np.count_nonzero(lungs, axis=(1, 2))
     box = _extent(lungs.any(2)) * _extent(lungs.any(1))
-    enough = (area > 0) & (box >= min_lung_box * pixels) & (area >= min_lung_ratio * (pixels - area))
+    enough = (
+        (area > 0) & (box >= lung_filter.min_lung_box * pixels) & (area >= lung_filter.min_lung_ratio * (pixels - area))
+    )
     return np.flatnonzero(enough)
 
 
@@ -102,16 +110,13 @@ def body_crop(volume: Volume, lungs: np.ndarray, slices: np.ndarray) -> tuple[in
 
 def _body_outline(slices: np.ndarray) -> np.ndarray:
     """Return where the body lies in any of the slices, (rows, columns) bool: the largest piece of tissue."""
-    from scipy import ndimage
-
     tissue = ndimage.binary_opening((slices > TISSUE_HU).mean(0) > 0.25, iterations=3)
-    labels, count = ndimage.label(tissue)
-    return labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:])) if count else tissue
+    return largest(tissue)
 
 
 def _span(present: np.ndarray) -> tuple[int, int]:
-    places = np.flatnonzero(present)
-    return int(places[0]), int(places[-1]) + 1
+    indices = np.flatnonzero(present)
+    return int(indices[0]), int(indices[-1]) + 1
 
 
 def _square(low: int, high: int, side: int, length: int) -> tuple[int, int]:
@@ -123,9 +128,7 @@ def _square(low: int, high: int, side: int, length: int) -> tuple[int, int]:
 
 def resize_hu(image: np.ndarray, crop: tuple[int, int, int, int], size: int) -> np.ndarray:
     """Cut `crop` out of a slice, resize it to (size, size) int16: linear, anti-aliased (Pillow's triangle filter)."""
-    from PIL import Image
-
-    cut = np.clip(_cut(image, crop, PAD_HU), PAD_HU, None).astype(np.float32)
+    cut = np.clip(_cut(image, crop, PADDING_HU), PADDING_HU, None).astype(np.float32)
     scaled = Image.fromarray(cut).resize((size, size), Image.Resampling.BILINEAR)
     return np.rint(np.asarray(scaled)).astype(np.int16)
 
@@ -145,7 +148,7 @@ def _cut(image: np.ndarray, crop: tuple[int, int, int, int], fill: int) -> np.nd
     return np.pad(inside, tuple(zip(before, after, strict=True)), constant_values=fill)
 
 
-def prepared_place(
+def prepared_affine(
     affine: np.ndarray,
     slices: np.ndarray,
     crop: tuple[int, int, int, int],
@@ -162,8 +165,10 @@ def prepared_place(
     normal = np.cross(affine[:3, 0], affine[:3, 1])
     normal *= np.sign(normal @ affine[:3, 2]) / np.linalg.norm(normal)
     rows, columns = (crop[1] - crop[0]) / size, (crop[3] - crop[2]) / size
-    placed = np.eye(4)
-    placed[:3, 0], placed[:3, 1] = affine[:3, 0] * columns, affine[:3, 1] * rows
-    placed[:3, 2] = (kept[-1] - kept[0]) / (len(kept) - 1) if len(kept) > 1 else affine[:3, 2]
-    placed[:3, 3] = kept[0] + affine[:3, 0] * (crop[2] + columns / 2 - 0.5) + affine[:3, 1] * (crop[0] + rows / 2 - 0.5)
-    return placed, kept @ normal
+    prepared = np.eye(4)
+    prepared[:3, 0], prepared[:3, 1] = affine[:3, 0] * columns, affine[:3, 1] * rows
+    prepared[:3, 2] = (kept[-1] - kept[0]) / (len(kept) - 1) if len(kept) > 1 else affine[:3, 2]
+    prepared[:3, 3] = (
+        kept[0] + affine[:3, 0] * (crop[2] + columns / 2 - 0.5) + affine[:3, 1] * (crop[0] + rows / 2 - 0.5)
+    )
+    return prepared, kept @ normal

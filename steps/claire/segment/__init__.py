@@ -6,15 +6,7 @@ stay inside the mask, the trachea stays outside. A scan without lungs is set asi
 
 from __future__ import annotations
 
-from typing import Any
-
-from claire.core.command.errors import RejectedScan
 from claire.core.command.parameters import InputFile, StepParameters, parameter
-from claire.core.command.progress import about, progress
-from claire.core.command.record import SCHEMA_VERSION, Record
-from claire.core.command.tables import write_rejects
-
-STEP = "segment"
 
 
 class Parameters(StepParameters):
@@ -25,34 +17,33 @@ class Parameters(StepParameters):
 
 def run(parameters: Parameters) -> None:
     """Write `NNNN.lungs.zip`, the rejects and the record; one scan is in memory at a time."""
-    from claire.core.contracts.scans import ShardReader, shard_stem, write_shard
+    from claire.core.command.errors import RejectedScan
+    from claire.core.command.progress import about, progress
+    from claire.core.command.record import Record
+    from claire.core.contracts.archive import stem_of
+    from claire.core.contracts.masks import write_masks
+    from claire.core.contracts.rejects import Reject, reject, write_rejects
+    from claire.core.contracts.scans import ScansReader
     from claire.core.imaging.volume import Volume
     from claire.segment.lungs import segment_lungs
 
-    stem = shard_stem(parameters.scans)
-    about(STEP, stem)
-    rejects: list[dict[str, Any]] = []
-    with Record(STEP, stem, parameters.out, {}, {"scans": parameters.scans}) as record:
-        masks = parameters.out / f"{stem}.lungs.zip"
-        with ShardReader(parameters.scans) as scans, write_shard(masks) as shard:
-            for scan in progress(scans.names(), "lungs of scan"):
+    stem = stem_of(parameters.scans)
+    about("segment", stem)
+    rejects: list[Reject] = []
+    with Record("segment", stem, parameters.out, parameters.recorded(), {"scans": parameters.scans}) as record:
+        path = parameters.out / f"{stem}.lungs.zip"
+        with ScansReader(parameters.scans) as scans, write_masks(path) as masks:
+            for scan in progress(scans.scans(), "lungs of scan"):
                 volume = scans.volume(scan)
                 try:
-                    mask, facts = segment_lungs(volume)
-                except RejectedScan as reject:
-                    rejects.append(reject_row(stem, scan, scans.facts(scan), reject))
-                    shard.add_facts(scan, {"schema_version": SCHEMA_VERSION, "scan": scan, "rejected": reject.reason})
+                    mask, lungs = segment_lungs(volume)
+                except RejectedScan as error:
+                    facts = scans.facts(scan)
+                    rejects.append(reject("segment", facts.shard, facts.line, scan, error))
+                    masks.add_rejected(scan, error.reason)
                     continue
-                shard.add_volume(
-                    scan, Volume(mask, volume.affine), {"schema_version": SCHEMA_VERSION, "scan": scan, **facts}
-                )
-                record.counts.update(scans=1, warned=bool(facts["warnings"]), cut_at_border=facts["cut_at_border"])
-        record.output(masks)
-        record.output(write_rejects(parameters.out / f"{stem}.{STEP}.rejects.csv", rejects))
+                masks.add(scan, Volume(mask, volume.affine), lungs)
+                record.counts.update(scans=1, warned=bool(lungs.warnings), cut_at_border=lungs.cut_at_border)
+        record.output(path)
+        record.output(write_rejects(parameters.out / f"{stem}.segment.rejects.csv", rejects))
         record.counts.update(rejected=len(rejects))
-
-
-def reject_row(stem: str, scan: str, facts: dict[str, Any], reject: RejectedScan) -> dict[str, Any]:
-    """Return the row of the rejects table for one scan."""
-    place = {"step": STEP, "shard": stem, "line": facts.get("line"), "scan": scan}
-    return {**place, "reason": reject.reason, "detail": reject.detail}

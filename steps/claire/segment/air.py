@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from claire.core.imaging.components import largest
+from claire.core.imaging.volume import AIR_HU
 from claire.segment.grid import TISSUE_HU, Grid
 
 #: Fat lies around −100 HU; what is darker in the chest holds air.
 GROUND_GLASS_HU = -200
-#: Connectivity within a transverse plane only: labels all slices of a volume in one call.
-AIR = -1000
 IN_PLANE = np.array([[[0] * 3] * 3, [[0, 1, 0], [1, 1, 1], [0, 1, 0]], [[0] * 3] * 3], bool)
 
 
@@ -42,25 +42,15 @@ def _inside(grid: Grid, rest: np.ndarray) -> np.ndarray:
     return keep[labels]
 
 
-def largest(mask: np.ndarray) -> np.ndarray:
-    """Return the largest component of a mask."""
-    labels, count = ndimage.label(mask)
-    if count <= 1:
-        return mask
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return labels == int(np.argmax(sizes))
-
-
 def gas_level(grid: Grid, body: np.ndarray) -> float:
     """Return the HU below which air inside the body is gas rather than lung: half-way from this lung's level to air."""
     inside = grid.hu[body & (grid.hu < -500) & (grid.hu > -965)]
     lung = float(np.median(inside)) if inside.size else -850.0
-    return min((lung + AIR) / 2, -880.0)
+    return min((lung + AIR_HU) / 2, -880.0)
 
 
 def gas_mask(grid: Grid, body: np.ndarray, level: float) -> np.ndarray:
-    """Return the gas that soft tissue encloses, with the blur at its wall, bool: windpipe, main bronchi, gullet, bowel.
+    """Return the gas that soft tissue encloses, with the blur at its wall, bool: trachea, main bronchi, oesophagus, bowel.
 
     Decided section by section: what is as dark as air and has soft tissue around it, a few millimetres on. Bronchi
     inside the lung have lung around them. A tip of lung with noise or emphysema is dark in parts only; blurred first,
@@ -78,7 +68,7 @@ def gas_mask(grid: Grid, body: np.ndarray, level: float) -> np.ndarray:
             continue
         wide = (box[0], *(slice(max(0, part.start - margin), part.stop + margin) for part in box[1:]))
         core, hu = labels[wide] == name, grid.hu[wide]
-        if np.median(hu[core]) > (level + AIR) / 2:
+        if np.median(hu[core]) > (level + AIR_HU) / 2:
             continue
         core = ndimage.binary_dilation(core, IN_PLANE, iterations=grid.voxels(2.4, 2), mask=core | (hu < level))
         near = ndimage.binary_dilation(core, IN_PLANE, iterations=reach)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import nibabel as nib
 import numpy as np
+from scipy import ndimage
 
-from claire.core.imaging.volume import Volume
+from claire.core.imaging.volume import PADDING_HU, Volume
 
 #: Edge of a working voxel in an adult, whose chest has a section of `ADULT_MM` squared; lengths go with the body.
 WORKING_MM = 1.8
 ADULT_MM = 260.0
-AIR_HU, TISSUE_HU, DENSE_HU = -1024, -400, 400
+TISSUE_HU, DENSE_HU = -400, 400
 
 
 @dataclass(frozen=True)
@@ -57,24 +59,16 @@ def canonical(data: np.ndarray, affine: np.ndarray) -> np.ndarray:
     return np.flip(data.transpose(axes), flips)
 
 
-def from_canonical(data: np.ndarray, affine: np.ndarray) -> np.ndarray:
-    """Undo `canonical`."""
-    axes, flips = _orientation(affine)
-    return np.flip(data, flips).transpose(np.argsort(axes))
-
-
 def _orientation(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the array axes that lie along superior, anterior and right, and which of them must be turned."""
-    import nibabel as nib
-
-    found = nib.io_orientation(affine)
+    orientation = nib.io_orientation(affine)
     axes: list[int] = []
     flips: list[int] = []
-    for place, world in enumerate((2, 1, 0)):
-        column = int(np.flatnonzero(found[:, 0] == world)[0])
+    for target, world in enumerate((2, 1, 0)):
+        column = int(np.flatnonzero(orientation[:, 0] == world)[0])
         axes.append(2 - column)
-        if found[column, 1] < 0:
-            flips.append(place)
+        if orientation[column, 1] < 0:
+            flips.append(target)
     return tuple(axes), tuple(flips)
 
 
@@ -93,8 +87,6 @@ def working_grid(volume: Volume) -> Grid:
 
 def _scale(data: np.ndarray, spacing: tuple[float, ...]) -> float:
     """Return the size of the body over an adult's, by the area of its sections in the middle half of a thinned scan."""
-    from scipy import ndimage
-
     steps = [max(1, size // 96) for size in data.shape[1:]]
     thin = data[len(data) // 4 : max(1, len(data) * 3 // 4) : max(1, len(data) // 32), :: steps[0], :: steps[1]]
     tissue = [ndimage.binary_opening(section > TISSUE_HU, iterations=2) for section in thin]
@@ -110,15 +102,13 @@ def block_mean(data: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
     for offset in np.ndindex(*factors):
         part = data[offset[0] :: factors[0], offset[1] :: factors[1], offset[2] :: factors[2]]
         place = tuple(slice(size) for size in part.shape)
-        total[place] += np.clip(part, AIR_HU, DENSE_HU)
+        total[place] += np.clip(part, PADDING_HU, DENSE_HU)
         count[place] += 1
     return total / count
 
 
 def _padding(data: np.ndarray, factors: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
     """Find what lies beyond a round field of view: the lowest value of the scan, constant, reaching the border."""
-    from scipy import ndimage
-
     thin = data[:: factors[0], :: factors[1], :: factors[2]]
     lowest = thin == thin.min()
     if lowest[:, (0, 0, -1, -1), (0, -1, 0, -1)].mean() < 0.5 or lowest.mean() > 0.9:

@@ -9,12 +9,12 @@ their proportions.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy import ndimage
 
 from claire.core.command.errors import RejectedScan
+from claire.core.contracts.masks import LungFacts
+from claire.core.imaging.affine import voxel_ml
 from claire.core.imaging.volume import Volume
 from claire.segment.air import body_mask, gas_level, gas_mask, ground_glass, lung_air
 from claire.segment.grid import Grid, bounding_box, refine, working_grid
@@ -29,7 +29,7 @@ LUNG_HU, EDGE_HU = -400, -350
 SMALLEST_ML = 40.0
 
 
-def segment_lungs(volume: Volume) -> tuple[np.ndarray, dict[str, Any]]:
+def segment_lungs(volume: Volume) -> tuple[np.ndarray, LungFacts]:
     """Return the lung mask of a scan, uint8 on its grid (0 none, 1 right, 2 left of the patient), and its QC facts.
 
     Facts: right_ml, left_ml, components (pieces of aerated lung before closing), cut_at_border, mean_hu,
@@ -52,20 +52,20 @@ def segment_lungs(volume: Volume) -> tuple[np.ndarray, dict[str, Any]]:
     if right_ml + left_ml < SMALLEST_ML:
         raise RejectedScan("no_lungs", f"{right_ml + left_ml:.0f} ml of lung")
     closed = int(np.count_nonzero(surely[box][sides == 0])) / max(1, int(np.count_nonzero(surely)))
-    facts = {
-        "right_ml": right_ml,
-        "left_ml": left_ml,
-        "components": components,
-        "cut_at_border": _cut_at_border(grid, surely > 0),
-        "mean_hu": round(float(volume.data[mask > 0].mean()), 1),
-        "closed_fraction": round(closed, 4),
-    }
-    return mask, {**facts, "warnings": _warnings(facts, grid.scale)}
+    cut_at_border = _cut_at_border(grid, surely > 0)
+    return mask, LungFacts(
+        right_ml=right_ml,
+        left_ml=left_ml,
+        components=components,
+        cut_at_border=cut_at_border,
+        mean_hu=round(float(volume.data[mask > 0].mean()), 1),
+        closed_fraction=round(closed, 4),
+        warnings=tuple(_warnings(right_ml, left_ml, cut_at_border, closed, grid.scale)),
+    )
 
 
 def _millilitres(volume: Volume, mask: np.ndarray) -> tuple[float, float]:
-    voxel_ml = float(abs(np.linalg.det(volume.affine[:3, :3]))) / 1000
-    right, left = (round(int(np.count_nonzero(mask == side)) * voxel_ml, 1) for side in (RIGHT, LEFT))
+    right, left = (round(int(np.count_nonzero(mask == side)) * voxel_ml(volume.affine), 1) for side in (RIGHT, LEFT))
     return right, left
 
 
@@ -110,13 +110,13 @@ def _cut_at_border(grid: Grid, lungs: np.ndarray) -> bool:
     return bool(ends or (lungs & edge).sum() * grid.voxel_ml > 1)
 
 
-def _warnings(facts: dict[str, Any], scale: float) -> list[str]:
+def _warnings(right_ml: float, left_ml: float, cut_at_border: bool, closed: float, scale: float) -> list[str]:
     """Return what somebody should look at, in one word each."""
-    smaller, larger = sorted((facts["right_ml"], facts["left_ml"]))
-    found = {
+    smaller, larger = sorted((right_ml, left_ml))
+    conditions = {
         "one_lung": smaller < 0.1 * larger,
         "small_lungs": smaller + larger < 500 * scale**3,
-        "cut_at_border": facts["cut_at_border"],
-        "much_closed": facts["closed_fraction"] > 0.3,
+        "cut_at_border": cut_at_border,
+        "much_closed": round(closed, 4) > 0.3,
     }
-    return [name for name, holds in found.items() if holds]
+    return [name for name, holds in conditions.items() if holds]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
+from scipy.spatial import ConvexHull, QhullError
+from skimage.draw import polygon
 
 from claire.segment.air import IN_PLANE
 from claire.segment.grid import Grid, bounding_box
@@ -95,9 +97,6 @@ def _reach(bins: np.ndarray, radius: np.ndarray) -> np.ndarray:
 
 def _outline(section: np.ndarray) -> np.ndarray:
     """Return the convex hull of a section of a lung."""
-    from scipy.spatial import ConvexHull, QhullError
-    from skimage.draw import polygon
-
     points = np.argwhere(section ^ ndimage.binary_erosion(section))
     hull = np.zeros(section.shape, bool)
     try:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 from scipy import ndimage
+from skimage.segmentation import watershed
 
 from claire.segment.grid import Grid
 
 RIGHT, LEFT = 1, 2
-#: A lung this much smaller than both together is no second lung but a piece of the other.
+#: A lung this much smaller than both together is not a second lung but a piece of the other.
 SMALLEST_SHARE = 0.04
 
 
@@ -49,8 +50,6 @@ def _flood(grid: Grid, lung: np.ndarray, markers: np.ndarray, step: int) -> np.n
     """Give what erosion took back to the sides; only between the innermost markers is there anything to decide."""
     if step == 0:
         return markers
-    from skimage.segmentation import watershed
-
     columns = np.arange(lung.shape[2])
     inner_right = np.flatnonzero((markers == RIGHT).any((0, 1)))[0] - step - 1
     inner_left = np.flatnonzero((markers == LEFT).any((0, 1)))[-1] + step + 1

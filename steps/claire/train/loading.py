@@ -21,7 +21,8 @@ from torch.nn import functional
 
 from claire.core.contracts.cohort import Cohort, Scan
 from claire.core.contracts.variant import Variant
-from claire.core.networks.view import AIR_HU, make_view
+from claire.core.networks.input import normalise, window
+from claire.core.networks.view import cut_hu
 
 T = TypeVar("T")
 #: Bytes of views that are kept in memory; more go to a file in the temporary folder that is mapped into memory.
@@ -53,16 +54,9 @@ class Views:
     def __getitem__(self, place: int) -> np.ndarray:
         """Return (slices · spread, size, size) int16 HU of the scan at `place`; outside the lungs air, if so viewed."""
         if not self._done[place]:
-            self._kept[place] = cut(self.cohort, self.scans[place], self.variant)
+            self._kept[place] = cut_hu(self.cohort, self.scans[place], self.variant)
             self._done[place] = True
         return self._kept[place]
-
-
-def cut(cohort: Cohort, scan: Scan, variant: Variant) -> np.ndarray:
-    """Return a scan's view as (slices, size, size) int16 HU, blackened outside the lungs if the variant says so."""
-    view = make_view(cohort, scan, variant)
-    hu = np.where(view.lungs > 0, view.hu, AIR_HU) if variant.view == "lungs" else view.hu
-    return hu.astype(np.int16)
 
 
 def _room(shape: tuple[int, ...]) -> np.ndarray:
@@ -97,7 +91,7 @@ def epoch_batches(views: Views, variant: Variant, epoch: int) -> list[list[Item]
     """
     items = [item for place in range(len(views)) for item in _items(views, place, variant, epoch)]
     order = np.random.default_rng((variant.seed, epoch)).permutation(len(items))
-    parts = np.array_split(order, -(-len(items) // variant.batch))
+    parts = np.array_split(order, -(-len(items) // variant.batch_size))
     return [[items[i] for i in part] for part in parts]
 
 
@@ -134,10 +128,10 @@ def gather(views: Views, items: Sequence[Item]) -> Tensor:
     return torch.from_numpy(batch)
 
 
-def to_image(hu: Tensor, variant: Variant, items: Sequence[Item] = ()) -> Tensor:
+def to_image(hu: Tensor, variant: Variant, items: Sequence[Item]) -> Tensor:
     """Return the network's input, float32 in 0…1, of (B, D, size, size) int16 HU, augmented as `items` say.
 
-    Without items it equals `View.image`. Runs where `hu` lies.
+    Without augmentation it equals `to_input`. Runs where `hu` lies.
     """
     image = hu.float()
     moved = [i for i, item in enumerate(items) if item.theta is not None]
@@ -146,15 +140,11 @@ def to_image(hu: Tensor, variant: Variant, items: Sequence[Item] = ()) -> Tensor
     for i, item in enumerate(items):
         if item.flip:
             image[i] = image[i].flip(-1)
-    image.sub_(variant.window.centre - variant.window.width / 2).div_(variant.window.width)
+    image = window(image, variant)
     if items:
         image.mul_(_column([item.contrast for item in items], image))
         image.add_(_column([item.brightness for item in items], image))
-    image.clamp_(0, 1)
-    if variant.normalisation == "slice":
-        low = image.amin((-2, -1), keepdim=True)
-        image = (image - low) / (image.amax((-2, -1), keepdim=True) - low).clamp(min=1e-6)
-    return image
+    return normalise(image.clamp_(0, 1), variant)
 
 
 def _move(image: Tensor, thetas: np.ndarray) -> Tensor:

@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from claire.core.command.errors import ClaireError
-from claire.core.networks.build import ScanNetwork
+from claire.core.networks.scan_network import ScanNetwork
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network")
 PREFIXES = ("module.", "backbone.", "model.", "network.")
 
 
 @dataclass(frozen=True)
-class Loaded:
+class Filled:
     """Names of the network's weights that a file filled, those it did not, and those of the file that nothing takes."""
 
     loaded: tuple[str, ...]
@@ -28,60 +30,57 @@ class Loaded:
     unused: tuple[str, ...]
 
 
-def load_pretrained(network: ScanNetwork, path: Path) -> Loaded:
+def load_pretrained(network: ScanNetwork, path: Path) -> Filled:
     """Fill a network from a safetensors file or a torch state dict, by name and shape; return what was filled.
 
     Names are tried as they stand, as the backbone's, and without the prefixes of common wrappers; the original's
     DenseNet names (`norm.1` for `norm1`) are known. A head of other shape stays as it is. Raises ClaireError where the
     file cannot be read without running code in it, or fills no weight of the backbone.
     """
-    given = {_modern(name): value for name, value in read_weights(path).items()}
+    tensors = {_modern(name): value for name, value in read_tensors(path).items()}
     own = network.state_dict()
-    names = {name: found for name in given if (found := _place(name, given[name], own)) is not None}
-    loaded = {found: given[name] for name, found in names.items()}
+    names = {name: target for name in tensors if (target := _target(name, tensors[name], own)) is not None}
+    loaded = {target: tensors[name] for name, target in names.items()}
     if not any(name.startswith("backbone.") for name in loaded):
         raise ClaireError(
-            f"{path.name} fills no weight of this network: none of its {len(given)} names and shapes matches",
+            f"{path.name} fills no weight of this network: none of its {len(tensors)} names and shapes matches",
             "Give the weights file of the variant's architecture.",
         )
     network.load_state_dict(loaded, strict=False)
     counters = tuple(name for name in own if name.endswith("num_batches_tracked"))
     untouched = tuple(name for name in own if name not in loaded and name not in counters)
-    return Loaded(tuple(loaded), untouched, tuple(name for name in given if name not in names))
+    return Filled(tuple(loaded), untouched, tuple(name for name in tensors if name not in names))
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file or of a torch file that `weights_only` can read.
 
     Raises ClaireError for anything else: a pickle can run code, so none is unpacked.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise ClaireError(
-            f"{path.name} is no weights file that can be read safely ({type(error).__name__})",
+            f"{path.name} is not a weights file that can be read safely ({type(error).__name__})",
             "Save the state dict alone, as safetensors or with torch.save(model.state_dict(), …).",
         ) from error
-    return {name: value for name, value in _unwrap(found).items() if isinstance(value, Tensor)}
+    return {name: value for name, value in _unwrap(content).items() if isinstance(value, Tensor)}
 
 
-def _unwrap(found: Any) -> Mapping[str, Any]:
-    if not isinstance(found, Mapping):
+def _unwrap(content: Any) -> Mapping[str, Any]:
+    if not isinstance(content, Mapping):
         return {}
-    inner = next((found[name] for name in WRAPPERS if isinstance(found.get(name), Mapping)), None)
-    return found if inner is None else inner
+    inner = next((content[name] for name in WRAPPERS if isinstance(content.get(name), Mapping)), None)
+    return content if inner is None else inner
 
 
 def _modern(name: str) -> str:
     return re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)", r"\1", name)
 
 
-def _place(name: str, value: Tensor, own: Mapping[str, Tensor]) -> str | None:
+def _target(name: str, value: Tensor, own: Mapping[str, Tensor]) -> str | None:
     bare = name
     for prefix in PREFIXES:
         bare = bare.removeprefix(prefix)

@@ -11,7 +11,8 @@ from claire.core.command.errors import UsageError
 from claire.core.command.tables import Row, read_rows, write_rows
 
 REMEDY = "Run `claire cohort` again."
-FIXED_SPLITS = ("train", "validation", "test", "external")
+FixedSplit = Literal["train", "validation", "test", "external"]
+FIXED_SPLITS: tuple[FixedSplit, ...] = ("train", "validation", "test", "external")
 
 
 class FoldRow(Row):
@@ -32,7 +33,11 @@ class Folds:
 
     count: int
     fold: dict[str, int]
-    fixed: dict[str, str]
+    fixed: dict[str, FixedSplit]
+
+    def split_of(self, patient: str) -> FixedSplit | Literal[""]:
+        """Return the fixed split of a patient, "" where it is drawn."""
+        return self.fixed.get(patient, "")
 
     def roles(self, k: int) -> dict[str, set[str]]:
         """Return the patients by role in fold `k`: test is fold k, validation the next, training the rest.
@@ -61,7 +66,7 @@ def read_fold_rows(path: Path) -> list[FoldRow]:
 def read_folds(path: Path) -> Folds:
     """Read `folds.csv`. Raises ClaireError on damage, UsageError on a duplicate patient or one without fold."""
     fold: dict[str, int] = {}
-    fixed: dict[str, str] = {}
+    fixed: dict[str, FixedSplit] = {}
     for row in read_fold_rows(path):
         if row.patient in fold or row.patient in fixed:
             raise UsageError(f"patient {row.patient} is a duplicate in {path.name}", REMEDY)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,19 +58,3 @@ def read_key(path: Path) -> Pseudonyms:
 def is_generic(patient_id: str) -> bool:
     """Return whether a PatientID says nothing about who it is: empty, "anonymous", "0" and the like."""
     return bool(_GENERIC.fullmatch(re.sub(r"[\W_]+", "", patient_id.lower())))
-
-
-def scrub(text: str, identifiers: Iterable[str], limit: int = 64) -> str:
-    """Return `text` of a header as it may be told, or "" where it holds a part of an identifier.
-
-    Parts of `identifiers` (names are split at ^ and blanks) count from 3 characters on. What stays is ASCII letters,
-    digits and `._+/-`.
-    """
-    clean = re.sub(r"[^\w .+/-]+", " ", text, flags=re.ASCII).strip()[:limit]
-    folded = _fold(clean)
-    parts = {_fold(part) for value in identifiers for part in [value, *re.split(r"[\^=\\\s]+", value)]}
-    return "" if any(len(part) >= 3 and part in folded for part in parts) else clean
-
-
-def _fold(text: str) -> str:
-    return re.sub(r"[\W_]+", "", text.lower())

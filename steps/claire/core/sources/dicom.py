@@ -7,17 +7,18 @@ header in their text, and a header's text identifies a patient.
 from __future__ import annotations
 
 import io
-import logging
 import math
 import re
 import struct
-import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import pydicom
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 CT_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.2{tail}" for tail in ("", ".1", ".2"))
 DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
@@ -68,6 +69,7 @@ _TAGS = {
     "padding": 0x00280120,
     "padding_limit": 0x00280121,
     "quality_control": 0x00280300,
+    "burned_in": 0x00280301,
     "intercept": 0x00281052,
     "slope": 0x00281053,
     "modality_lut": 0x00283000,
@@ -87,10 +89,15 @@ _PROJECTIONS = {
 _LOCALISER = re.compile(r"\b(locali[sz]er|scout|topogram|surview|scanogram)\b", re.IGNORECASE)
 
 Vector = tuple[float, ...]
+#: What decoding hostile bytes may raise in pydicom, struct and zlib. Anything else is an error of ours and passes.
+DECODING_ERRORS = (
+    *(ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, NotImplementedError, EOFError),
+    *(RecursionError, LookupError, AssertionError, struct.error, zlib.error, InvalidDicomError, BytesLengthException),
+)
 
 
 class NotDicom(Exception):
-    """The file is no DICOM file at all."""
+    """The file is not a DICOM file at all."""
 
 
 class UnreadableHeader(Exception):
@@ -165,6 +172,7 @@ class Header:
     kernel: str
     thickness: float | None
     quality_control: bool
+    burned_in: bool
     planes: tuple[Plane, ...]
     pixels: Pixels
 
@@ -177,9 +185,7 @@ def read_header(path: Path) -> Header:
     try:
         with open_dicom(path) as stream:
             return _read(stream)
-    except (NotDicom, UnreadableHeader):
-        raise
-    except Exception as error:
+    except DECODING_ERRORS as error:
         raise UnreadableHeader(f"damaged header ({type(error).__name__})") from error
 
 
@@ -218,28 +224,23 @@ def _inflate(file: BinaryIO, head: bytes, limit: int) -> BinaryIO:
 
 
 def _read(stream: BinaryIO) -> Header:
-    import pydicom
-
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        data = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=[*_TAGS.values()])
-        syntax = str(data.file_meta.get("TransferSyntaxUID", "")).strip("\0 ")
-        if isinstance(stream, io.BytesIO):
-            syntax = DEFLATED
-        elif not syntax:
-            implicit, little = data.original_encoding
-            syntax = "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1" if little else "1.2.840.10008.1.2.2"
-        values = _Values(data)
-        if not (values.text("modality") or values.text("sop_class") or values.text("series_uid")):
-            raise UnreadableHeader("no series in its header") if data.preamble else NotDicom
-        if DICOMDIR_CLASS in (values.text("sop_class"), str(data.file_meta.get("MediaStorageSOPClassUID", ""))):
-            raise NotDicom
-        start, length = _pixel_place(stream, bool(data.original_encoding[0]), bool(data.original_encoding[1]))
-        return _header(values, _pixels(values, syntax, start, length))
+    data = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=[*_TAGS.values()])
+    syntax = str(data.file_meta.get("TransferSyntaxUID", "")).strip("\0 ")
+    if isinstance(stream, io.BytesIO):
+        syntax = DEFLATED
+    elif not syntax:
+        implicit, little = data.original_encoding
+        syntax = "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1" if little else "1.2.840.10008.1.2.2"
+    values = _Values(data)
+    if not (values.text("modality") or values.text("sop_class") or values.text("series_uid")):
+        raise UnreadableHeader("no series in its header") if data.preamble else NotDicom
+    if DICOMDIR_CLASS in (values.text("sop_class"), str(data.file_meta.get("MediaStorageSOPClassUID", ""))):
+        raise NotDicom
+    start, length = _pixel_location(stream, bool(data.original_encoding[0]), bool(data.original_encoding[1]))
+    return _header(values, _pixels(values, syntax, start, length))
 
 
-def _pixel_place(stream: BinaryIO, implicit: bool, little: bool) -> tuple[int, int]:
+def _pixel_location(stream: BinaryIO, implicit: bool, little: bool) -> tuple[int, int]:
     """Return (first byte, length) of the pixel data that the stream stands before; (−1, −1) where there are none."""
     order, head = "<" if little else ">", stream.read(12)
     if len(head) < 12 or struct.unpack_from(order + "HH", head) != _PIXEL_TAG:
@@ -272,22 +273,22 @@ class _Values:
             return raw[:_TEXT_LIMIT].decode("ascii").strip(" \0")
         try:
             return str(self._data[_TAGS[name]].value)[:_TEXT_LIMIT].strip(" \0")
-        except Exception:
+        except DECODING_ERRORS:
             return raw[:_TEXT_LIMIT].decode("latin-1").strip(" \0")
 
     def numbers(self, name: str, count: int) -> Vector | None:
         return parse_numbers(self.texts(name), count)
 
     def number(self, name: str) -> float | None:
-        found = parse_numbers(self.texts(name)[:1], 1)
-        return found[0] if found else None
+        numbers = parse_numbers(self.texts(name)[:1], 1)
+        return numbers[0] if numbers else None
 
     def integer(self, name: str, default: int = 0) -> int:
         raw, element = self._bytes(name), self._element(name)
         if not raw:
             return default
         if element.VR not in _BINARY_VRS:
-            return int(found) if (found := self.number(name)) is not None else default
+            return int(number) if (number := self.number(name)) is not None else default
         signed = element.VR in ("SS", "SL")
         return int.from_bytes(
             raw[:2] if len(raw) < 4 else raw[:4], "little" if element.is_little_endian else "big", signed=signed
@@ -343,6 +344,7 @@ def _header(values: _Values, pixels: Pixels) -> Header:
         kernel=text("kernel"),
         thickness=values.number("thickness"),
         quality_control=text("quality_control").upper() == "YES",
+        burned_in=text("burned_in").upper() == "YES",
         planes=_planes(values),
         pixels=pixels,
     )
@@ -432,13 +434,13 @@ def unfit(modality: str, sop_class: str, image_type: Sequence[str], description:
     Reasons: `not_ct`, `localiser`. The detail quotes nothing of the header but known words. A missing modality is no
     reason: the peaks of the histogram decide.
     """
-    words = {word for part in image_type for word in re.split(r"[^A-Z0-9]+", part)}
+    tokens = {word for part in image_type for word in re.split(r"[^A-Z0-9]+", part)}
     if modality not in ("CT", ""):
         return "not_ct", f"modality {modality if re.fullmatch('[A-Z]{2,10}', modality) else 'unknown'}"
-    if "LOCALIZER" in words or "SCOUT" in words or _LOCALISER.search(description):
+    if "LOCALIZER" in tokens or "SCOUT" in tokens or _LOCALISER.search(description):
         return "localiser", ""
     if sop_class and sop_class not in CT_CLASSES:
-        return "not_ct", "no CT image by its SOP class"
-    if found := sorted(words & _PROJECTIONS):
-        return "not_ct", f"projection or reformatted image ({found[0]})"
+        return "not_ct", "not a CT image by its SOP class"
+    if projections := sorted(tokens & _PROJECTIONS):
+        return "not_ct", f"projection or reformatted image ({projections[0]})"
     return "", ""

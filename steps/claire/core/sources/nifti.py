@@ -5,18 +5,18 @@ from __future__ import annotations
 import gzip
 import json
 import math
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
-from claire.core.command.errors import RejectedScan
 from claire.core.imaging.volume import MOST_BYTES
-from claire.core.sources.dicom import Header, Pixels, Plane, UnreadableHeader, parse_numbers
-from claire.ingest.hounsfield import AIR_HU, to_hu
+from claire.core.sources.dicom import DECODING_ERRORS, Header, Pixels, UnreadableHeader, parse_numbers
 
 SUFFIXES = (".nii.gz", ".nii")
 _SIDECAR_LIMIT = 8 * 2**20
@@ -44,6 +44,7 @@ _KEYS = {
     "kernel": ("00181210", "ConvolutionKernel"),
     "thickness": ("00180050", "SliceThickness"),
     "quality_control": ("00280300", "QualityControlImage"),
+    "burned_in": ("00280301", "BurnedInAnnotation"),
 }
 
 
@@ -70,7 +71,7 @@ def read_header(path: Path) -> tuple[Header, Grid]:
         facts = _read_sidecar(path.with_name(f"{stem(path)}.json"))
     except UnreadableHeader:
         raise
-    except Exception as error:
+    except (*DECODING_ERRORS, HeaderDataError, WrapStructError, OSError) as error:
         raise UnreadableHeader(f"damaged NIfTI header or JSON ({type(error).__name__})") from error
     subject = next((part for part in reversed(path.parts[:-1]) if part.startswith("sub-")), "")
     subject = subject or (path.name.split("_")[0] if path.name.startswith("sub-") else "")
@@ -78,20 +79,18 @@ def read_header(path: Path) -> tuple[Header, Grid]:
 
 
 def _read_grid(path: Path) -> Grid:
-    import nibabel as nib
-
     opener = gzip.open if path.name.endswith(".gz") else open
     with opener(path, "rb") as stream:
         content = stream.read(_HEADER_BYTES)
     header = nib.Nifti1Header(content, check=False)
     if header["magic"].tobytes()[:3] != b"n+1" or header["sizeof_hdr"] != _HEADER_BYTES:
-        raise UnreadableHeader("no NIfTI-1 file")
+        raise UnreadableHeader("not a NIfTI-1 file")
     shape = tuple(map(int, header.get_data_shape()))
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     affine = np.asarray(header.get_best_affine(), dtype=float)
     if len(shape) != 3 or min(shape) < 1 or math.prod(shape) * header.get_data_dtype().itemsize > MOST_BYTES:
-        raise UnreadableHeader("NIfTI file is no single volume or too large")
+        raise UnreadableHeader("NIfTI file is not a single volume or is too large")
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         raise UnreadableHeader("NIfTI affine is not usable")
     return Grid(shape, affine)
@@ -102,7 +101,7 @@ def _read_sidecar(path: Path) -> Mapping[str, Any]:
         return {}
     facts = json.loads(path.read_bytes())
     if not isinstance(facts, dict):
-        raise UnreadableHeader("the JSON of the same stem is no object")
+        raise UnreadableHeader("the JSON of the same stem is not an object")
     return facts
 
 
@@ -135,51 +134,7 @@ def _header(facts: Mapping[str, Any], subject: str, spacing: float) -> Header:
         names=(text("patient_name"),),
         thickness=thickness[0] if thickness else spacing,
         quality_control=text("quality_control").upper() == "YES",
+        burned_in=text("burned_in").upper() == "YES",
         planes=(),
         pixels=_NO_PIXELS,
     )
-
-
-def read_volume(path: Path, grid: Grid) -> tuple[np.ndarray, list[Plane]]:
-    """Return HU (slices, rows, columns) int16 and the plane of each slice, turned as DICOM stores an axial scan.
-
-    Columns grow to the patient's left, rows to the back, slices to the head. Raises RejectedScan (`unreadable`).
-    """
-    import nibabel as nib
-
-    try:
-        if path.name.endswith(".gz"):
-            with gzip.open(path, "rb") as stream:
-                stored = np.asanyarray(nib.Nifti1Image.from_stream(stream).dataobj).reshape(grid.shape)
-                while stream.read(2**20):  # the checksum stands at the end
-                    pass
-        else:
-            stored = np.asanyarray(nib.load(path).dataobj).reshape(grid.shape)
-    except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError) as error:
-        raise RejectedScan("unreadable", f"NIfTI voxels cannot be read ({type(error).__name__})") from error
-    if stored.dtype.kind not in "iuf":
-        raise RejectedScan("unreadable", "NIfTI voxels are no numbers")
-    turn = nib.orientations.ornt_transform(nib.io_orientation(grid.affine), nib.orientations.axcodes2ornt("LPS"))
-    affine = grid.affine @ nib.orientations.inv_ornt_aff(turn, grid.shape)
-    turned = nib.orientations.apply_orientation(stored, turn).transpose(2, 1, 0)
-    volume = np.empty(turned.shape, np.int16)
-    for out, given in zip(volume, turned, strict=True):
-        values = given if given.dtype.kind in "iu" else np.rint(np.nan_to_num(given, nan=AIR_HU).clip(-32768, 32767))
-        to_hu(values, 1.0, 0.0, None, out)
-    return volume, _planes(affine, len(volume))
-
-
-def _planes(affine: np.ndarray, count: int) -> list[Plane]:
-    lps = np.diag([-1.0, -1.0, 1.0]) @ affine[:3]
-    columns, rows = np.linalg.norm(lps[:, :2], axis=0)
-    orientation = (*(lps[:, 0] / columns), *(lps[:, 1] / rows))
-    return [
-        Plane(
-            tuple(map(float, lps[:, 3] + number * lps[:, 2])),
-            tuple(map(float, orientation)),
-            (float(rows), float(columns)),
-            1.0,
-            0.0,
-        )
-        for number in range(count)
-    ]

@@ -70,10 +70,10 @@ class SliceTable:
         row = next((self.rows[value] for value in _values(self.key, names) if value in self.rows), None)
         if not row:
             return None
-        place = {uid: number for number, uid in enumerate(sop_uids) if uid}
+        position = {uid: number for number, uid in enumerate(sop_uids) if uid}
         labels: list[str | None] = [None] * count
         for name, label in row.items():
-            number = place.get(name, -1) if isinstance(name, str) else name
+            number = position.get(name, -1) if isinstance(name, str) else name
             if not 0 <= number < count:
                 raise RejectedScan("inconsistent", "a slice label names a slice that the scan does not have")
             labels[number] = label
@@ -96,17 +96,17 @@ def read_labels(path: Path) -> LabelTable:
     rows = read_csv(path, ["label"], what)
     what = f"{what} {path.name}"
     key = _key_column(rows, COLUMNS, what)
-    found: dict[str, Label] = {}
+    labels: dict[str, Label] = {}
     for line, row in enumerate(rows, start=2):
         name, label = _key(row[key], key), _label(row, f"line {line} of the {what}")
         if not name:
             raise UsageError(f"line {line} of the {what} has no {key}", "Fill it in, or remove the line.")
-        if found.setdefault(name, label) != label:
+        if labels.setdefault(name, label) != label:
             raise UsageError(
                 f"line {line} of the {what} contradicts an earlier line with the same {key}",
                 "Keep one line for each.",
             )
-    return LabelTable(key, found)
+    return LabelTable(key, labels)
 
 
 def read_slice_labels(path: Path) -> SliceTable:
@@ -118,21 +118,23 @@ def read_slice_labels(path: Path) -> SliceTable:
     column = "slice" if rows and "slice" in rows[0] else "sop_uid"
     if rows and ("slice" in rows[0]) == ("sop_uid" in rows[0]):
         raise UsageError(f"the {what} needs one column of slice and sop_uid", "Name each slice in one way.")
-    found: dict[str, dict[int | str, str]] = {}
+    labels: dict[str, dict[int | str, str]] = {}
     for line, row in enumerate(rows, start=2):
         if not row["label"]:
             continue
         if column == "slice" and not row["slice"].isdecimal():
-            raise UsageError(f"line {line} of the {what}: slice is no number from 0", "Count sorted slices from 0.")
-        place = int(row["slice"]) if column == "slice" else row["sop_uid"]
-        if found.setdefault(_key(row[key], key), {}).setdefault(place, row["label"]) != row["label"]:
+            raise UsageError(
+                f"line {line} of the {what}: slice is not an integer from 0", "Count sorted slices from 0."
+            )
+        slice_key = int(row["slice"]) if column == "slice" else row["sop_uid"]
+        if labels.setdefault(_key(row[key], key), {}).setdefault(slice_key, row["label"]) != row["label"]:
             raise UsageError(f"line {line} of the {what} contradicts an earlier line", "Keep one line a slice.")
-    return SliceTable(key, found)
+    return SliceTable(key, labels)
 
 
 def _key_column(rows: list[dict[str, str]], known: Iterable[str], what: str) -> str:
     if not rows:
-        raise UsageError(f"the {what} has no lines", "Add a line for each patient, study, series or path.")
+        raise UsageError(f"the {what} has no rows", "Add a row for each patient, study, series or path.")
     columns = [*rows[0]]
     unknown = [name for name in columns if name not in (*KEYS, *known)]
     if unknown:
@@ -154,20 +156,20 @@ def _key(value: str, key: str) -> str:
 
 
 def _label(row: Mapping[str, str], where: str) -> Label:
-    given = {name: row.get(name, "") for name in COLUMNS}
-    if given["split"] not in SPLITS:
+    cells = {name: row.get(name, "") for name in COLUMNS}
+    if cells["split"] not in SPLITS:
         _refuse(where, "split", f"Use {', '.join(SPLITS[1:])} or nothing.")
-    if given["sex"].lower() not in _SEXES:
+    if cells["sex"].lower() not in _SEXES:
         _refuse(where, "sex", "Use M, F, O or nothing.")
     return Label(
-        label=given["label"],
-        patient=given["patient"],
-        reference_standard=given["reference_standard"],
-        label_date=_date(given["label_date"], where),
-        split=given["split"],
-        site=given["site"],
-        sex=_SEXES[given["sex"].lower()],
-        age=_age(given["age"], where),
+        label=cells["label"],
+        patient=cells["patient"],
+        reference_standard=cells["reference_standard"],
+        label_date=_date(cells["label_date"], where),
+        split=cells["split"],
+        site=cells["site"],
+        sex=_SEXES[cells["sex"].lower()],
+        age=_age(cells["age"], where),
     )
 
 
@@ -176,9 +178,10 @@ def _refuse(where: str, column: str, remedy: str) -> None:
 
 
 def _date(text: str, where: str) -> date | None:
-    if text and (found := parse_date(text)) is None:
+    date_of_label = parse_date(text)
+    if text and date_of_label is None:
         _refuse(where, "label_date", "Use YYYY-MM-DD or YYYYMMDD.")
-    return found if text else None
+    return date_of_label
 
 
 def _age(text: str, where: str) -> float | None:
@@ -193,18 +196,18 @@ def _age(text: str, where: str) -> float | None:
 
 def parse_date(text: str) -> date | None:
     """Return the date of YYYY-MM-DD or YYYYMMDD (DICOM DA); None for anything else."""
-    found = re.fullmatch(r"(\d{4})[-.]?(\d\d)[-.]?(\d\d)", text)
+    match = re.fullmatch(r"(\d{4})[-.]?(\d\d)[-.]?(\d\d)", text)
     try:
-        return date(*map(int, found.groups())) if found else None
+        return date(*map(int, match.groups())) if match else None
     except ValueError:
         return None
 
 
 def age_years(age: str, birth_date: str, study_date: str) -> float | None:
     """Return years from a DICOM age (`045Y`, `018M`), else from birth and study date; None where unknown."""
-    found = re.fullmatch(r"(\d{1,3})([YMWD])", age.strip().upper())
-    if found:
-        return int(found[1]) / {"Y": 1, "M": 12, "W": 52.18, "D": 365.25}[found[2]]
+    match = re.fullmatch(r"(\d{1,3})([YMWD])", age.strip().upper())
+    if match:
+        return int(match[1]) / {"Y": 1, "M": 12, "W": 52.18, "D": 365.25}[match[2]]
     born, studied = parse_date(birth_date), parse_date(study_date)
     years = (studied - born).days / 365.25 if born and studied else -1.0
     return years if 0 <= years <= 130 else None

@@ -1,0 +1,29 @@
+"""What the scans of a shard share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from claire.core.privacy.pseudonym import Pseudonyms
+from claire.core.sources.labels import LabelTable, SliceTable
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the files lie, the tables, the pseudonyms and the flags.
+
+    `ambiguous`: (issuer, PatientID) that may be several people; `shared_studies`: StudyInstanceUIDs of several
+    PatientIDs.
+    """
+
+    source: Path
+    shard: str
+    labels: LabelTable
+    slice_labels: SliceTable | None
+    pseudonyms: Pseudonyms
+    ambiguous: frozenset[tuple[str, str]]
+    shared_studies: frozenset[str]
+    resample_tilt: bool
+    min_slices: int
+    threads: int

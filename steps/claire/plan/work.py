@@ -1,0 +1,91 @@
+"""The trainings of a grid: planned, written, listed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from claire.core.command.errors import UsageError
+from claire.core.command.progress import log
+from claire.core.command.record import Record
+from claire.core.contracts.plan import Plan, write_plan
+from claire.core.contracts.variant import Variant, write_variant
+
+
+def require_folds(folds: Sequence[int], fold_count: int) -> None:
+    """Raise UsageError where `folds` names a fold that does not exist."""
+    wrong = [fold for fold in folds if not 0 <= fold < fold_count]
+    if wrong:
+        raise UsageError(
+            f"--explain-folds names fold {wrong[0]}: expected 0 to {fold_count - 1}",
+            "Name folds of --fold-count, counted from 0.",
+        )
+
+
+def make_plan(name: str, variants: Sequence[Variant], fold_count: int, pretrained: Sequence[str]) -> Plan:
+    """Return the plan: variants in the grid's order, each with the position of its weights file (−1 = none).
+
+    Every variant is trained on every fold. Raises UsageError when a pretraining is not among `pretrained`.
+    """
+    ids = [variant.id for variant in variants]
+    if len(set(ids)) < len(ids):
+        raise UsageError(f"grid '{name}' has two variants of the same short id", "Change a seed of the grid.")
+    return Plan(
+        name=name,
+        fold_count=fold_count,
+        trainings=len(variants) * fold_count,
+        epochs=sum(variant.epochs for variant in variants) * fold_count,
+        variants=tuple(ids),
+        pretraining=tuple(weights_position(variant.pretraining, pretrained) for variant in variants),
+    )
+
+
+def weights_position(pretraining: str, pretrained: Sequence[str]) -> int:
+    """Return the position of `weights:NAME` among the names of the weights files, −1 for `none`."""
+    if pretraining == "none":
+        return -1
+    name = pretraining.removeprefix("weights:")
+    if name not in pretrained:
+        names = ", ".join(pretrained) or "none"
+        raise UsageError(
+            f"pretraining '{pretraining}' names no weights file that was given (given: {names})",
+            f"Add a file named {name} to `pretrained` in the job, or to the manifest of --pretrained.",
+        )
+    if pretrained.count(name) > 1:
+        raise UsageError(f"two weights files have the name {name}", "Rename one.")
+    return pretrained.index(name)
+
+
+def write_trainings(out: Path, plan: Plan, variants: Sequence[Variant], record: Record) -> None:
+    """Write `<id>.variant.json` of each variant and `plan.json`."""
+    for variant in variants:
+        record.output(write_variant(out / f"{variant.id}.variant.json", variant))
+    record.output(write_plan(out / "plan.json", plan))
+    record.counts.update(variants=len(variants), trainings=plan.trainings, epochs=plan.epochs)
+    log.info("%s", cost(plan))
+
+
+def cost(plan: Plan) -> str:
+    """Return what a plan costs, in a line."""
+    return (
+        f"{plan.name}: {len(plan.variants)} variants x {plan.fold_count} folds = {plan.trainings} trainings, "
+        f"at most {plan.epochs} epochs"
+    )
+
+
+def listing(plan: Plan, variants: Sequence[Variant]) -> str:
+    """Return the table of variants: what they share, then one row each with what differs; then the cost."""
+    settings = [_cells(variant) for variant in variants]
+    differing = [name for name in settings[0] if len({cells[name] for cells in settings}) > 1]
+    shared = ", ".join(f"{name} {cell}" for name, cell in settings[0].items() if name not in differing)
+    head = ["variant", *differing]
+    rows = [[v.id, *(cells[name] for name in differing)] for v, cells in zip(variants, settings, strict=True)]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *rows)]
+    return "\n".join([f"shared: {shared}", "", *table, "", cost(plan)])
+
+
+def _cells(variant: Variant) -> dict[str, str]:
+    values = variant.model_dump(mode="json")
+    values["window"] = "{centre:g}/{width:g}".format(**values["window"])
+    return {name: f"{value:g}" if isinstance(value, float) else str(value) for name, value in values.items()}

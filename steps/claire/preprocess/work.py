@@ -1,0 +1,75 @@
+"""A shard prepared: each scan and its mask read, prepared and written, one in memory at a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from claire.core.command.errors import ClaireError, RejectedScan
+from claire.core.command.progress import progress
+from claire.core.command.record import Record
+from claire.core.contracts.masks import MasksReader
+from claire.core.contracts.prepared import PreparedScan, PreparedWriter, write_prepared
+from claire.core.contracts.rejects import Reject, reject
+from claire.core.contracts.scans import ScanFacts, ScansReader
+from claire.preprocess.prepare import Filter, prepare
+
+
+def write_shard(
+    path: Path, scans_path: Path, lungs_path: Path, size: int, lung_filter: Filter, record: Record
+) -> list[Reject]:
+    """Write the prepared scans of a shard; return those that were set aside. Raises ClaireError on foreign masks."""
+    rejects: list[Reject] = []
+    with (
+        ScansReader(scans_path) as scans,
+        MasksReader(lungs_path) as masks,
+        write_prepared(path, size) as prepared,
+    ):
+        for scan in progress(masked_scans(scans, masks), "prepared scan"):
+            facts = scans.facts(scan)
+            try:
+                kept = prepare_scan(scans, masks, facts, size, lung_filter, prepared)
+            except RejectedScan as error:
+                rejects.append(reject("preprocess", facts.shard, facts.line, scan, error))
+            else:
+                record.counts.update(scans=1, slices=kept)
+    return rejects
+
+
+def masked_scans(scans: ScansReader, masks: MasksReader) -> list[str]:
+    """Return the scans that have a mask; the others must be rejects of segment. Raises ClaireError."""
+    masked = set(masks.scans())
+    for scan in scans.scans():
+        if scan not in masked and not masks.facts(scan).rejected:
+            raise ClaireError(f"{masks.path.name} has no mask of {scan}", "Run `claire segment` again.")
+    return [scan for scan in scans.scans() if scan in masked]
+
+
+def prepare_scan(
+    scans: ScansReader, masks: MasksReader, facts: ScanFacts, size: int, lung_filter: Filter, prepared: PreparedWriter
+) -> int:
+    """Prepare one scan; return the number of kept slices. Raises RejectedScan, ClaireError on a mask of other shape."""
+    volume, mask, lungs = scans.volume(facts.scan), masks.volume(facts.scan).data, masks.facts(facts.scan).lungs
+    if mask.shape != volume.data.shape or lungs is None:
+        raise ClaireError(f"the mask of {facts.scan} has another shape than the scan", "Run `claire segment` again.")
+    result = prepare(volume, mask, size, lung_filter, slice_origins(facts, len(mask)))
+    depth, rows, columns = volume.data.shape
+    scan = PreparedScan(
+        facts=facts,
+        lungs=lungs,
+        slices=tuple(map(int, result.slices)),
+        affine=result.affine,
+        slice_positions_mm=tuple(map(float, result.positions_mm)),
+        crop=result.crop,
+        original_shape=(depth, rows, columns),
+    )
+    prepared.add(scan, result.hu, result.lungs)
+    return len(result.slices)
+
+
+def slice_origins(facts: ScanFacts, count: int) -> np.ndarray | None:
+    """Return the RAS position of each slice's first pixel, (slices, 3) mm, where ingest noted them (in LPS)."""
+    if len(facts.positions_mm) != count:
+        return None
+    return np.asarray(facts.positions_mm, float) * (-1.0, -1.0, 1.0)

@@ -1,0 +1,121 @@
+"""One training: its inputs read, checked and keyed before any time is spent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from claire.core.command.errors import ClaireError, require
+from claire.core.command.files import sha256_file
+from claire.core.command.record import source_hash
+from claire.core.contracts.cohort import Cohort, Scan, open_cohort
+from claire.core.contracts.folds import Folds, read_folds
+from claire.core.contracts.variant import Variant, VariantDocument, read_variant
+from claire.core.networks.devices import Device
+from claire.train import Parameters
+
+LIBRARIES = ("torch", "torchvision", "monai")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: a variant on a fold of a cohort. `scans` maps the roles of the fold to its scans."""
+
+    variant: Variant
+    cohort: Cohort
+    fold: int
+    scans: dict[str, list[Scan]]
+    pretrained: Path | None
+
+    @property
+    def name(self) -> str:
+        """Name of the run, the stem of its files."""
+        return f"{self.variant.id}-f{self.fold}"
+
+
+def read_job(parameters: Parameters) -> Job:
+    """Read and check what a training needs; raises UsageError or ClaireError before any time is spent."""
+    variant, folds = read_variant(parameters.variant), read_folds(parameters.folds)
+    last = max(folds.count, 1) - 1
+    require(
+        parameters.fold <= last,
+        f"--fold {parameters.fold} does not exist: the folds table has {folds.count} folds",
+        f"Choose 0 to {last}.",
+    )
+    _check_pretrained(variant, parameters.pretrained)
+    cohort = open_cohort(parameters.cohort)
+    _check_patients(cohort, folds)
+    scans = {role: cohort.by_patient(patients) for role, patients in folds.roles(parameters.fold).items()}
+    _check_roles(scans, cohort, parameters.fold)
+    return Job(variant, cohort, parameters.fold, scans, parameters.pretrained)
+
+
+def _check_pretrained(variant: Variant, pretrained: Path | None) -> None:
+    wanted = variant.pretraining.removeprefix("weights:") if variant.pretraining != "none" else None
+    name = pretrained.name if pretrained else None
+    require(
+        wanted == name,
+        f"variant {variant.id} starts from {wanted or 'no weights'}, but --pretrained gives {name or 'none'}",
+        "Give the weights file that the variant's `pretraining` names, and no other.",
+    )
+
+
+def _check_patients(cohort: Cohort, folds: Folds) -> None:
+    remedy = "Give the folds.csv that was written beside this cohort.h5."
+    scanned, dealt = {scan.patient for scan in cohort.scans}, {*folds.fold, *folds.fixed}
+    if strangers := scanned - dealt:
+        raise ClaireError(
+            f"{len(strangers)} patients of the cohort are in no fold, {min(strangers)} among them", remedy
+        )
+    if absent := dealt - scanned:
+        raise ClaireError(
+            f"{len(absent)} patients of the folds have no scan in the cohort, {min(absent)} among them", remedy
+        )
+
+
+def _check_roles(scans: dict[str, list[Scan]], cohort: Cohort, fold: int) -> None:
+    for role in ("train", "validation", "test"):
+        if not scans[role]:
+            raise ClaireError(
+                f"fold {fold} has no {role} scans", "Draw other folds: `claire cohort --fold-count`, --seed."
+            )
+    missing = sorted(set(cohort.classes) - {scan.label for scan in scans["train"]})
+    if missing:
+        raise ClaireError(
+            f"fold {fold} has no training scan of class {', '.join(missing)}",
+            "A class needs patients in every role: gather more, or draw fewer folds.",
+        )
+
+
+def store_key(job: Job, folds: Path, device: Device) -> dict[str, Any]:
+    """Return all that a training's result depends on; its hash is the key in the store."""
+    return {
+        "source": source_hash(),
+        "libraries": versions(),
+        "variant": VariantDocument.of(job.variant).model_dump(mode="json"),
+        "architecture": _own_source(job.variant.architecture),
+        "cohort": job.cohort.sha256,
+        "folds": sha256_file(folds),
+        "fold": job.fold,
+        "pretrained": sha256_file(job.pretrained) if job.pretrained else None,
+        "device": device.kind,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the libraries that shape a training."""
+    return {name: version(name) for name in LIBRARIES}
+
+
+def _own_source(architecture: str) -> str | None:
+    library, _, name = architecture.partition(":")
+    if library != "python":
+        return None
+    try:
+        spec = find_spec(name.partition(":")[0])
+    except (ImportError, ValueError):
+        return None
+    return sha256_file(Path(spec.origin)) if spec and spec.origin and Path(spec.origin).is_file() else None

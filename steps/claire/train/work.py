@@ -1,0 +1,116 @@
+"""A job trained: network built, filled, learned, its scans predicted, all results written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from claire.core.command.progress import log, progress
+from claire.core.command.record import Record
+from claire.core.contracts.run import (
+    SPLITS,
+    PredictionRow,
+    Pretrained,
+    RunFacts,
+    ScanPrediction,
+    Split,
+    prediction_rows,
+    write_run,
+)
+from claire.core.contracts.weights import WeightsFacts, write_weights
+from claire.core.networks.build import build_network
+from claire.core.networks.devices import Device
+from claire.core.networks.predict import predict
+from claire.core.networks.scan_network import ScanNetwork
+from claire.train.job import Job, versions
+from claire.train.loading import Views
+from claire.train.pretrained import load_pretrained
+from claire.train.training import Learning, Training
+
+
+def train(job: Job, device: Device, out: Path, inputs: Mapping[str, Path | str], checkpoint: Path | None) -> list[Path]:
+    """Train and predict; write the weights, the archive and last the record into `out`; return their paths."""
+    with Record("train", job.name, out, {"fold": job.fold, "variant": job.variant.id}, inputs) as record:
+        torch.manual_seed(job.variant.seed)
+        network = build_network(job.variant, len(job.cohort.classes))
+        pretrained = _fill(network, job.pretrained)
+        for role, scans in job.scans.items():
+            record.counts[f"{role}_scans"] = len(scans)
+        training = Training(network, job.variant, _learning(job), device, checkpoint)
+        training.run()
+        facts = _facts(job, device, training, pretrained)
+        predictions = {split: list(_predict(job, network, split, device)) for split in SPLITS}
+        weights = record.output(_write_weights(out / f"{job.name}.safetensors", job, network))
+        rows = _rows(facts, predictions)
+        run = write_run(out / f"{job.name}.run.zip", job.variant, facts, rows, training.progress.history)
+        record.output(run)
+        record.facts = {**facts.model_dump(mode="json", exclude={"schema_version"}), "libraries": versions()}
+    return [weights, run, record.path]
+
+
+def _fill(network: ScanNetwork, path: Path | None) -> Pretrained | None:
+    if path is None:
+        return None
+    filled = load_pretrained(network, path)
+    log.info(
+        "%s: %d weights loaded; %d of the network left as drawn (%s); %d of the file unused (%s)",
+        path.name, len(filled.loaded), len(filled.untouched), _some(filled.untouched), len(filled.unused),
+        _some(filled.unused),
+    )  # fmt: skip
+    return Pretrained(loaded=len(filled.loaded), untouched=filled.untouched, unused=filled.unused)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join([*names[:4], "…"] if len(names) > 4 else names) or "none"
+
+
+def _learning(job: Job) -> Learning:
+    views, targets = {}, {}
+    for role in ("train", "validation"):
+        jitter = role == "train" and job.variant.augmentation != "none"
+        views[role] = Views(job.cohort, job.scans[role], job.variant, jitter)
+        targets[role] = torch.tensor([job.cohort.target(scan) for scan in job.scans[role]])
+    return Learning(
+        views["train"], targets["train"], views["validation"], targets["validation"], len(job.cohort.classes)
+    )
+
+
+def _predict(job: Job, network: ScanNetwork, split: Split, device: Device) -> Iterator[ScanPrediction]:
+    predictions = predict(network, job.cohort, job.scans[split], job.variant, device.torch)
+    count = len(job.scans[split])
+    return progress(predictions, f"{split} scans predicted", count) if count else predictions
+
+
+def _rows(facts: RunFacts, predictions: Mapping[Split, Sequence[ScanPrediction]]) -> Iterator[PredictionRow]:
+    for split, of_split in predictions.items():
+        yield from prediction_rows(facts, split, of_split)
+
+
+def _facts(job: Job, device: Device, training: Training, pretrained: Pretrained | None) -> RunFacts:
+    return RunFacts(
+        run=job.name,
+        fold=job.fold,
+        classes=job.cohort.classes,
+        cohort_sha256=job.cohort.sha256,
+        device=device.kind,
+        parameters=sum(weight.numel() for weight in training.network.parameters()),
+        best_epoch=training.progress.best_epoch,
+        epochs=training.progress.epoch,
+        stopped_early=training.stopped_early,
+        scans={role: len(scans) for role, scans in job.scans.items()},
+        patients={role: len({scan.patient for scan in scans}) for role, scans in job.scans.items()},
+        pretrained=pretrained,
+    )
+
+
+def _write_weights(path: Path, job: Job, network: ScanNetwork) -> Path:
+    facts = WeightsFacts(
+        run=job.name,
+        variant=job.variant,
+        fold=job.fold,
+        classes=job.cohort.classes,
+        cohort_sha256=job.cohort.sha256,
+    )
+    return write_weights(path, network.state_dict(), facts)
