@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from claire.core.contracts.run import PredictionRow
+from claire.core.contracts.scan_table import ScanRow
 from claire.core.contracts.variant import Variant
 from claire.core.statistics.intervals import bootstrap_weights
 from claire.evaluate.contrasts import axes
@@ -99,7 +101,13 @@ def test_the_winner_is_best_on_validation_never_on_test(world: World, out: Path)
     assert (first["rank"], first["winner"], first["differs"]) == ("1", "yes", "seed=0")
     assert [entry["variant"] for entry in document["headline"]["selection"]] == [good.id] * 3
     picked = json.loads((out / "winner.json").read_text())
-    assert picked == {"schema_version": 1, "variant": good.id, "winner": [0, 2, 4], "fold": [0, 1, 2]}
+    assert picked == {
+        "schema_version": 1,
+        "variant": good.id,
+        "winner": [0, 2, 4],
+        "fold": [0, 1, 2],
+        "explained": [0, 2, 4],
+    }
 
 
 def test_ties_go_to_the_lower_loss_then_the_smaller_id(world: World, out: Path) -> None:
@@ -121,11 +129,11 @@ def test_choosing_among_noise_gains_nothing_but_the_flattered_winner(tmp_path: P
                 world.train(variant, fold, told_apart(0), seed=100 * seed + number)
         world.tables()
         experiment = gather(world.runs, world.folder / "scans.csv", world.folder / "cohort.json")
-        strata = list(zip(experiment.home, experiment.target.tolist(), strict=True))
+        strata = list(zip(experiment.test_fold, experiment.target.tolist(), strict=True))
         ranking = rank(experiment, bootstrap_weights(strata, 100, 0))
         chosen = nested(experiment, ranking)
         headline.append(np.mean([ranking.test_auc(name, [fold])[0] for fold, name in chosen.items()]))
-        corrected.append(correct_for_choice(ranking, experiment.eligible)["value"])
+        corrected.append(correct_for_choice(ranking, experiment.eligible).value)
         winner.append(ranking.test_auc(ranking.order(experiment.eligible)[0])[0])
     assert np.mean(winner) > 0.58
     assert np.mean(headline) == pytest.approx(0.5, abs=0.06)
@@ -210,7 +218,7 @@ def test_runs_of_another_cohort_are_refused(world: World, out: Path, capsys: pyt
 def test_a_run_given_twice_is_refused(world: World, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     world.train_all(variants(1), told_apart(1))
     world.runs.append(world.runs[0])
-    assert "stands twice in the manifest" in refused(world, out, capsys)
+    assert "is a duplicate in the manifest" in refused(world, out, capsys)
 
 
 def test_a_patient_in_two_folds_is_refused(tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -228,16 +236,17 @@ def test_runs_over_different_folds_are_refused(tmp_path: Path, out: Path, capsys
 
 
 def test_a_patient_validated_and_tested_is_refused(world: World, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    line = ["r", 0, "", "scan", "P0001", "S00010", "", "positive", 0.5, 0.5]
-    world.pack(variants(1)[0], 0, [[*line[:2], split, *line[3:]] for split in ("validation", "test")])
+    names = ("P0001", "S00010", None, "positive", (0.5, 0.5))
+    rows = [PredictionRow("r", 0, split, "scan", *names) for split in ("validation", "test")]
+    world.pack(variants(1)[0], 0, rows)
     assert "validates and tests patient P0001" in refused(world, out, capsys)
 
 
 def test_the_same_pixels_in_two_folds_are_refused(world: World, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     world.train_all(variants(1), told_apart(1))
     rows = world.rows()
-    rows[4]["pixel_hash"] = rows[0]["pixel_hash"]
-    assert "S00000 and S00040 are the same pixels" in refused(world, out, capsys, rows=rows)
+    rows[4] = rows[4].model_copy(update={"pixel_hash": rows[0].pixel_hash})
+    assert "S00000 and S00040 have the same voxels" in refused(world, out, capsys, rows=rows)
 
 
 def test_a_scan_that_contradicts_the_table_is_refused(
@@ -245,8 +254,8 @@ def test_a_scan_that_contradicts_the_table_is_refused(
 ) -> None:
     world.train_all(variants(1), told_apart(1))
     rows = world.rows()
-    assert "does not stand in the table" in refused(world, out, capsys, rows=rows[1:])
-    rows[0]["label"] = "positive"
+    assert "is not in the table" in refused(world, out, capsys, rows=rows[1:])
+    rows[0] = rows[0].model_copy(update={"label": "positive"})
     assert "contradicts the table" in refused(world, out, capsys, rows=rows)
 
 
@@ -283,11 +292,11 @@ def test_a_clear_difference_is_found(world: World, out: Path) -> None:
 
 
 def test_an_axis_is_judged_between_variants_alike_in_all_else(world: World) -> None:
-    fast, slow = {"rate": 1e-3}, {"rate": 1e-4}
+    fast, slow = {"learning_rate": 1e-3}, {"learning_rate": 1e-4}
     grid = [Variant(seed=0, **fast), Variant(seed=0, **slow), Variant(seed=1, **fast)]
     for variant in grid:
         for fold in range(3):
-            world.train(variant, fold, told_apart(3 if variant.rate == 1e-4 else 0.5), seed=variant.seed)
+            world.train(variant, fold, told_apart(3 if variant.learning_rate == 1e-4 else 0.5), seed=variant.seed)
     world.tables()
     experiment = gather(world.runs, world.folder / "scans.csv", world.folder / "cohort.json")
     found = {axis["axis"]: axis["values"] for axis in axes(experiment, rank(experiment, np.ones((100, 60))))}
@@ -300,8 +309,7 @@ def test_an_axis_is_judged_between_variants_alike_in_all_else(world: World) -> N
 def test_subgroups_count_patients_and_hide_small_cells(world: World, out: Path) -> None:
     world.train_all(variants(1), told_apart(1))
     rows = world.rows()
-    for row in rows[:3]:
-        row["sex"] = "O"
+    rows[:3] = [row.model_copy(update={"sex": "O"}) for row in rows[:3]]
     document = evaluated(world, out, rows=rows)
     sexes = [row for row in document["subgroups"] if row["attribute"] == "sex" and row["predictor"] == "headline"]
     assert sum(row["n"] for row in sexes) == 60
@@ -321,11 +329,10 @@ def test_merged_groups_cannot_be_subtracted() -> None:
 def test_a_site_with_one_label_fires_a_guard(world: World, out: Path) -> None:
     world.train_all(variants(1), told_apart(1))
     rows = world.rows()
-    for row in rows:
-        row["site"] = "clinic" if row["label"] == "positive" else "screening"
+    rows = [row.model_copy(update={"site": "clinic" if row.label == "positive" else "screening"}) for row in rows]
     fired = [guard for guard in evaluated(world, out, rows=rows)["guards"] if guard["fired"]]
     assert [guard["name"] for guard in fired] == ["one_label_site"]
-    assert {entry["what"] for entry in fired[0]["found"]} == {"clinic", "screening"}
+    assert {entry["what"] for entry in fired[0]["findings"]} == {"clinic", "screening"}
 
 
 def test_slice_metrics_are_of_true_labels_or_marked(world: World, out: Path) -> None:
@@ -333,7 +340,7 @@ def test_slice_metrics_are_of_true_labels_or_marked(world: World, out: Path) -> 
     document = evaluated(world, out)["headline"]
     assert document["slice"] is None
     assert document["slice_inherited"]["statement"] == "original's slice metrics (inherited labels)"
-    assert document["slice_inherited"]["auc"]["value"] > 0.5
+    assert document["slice_inherited"]["figures"]["auc"]["value"] > 0.5
     assert document["scan_by_slices"]["auc"]["value"] > 0.5
 
 
@@ -348,7 +355,7 @@ def test_calibration_wants_fifty_patients_a_class(tmp_path: Path, out: Path) -> 
     few, enough = World(tmp_path / "few"), World(tmp_path / "enough", patients=120)
     for world in (few, enough):
         world.train_all(variants(1), told_apart(1))
-    assert evaluated(few, out)["headline"]["calibration"] == {"note": "too few (n=30, 30)"}
+    assert evaluated(few, out)["headline"]["calibration"]["note"] == "too few (n=30, 30)"
     found = evaluated(enough, tmp_path / "more")["headline"]["calibration"]
     assert found["slope"]["lower"] < found["slope"]["value"] < found["slope"]["upper"]
     assert "calibration" in {line["curve"] for line in table(tmp_path / "more" / "curves.csv")}
@@ -397,7 +404,7 @@ def test_three_classes_are_a_case(tmp_path: Path, out: Path) -> None:
     assert 0.7 < document["headline"]["patient"]["auc"]["value"] < 1
     assert np.sum(document["headline"]["confusion"]["matrix"], axis=1).tolist() == [30, 30, 30]
     assert document["headline"]["at_sensitivity_90"] is None
-    assert {line["class"] for line in table(out / "curves.csv")} == {"normal", "covid", "other"}
+    assert {line["label"] for line in table(out / "curves.csv")} == {"normal", "covid", "other"}
     assert table(out / "comparisons.csv")[0]["p"] == ""
 
 
@@ -406,8 +413,9 @@ class Fixed(World):
 
     split = "external"
 
-    def rows(self) -> list[dict[str, object]]:
-        return [row | {"split": self.split if i < 12 else ""} for i, row in enumerate(super().rows())]
+    def rows(self) -> list[ScanRow]:
+        splits = [self.split if i < 12 else "" for i in range(self.patients)]
+        return [row.model_copy(update={"split": split}) for row, split in zip(super().rows(), splits, strict=True)]
 
     def fold(self, i: int) -> int:
         return -9 if i < 12 else super().fold(i)
@@ -415,13 +423,14 @@ class Fixed(World):
     def train_fixed(self, variant: Variant) -> None:
         for fold in range(self.folds):
             rng = np.random.default_rng(fold)
-            lines = []
+            rows = []
             for i in range(self.patients):
-                role = {-9: self.split, fold: "test", (fold + 1) % 3: "validation"}.get(self.fold(i))
-                who = [f"{variant.id}-f{fold}", fold, role, "scan", f"P{i:04d}", f"S{i:04d}0", "", self.classes[i % 2]]
-                if role:
-                    lines.append(who + self.probabilities(rng, i % 2, told_apart(1)))
-            self.pack(variant, fold, lines)
+                split = {-9: self.split, fold: "test", (fold + 1) % 3: "validation"}.get(self.fold(i))
+                names = (f"P{i:04d}", f"S{i:04d}0", None, self.classes[i % 2])
+                if split:
+                    probability = self.probabilities(rng, i % 2, told_apart(1))
+                    rows.append(PredictionRow(f"{variant.id}-f{fold}", fold, split, "scan", *names, probability))
+            self.pack(variant, fold, rows)
 
 
 class Decreed(Fixed):
@@ -442,4 +451,4 @@ def test_patients_tested_in_every_fold_by_decree_are_no_leak(tmp_path: Path, out
     world.train_fixed(variants(1)[0])
     document = evaluated(world, out)
     assert document["headline"]["n"]["patients"] == 60
-    assert document["headline"]["patient"]["auc"]["delong_lower"] is None
+    assert "delong_lower" not in document["headline"]["patient"]["auc"]

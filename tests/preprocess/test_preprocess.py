@@ -13,31 +13,41 @@ import pytest
 from claire.core.command.errors import RejectedScan
 from claire.core.command.files import sha256_file
 from claire.core.command.tables import read_csv
-from claire.core.contracts.cohort import Scan, scan_from
-from claire.core.contracts.scans import write_shard
+from claire.core.contracts.masks import write_masks
+from claire.core.contracts.prepared import PreparedScan, read_prepared, read_voxels
+from claire.core.contracts.scans import write_scans
 from claire.core.imaging.volume import Volume
-from claire.preprocess.prepare import body_crop, lung_slices, prepare, prepared_place, resize_hu, resize_mask
+from claire.preprocess.prepare import (
+    Filter,
+    body_crop,
+    lung_slices,
+    prepare,
+    prepared_affine,
+    resize_hu,
+    resize_mask,
+)
 
 from tests.support.chest import make_chest
 from tests.support.command import claire
+from tests.support.scans import lung_facts, scan_facts
 
-SIDECAR = {"patient": "P1", "label": "positive", "slice_labels": None, "vendor": "Maker", "phantom": True}
+ORIGINAL = Filter(0.038, 0.10, 8)
 
 
 def write_inputs(folder: Path, scans: dict[str, tuple[Volume, np.ndarray, dict[str, Any]]]) -> list[str]:
     """Write a shard of scans and of masks; return the flags that name them."""
     paths = {name: folder / f"0002.{name}.zip" for name in ("scans", "lungs")}
-    with write_shard(paths["scans"]) as volumes, write_shard(paths["lungs"]) as masks:
+    with write_scans(paths["scans"]) as volumes, write_masks(paths["lungs"]) as masks:
         for name, (volume, lungs, facts) in scans.items():
-            volumes.add_volume(name, volume, {"scan": name, **SIDECAR, **facts})
-            masks.add_volume(name, Volume(lungs, volume.affine), {"scan": name, "right_ml": 900.0})
-    return [word for name, path in paths.items() for word in (f"--{name}", str(path))]
+            volumes.add(scan_facts(name, len(lungs), **facts), volume)
+            masks.add(name, Volume(lungs, volume.affine), lung_facts())
+    return [argument for name, path in paths.items() for argument in (f"--{name}", str(path))]
 
 
-def read_scan(path: Path, name: str) -> tuple[np.ndarray, np.ndarray, Scan]:
-    with h5py.File(path) as file:
-        group = file["scans"][name]
-        return group["hu"][:], group["lungs"][:], scan_from(json.loads(bytes(group["document"][:])))
+def read_scan(path: Path, name: str) -> tuple[np.ndarray, np.ndarray, PreparedScan]:
+    _, scans = read_prepared(path)
+    (scan,) = [scan for scan in scans if scan.facts.scan == name]
+    return *read_voxels(path, name), scan
 
 
 def centre(weight: np.ndarray, affine: np.ndarray) -> np.ndarray:
@@ -55,9 +65,9 @@ def test_a_scan_without_a_mask_was_rejected_or_the_masks_are_of_another_shard(
     chest: tuple[Volume, np.ndarray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flags = write_inputs(tmp_path, {"S1": (*chest, {})})
-    for facts, code in (({"rejected": "no_lungs"}, 0), ({}, 1)):
-        with write_shard(tmp_path / "0002.lungs.zip") as masks:
-            masks.add_facts("S1", facts)
+    for reason, code in (("no_lungs", 0), ("", 1)):
+        with write_masks(tmp_path / "0002.lungs.zip") as masks:
+            masks.add_rejected("S1", reason)
         assert claire("preprocess", [*flags, "--out", str(tmp_path / "out")]) == code
     assert "0002.lungs.zip has no mask of S1" in capsys.readouterr().err
 
@@ -68,9 +78,9 @@ def test_slices_with_little_lung_are_dropped() -> None:
     lungs[2, ::20, ::20] = 1
     lungs[3, 20:60, 20:60] = 2
     lungs[4, 20:50, 20:50] = 1
-    assert lung_slices(lungs, 0.038, 0.10).tolist() == [3]
-    assert lung_slices(lungs, 0.038, 0.05).tolist() == [3, 4]
-    assert lung_slices(lungs, 0.0, 0.0).tolist() == [1, 2, 3, 4]
+    assert lung_slices(lungs, ORIGINAL).tolist() == [3]
+    assert lung_slices(lungs, Filter(0.038, 0.05, 8)).tolist() == [3, 4]
+    assert lung_slices(lungs, Filter(0.0, 0.0, 8)).tolist() == [1, 2, 3, 4]
 
 
 def test_the_crop_holds_the_body_and_is_square_in_mm(chest: tuple[Volume, np.ndarray]) -> None:
@@ -92,7 +102,7 @@ def test_a_voxel_maps_back_to_the_patient(chest: tuple[Volume, np.ndarray]) -> N
     place = centre(landmark, volume.affine)
     for size in (64, 150):
         plain, marked = (
-            prepare(Volume(volume.data + extra, volume.affine), lungs, size, 0.038, 0.10, 8)
+            prepare(Volume(volume.data + extra, volume.affine), lungs, size, ORIGINAL)
             for extra in (np.int16(0), landmark)
         )
         # Half a voxel of the prepared grid would be 1 to 2.6 mm.
@@ -101,7 +111,7 @@ def test_a_voxel_maps_back_to_the_patient(chest: tuple[Volume, np.ndarray]) -> N
 
 def test_a_mask_maps_back_to_the_patient(chest: tuple[Volume, np.ndarray]) -> None:
     volume, lungs = chest
-    made = prepare(volume, lungs, 256, 0.038, 0.10, 8)
+    made = prepare(volume, lungs, 256, ORIGINAL)
     before, after = (
         (affine @ [*np.argwhere(mask == 2).mean(0)[::-1], 1])[:3]
         for mask, affine in ((lungs[made.slices], volume.affine @ _moved(made.slices[0])), (made.lungs, made.affine))
@@ -132,15 +142,15 @@ def test_a_crop_beyond_the_slice_is_filled_with_air() -> None:
 def test_positions_come_from_ingest_where_it_noted_them() -> None:
     affine = np.diag([-1.0, -1.0, 5.0, 1.0])
     origins = np.array([[0, 0, 0], [0, 0, 4.9], [0, 0, 10.1], [0, 0, 15]], float)
-    placed, positions = prepared_place(affine, np.array([1, 2, 3]), (0, 64, 0, 64), 32, origins)
+    affine_of_grid, positions = prepared_affine(affine, np.array([1, 2, 3]), (0, 64, 0, 64), 32, origins)
     assert positions.tolist() == pytest.approx([4.9, 10.1, 15])
-    assert placed[2, 2] == pytest.approx(5.05)
-    assert placed[:3, 3].tolist() == pytest.approx([-0.5, -0.5, 4.9])
+    assert affine_of_grid[2, 2] == pytest.approx(5.05)
+    assert affine_of_grid[:3, 3].tolist() == pytest.approx([-0.5, -0.5, 4.9])
 
 
 def test_too_few_lung_slices_are_a_reject(chest: tuple[Volume, np.ndarray]) -> None:
     with pytest.raises(RejectedScan, match="too_few_lung_slices"):
-        prepare(chest[0], chest[1], 32, 0.038, 0.10, 44)
+        prepare(chest[0], chest[1], 32, Filter(0.038, 0.10, 44))
 
 
 def test_the_file_holds_what_cohort_needs(chest: tuple[Volume, np.ndarray], tmp_path: Path, out: Path) -> None:
@@ -149,13 +159,12 @@ def test_the_file_holds_what_cohort_needs(chest: tuple[Volume, np.ndarray], tmp_
     flags = write_inputs(tmp_path, {"S1": (volume, lungs, {"slice_labels": named})})
     assert claire("preprocess", [*flags, "--size", "48", "--out", str(out)]) == 0
     hu, mask, scan = read_scan(out / "0002.prepared.h5", "S1")
-    assert hu.shape == mask.shape == (scan.count, 48, 48)
-    assert (hu.dtype, mask.dtype, scan.first) == (np.int16, np.uint8, 0)
-    assert (scan.patient, scan.label, scan.original_shape) == ("P1", "positive", volume.data.shape)
-    assert scan.facts["lungs"]["right_ml"] == 900.0
-    assert scan.facts["slice_labels"][scan.slices.index(20)] == "infected"
-    assert set(scan.slice_labels) == {-1}
-    assert len(scan.facts["slice_labels"]) == len(scan.slice_positions_mm) == scan.count
+    assert hu.shape == mask.shape == (len(scan.slices), 48, 48)
+    assert (hu.dtype, mask.dtype) == (np.int16, np.uint8)
+    assert (scan.facts.patient, scan.facts.label, scan.original_shape) == ("P1", "positive", volume.data.shape)
+    assert scan.lungs.right_ml == 900.0
+    assert scan.slice_labels[scan.slices.index(20)] == "infected"
+    assert len(scan.slice_labels) == len(scan.slice_positions_mm) == len(scan.slices)
     assert read_csv(out / "0002.preprocess.rejects.csv") == []
 
 

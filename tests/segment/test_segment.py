@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from claire.core.command.files import sha256_file
 from claire.core.command.tables import read_csv
-from claire.core.contracts.scans import ShardReader, write_shard
+from claire.core.contracts.masks import LungFacts, MasksReader
+from claire.core.contracts.scans import ScansReader, write_scans
 from claire.core.imaging.volume import Volume
 
 from tests.support.chest import make_chest
 from tests.support.command import claire
+from tests.support.scans import scan_facts
 
 
 @pytest.fixture(scope="module")
@@ -21,9 +23,10 @@ def shard(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two scans: a chest, and a block of soft tissue without lungs."""
     path = tmp_path_factory.mktemp("shard") / "0003.scans.zip"
     chest, _ = make_chest()
-    with write_shard(path) as writer:
-        writer.add_volume("S1", chest, {"scan": "S1"})
-        writer.add_volume("S2", Volume(np.full((20, 48, 48), 40, np.int16), np.diag([-6, -6, 6, 1.0])), {"line": 7})
+    tissue = Volume(np.full((20, 48, 48), 40, np.int16), np.diag([-6, -6, 6, 1.0]))
+    with write_scans(path) as scans:
+        scans.add(scan_facts("S1", shard="0003"), chest)
+        scans.add(scan_facts("S2", shard="0003", line=7), tissue)
     return path
 
 
@@ -35,7 +38,7 @@ def done(shard: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_mask_has_the_grid_of_its_scan(shard: Path, done: Path) -> None:
-    with ShardReader(shard) as scans, ShardReader(done / "0003.lungs.zip") as lungs:
+    with ScansReader(shard) as scans, MasksReader(done / "0003.lungs.zip") as lungs:
         mask, scan = lungs.volume("S1"), scans.volume("S1")
     assert (mask.data.shape, mask.data.dtype) == (scan.data.shape, np.uint8)
     assert np.allclose(mask.affine, scan.affine)
@@ -43,17 +46,19 @@ def test_a_mask_has_the_grid_of_its_scan(shard: Path, done: Path) -> None:
 
 
 def test_the_facts_are_documented(done: Path) -> None:
-    with ShardReader(done / "0003.lungs.zip") as lungs:
+    with MasksReader(done / "0003.lungs.zip") as lungs:
         facts = lungs.facts("S1")
     section = (Path(__file__).parents[2] / "docs/outputs.md").read_text().split("\n## segment\n")[1].split("\n## ")[0]
-    assert facts["scan"] == "S1"
-    assert facts["right_ml"] > facts["left_ml"] > 500
-    assert [name for name in facts if f"`{name}`" not in section] == []
+    assert facts.scan == "S1"
+    assert facts.lungs is not None
+    assert facts.lungs.right_ml > facts.lungs.left_ml > 500
+    assert [name for name in LungFacts.model_fields if f"`{name}`" not in section] == []
 
 
 def test_a_scan_without_lungs_is_set_aside(done: Path) -> None:
-    with ShardReader(done / "0003.lungs.zip") as lungs:
-        assert lungs.names() == ["S1"]
+    with MasksReader(done / "0003.lungs.zip") as lungs:
+        assert lungs.scans() == ["S1"]
+        assert lungs.facts("S2").rejected == "no_lungs"
     (row,) = read_csv(done / "0003.segment.rejects.csv")
     assert row | {"detail": ""} == {
         "step": "segment", "shard": "0003", "line": "7", "scan": "S2", "reason": "no_lungs", "detail": "",
@@ -72,16 +77,16 @@ def test_the_bytes_repeat(shard: Path, done: Path, out: Path) -> None:
 
 
 def test_an_empty_shard_gives_empty_files(tmp_path: Path, out: Path) -> None:
-    with write_shard(tmp_path / "0001.scans.zip"):
+    with write_scans(tmp_path / "0001.scans.zip"):
         pass
     assert claire("segment", ["--scans", str(tmp_path / "0001.scans.zip"), "--out", str(out)]) == 0
-    with ShardReader(out / "0001.lungs.zip") as lungs:
-        assert lungs.names() == []
+    with MasksReader(out / "0001.lungs.zip") as lungs:
+        assert lungs.scans() == []
     assert read_csv(out / "0001.segment.rejects.csv") == []
 
 
 def test_a_file_that_is_no_shard_is_refused(tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "0001.scans.zip").write_text("no zip")
     assert claire("segment", ["--scans", str(tmp_path / "0001.scans.zip"), "--out", str(out)]) == 1
-    assert "0001.scans.zip is not a packed shard" in capsys.readouterr().err
+    assert "0001.scans.zip is not a complete archive" in capsys.readouterr().err
     assert list(out.iterdir()) == []

@@ -1,43 +1,41 @@
-"""Synthetic finished runs: archives as `train` writes them, over a cohort without voxels."""
+"""Synthetic finished runs, written as `train` writes them, over a cohort without voxels."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from claire.core.command.files import write_json
-from claire.core.command.record import SCHEMA_VERSION
-from claire.core.command.tables import write_csv
+from claire.core.contracts.cohort_summary import CohortSummary, write_cohort_summary
+from claire.core.contracts.run import PredictionRow, RunFacts, Split, write_run
+from claire.core.contracts.scan_table import ScanRow, write_scan_table
 from claire.core.contracts.variant import Variant
 
 SHA = "c" * 64
-HEAD = ["run", "fold", "split", "level", "patient", "scan", "slice", "target"]
-SCANS = (
-    "scan",
-    "patient",
-    "label",
-    "split",
-    "site",
-    "vendor",
-    "model",
-    "kernel",
-    "thickness_mm",
-    "sex",
-    "age_band",
-    "pixel_hash",
-)
 Score = Callable[[np.random.Generator, int], float]
 
 
 def told_apart(gap: float) -> Score:
     """Return scores whose logits are normal, `gap` standard deviations between the classes: AUC = Φ(gap / √2)."""
     return lambda rng, target: float(1 / (1 + np.exp(-rng.normal(gap * target, 1))))
+
+
+def run_facts(variant: Variant, fold: int, classes: Sequence[str], sha256: str = SHA) -> RunFacts:
+    """Return facts of a training that nobody did."""
+    return RunFacts(
+        run=f"{variant.id}-f{fold}",
+        fold=fold,
+        classes=tuple(classes),
+        cohort_sha256=sha256,
+        device="cpu-fp32",
+        parameters=1,
+        best_epoch=1,
+        epochs=1,
+        stopped_early=False,
+        scans={},
+        patients={},
+    )
 
 
 @dataclass
@@ -63,78 +61,86 @@ class World:
     def fold(self, i: int) -> int:
         return i // len(self.classes) % self.folds
 
-    def rows(self) -> list[dict[str, object]]:
+    def rows(self) -> list[ScanRow]:
         return [
-            {
-                "scan": f"S{i:04d}{j}",
-                "patient": f"P{i:04d}",
-                "label": self.classes[self.target(i)],
-                "split": "",
-                "site": self.sites[i // 7 % len(self.sites)],
-                "vendor": "Maker" if i % 5 else "Other",
-                "kernel": "soft" if i % 3 else "sharp",
-                "thickness_mm": 1.0 + i % 2,
-                "sex": "MF"[i // 2 % 2],
-                "age_band": f"{5 + i % 3}0-{5 + i % 3}9",
-                "pixel_hash": f"{i:04d}{j}",
-            }
+            ScanRow(
+                scan=f"S{i:04d}{j}",
+                patient=f"P{i:04d}",
+                label=self.classes[self.target(i)],
+                split="",
+                site=self.sites[i // 7 % len(self.sites)],
+                vendor="Maker" if i % 5 else "Other",
+                model="",
+                kernel="soft" if i % 3 else "sharp",
+                thickness_mm=1.0 + i % 2,
+                slice_spacing_mm=1.0,
+                slices_kept=10,
+                slices=12,
+                right_ml=2600.0,
+                left_ml=2200.0,
+                sex="MF"[i // 2 % 2],
+                age_band=f"{5 + i % 3}0-{5 + i % 3}9",
+                reference_standard="",
+                phantom=self.phantom,
+                pixel_hash=f"{i:04d}{j}",
+            )
             for i in range(self.patients)
             for j in range(self.scans_each)
         ]
 
-    def tables(self, rows: list[dict[str, object]] | None = None, **more: object) -> list[str]:
+    def summary(self, **changes: object) -> CohortSummary:
+        """Return the summary of this cohort; of the counts only those that evaluation reads are right."""
+        values: dict[str, object] = {
+            "sha256": SHA, "classes": tuple(self.classes), "size": 64, "fold_count": self.folds, "seed": 0,
+            "scans": self.patients * self.scans_each, "patients": self.patients, "slices": 0, "labelled_slices": 0,
+            "patients_by_class": {}, "scans_by_class": {}, "cells": (), "reference_standards": {}, "rejected": {},
+            "phantom": self.phantom,
+        }  # fmt: skip
+        return CohortSummary.model_validate(values | changes)
+
+    def tables(self, rows: list[ScanRow] | None = None, **changes: object) -> list[str]:
         """Write scans.csv and cohort.json and the manifest; return the flags that name them."""
-        write_csv(self.folder / "scans.csv", SCANS, self.rows() if rows is None else rows)
-        document = {"schema_version": SCHEMA_VERSION, "sha256": SHA, "classes": list(self.classes)}
-        write_json(self.folder / "cohort.json", document | {"folds": self.folds, "phantom": self.phantom} | more)
+        write_scan_table(self.folder / "scans.csv", self.rows() if rows is None else rows)
+        write_cohort_summary(self.folder / "cohort.json", self.summary(**changes))
         (self.folder / "runs.txt").write_text("".join(f"{path}\n" for path in self.runs))
         names = {"--runs": "runs.txt", "--scans": "scans.csv", "--cohort-summary": "cohort.json"}
-        return [word for flag, name in names.items() for word in (flag, str(self.folder / name))]
+        return [argument for flag, name in names.items() for argument in (flag, str(self.folder / name))]
 
     def train(
         self, variant: Variant, fold: int, score: Score, seed: int = 0, slices: int = 0, labelled: bool = False
     ) -> Path:
         """Write the archive of one run whose scores come from `score`, and add it to the manifest."""
         rng = np.random.default_rng([seed, fold])
-        lines = []
+        rows: list[PredictionRow] = []
+        run = f"{variant.id}-f{fold}"
         for i in range(self.patients):
             home, target = self.fold(i), self.target(i)
             rng = np.random.default_rng([seed, i]) if self.stubborn else rng
-            split = {fold: "test", (fold + 1) % self.folds: "validation"}.get(home)
-            for j in range(self.scans_each if split else 0):
-                who = [
-                    f"{variant.id}-f{fold}",
-                    fold,
-                    split,
-                    "scan",
-                    f"P{i:04d}",
-                    f"S{i:04d}{j}",
-                    "",
-                    self.classes[target],
-                ]
-                lines.append(who + self.probabilities(rng, target, score))
+            splits: dict[int, Split] = {fold: "test", (fold + 1) % self.folds: "validation"}
+            split = splits.get(home)
+            if split is None:
+                continue
+            for j in range(self.scans_each):
+                patient, scan = f"P{i:04d}", f"S{i:04d}{j}"
+                label = self.classes[target]
+                probability = self.probabilities(rng, target, score)
+                rows.append(PredictionRow(run, fold, split, "scan", patient, scan, None, label, probability))
                 for z in range(slices):
-                    label = self.classes[target if z % 2 else 0] if labelled else ""
-                    lines.append([*who[:3], "slice", *who[4:6], z, label, *self.probabilities(rng, target, score)])
-        return self.pack(variant, fold, lines)
+                    label_of_slice = self.classes[target if z % 2 else 0] if labelled else None
+                    probability = self.probabilities(rng, target, score)
+                    rows.append(PredictionRow(run, fold, split, "slice", patient, scan, z, label_of_slice, probability))
+        return self.pack(variant, fold, rows)
 
-    def probabilities(self, rng: np.random.Generator, target: int, score: Score) -> list[float]:
+    def probabilities(self, rng: np.random.Generator, target: int, score: Score) -> tuple[float, ...]:
         if len(self.classes) == 2:
             positive = score(rng, target)
-            return [1 - positive, positive]
+            return 1 - positive, positive
         raw = np.array([score(rng, int(c == target)) for c in range(len(self.classes))])
-        return list(raw / raw.sum())
+        return tuple((raw / raw.sum()).tolist())
 
-    def pack(self, variant: Variant, fold: int, lines: list[list[object]], sha256: str = SHA) -> Path:
-        table = io.StringIO()
-        writer = csv.writer(table, lineterminator="\n")
-        writer.writerow(HEAD + [f"probability_{name}" for name in self.classes])
-        writer.writerows(lines)
+    def pack(self, variant: Variant, fold: int, rows: list[PredictionRow], sha256: str = SHA) -> Path:
         path = self.folder / f"{variant.id}-f{fold}.run.zip"
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr("predictions.csv", table.getvalue())
-            archive.writestr("variant.json", json.dumps(variant.document()))
-            archive.writestr("train.json", json.dumps({"fold": fold, "cohort": sha256}))
+        write_run(path, variant, run_facts(variant, fold, self.classes, sha256), rows, [])
         if path not in self.runs:
             self.runs.append(path)
         return path

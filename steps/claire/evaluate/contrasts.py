@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from claire.core.command.files import canonical_json
+from claire.core.contracts.metrics import Axis, AxisValue, Figure
+from claire.core.contracts.result_tables import ComparisonRow
 from claire.core.contracts.variant import Variant
 from claire.core.statistics.intervals import Z, percentile
 from claire.core.statistics.ranking import placement_variance, placements
@@ -18,56 +20,40 @@ from claire.evaluate.inputs import Experiment, by_patient, sample
 from claire.evaluate.measure import figure, number
 from claire.evaluate.selection import Ranking
 
-COLUMNS = (
-    "against",
-    "variant",
-    "other",
-    "folds",
-    "auc",
-    "auc_other",
-    "difference",
-    "lower",
-    "upper",
-    "p_bootstrap",
-    "delong_lower",
-    "delong_upper",
-    "p",
-    "p_holm",
-)
 
-
-def comparisons(experiment: Experiment, ranking: Ranking, named: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return a line for each variant against the reference and against the winner; `named` maps these roles to ids."""
+def comparisons(experiment: Experiment, ranking: Ranking, roles: Mapping[str, str]) -> list[ComparisonRow]:
+    """Return one row per variant against the reference and against the winner; `roles` maps these to ids."""
     rows = []
-    for role, other in named.items():
+    for role, other in roles.items():
         family = [_compare(experiment, ranking, role, name, other) for name in experiment.candidates if name != other]
-        adjusted = holm([row["p"] if row["p"] is not None else float("nan") for row in family])
-        rows += [row | {"p_holm": number(p)} for row, p in zip(family, adjusted, strict=True)]
+        adjusted = holm([row.p if row.p is not None else float("nan") for row in family])
+        rows += [row.model_copy(update={"p_holm": number(p)}) for row, p in zip(family, adjusted, strict=True)]
     return rows
 
 
-def _compare(experiment: Experiment, ranking: Ranking, role: str, name: str, other: str) -> dict[str, Any]:
+def _compare(experiment: Experiment, ranking: Ranking, role: str, name: str, other: str) -> ComparisonRow:
     folds = [fold for fold in ranking.folds[name] if fold in ranking.folds[other]]
-    left, right = (ranking.test_auc(each, folds) for each in (name, other))
+    left, right = (ranking.test_auc(variant, folds) for variant in (name, other))
     gap = left - right
     lower, upper = percentile(gap[1:])
     variance = _variance(experiment, ranking, name, other, folds)
     half = Z * np.sqrt(variance)
-    return {
-        "against": role,
-        "variant": name,
-        "other": other,
-        "folds": len(folds),
-        "auc": number(left[0]),
-        "auc_other": number(right[0]),
-        "difference": number(gap[0]),
-        "lower": number(lower),
-        "upper": number(upper),
-        "p_bootstrap": number(bootstrap_p(gap[1:])),
-        "delong_lower": number(gap[0] - half),
-        "delong_upper": number(gap[0] + half),
-        "p": number(normal_p(gap[0], variance)),
-    }
+    return ComparisonRow(
+        against=role,
+        variant=name,
+        other=other,
+        folds=len(folds),
+        auc=number(left[0]),
+        auc_other=number(right[0]),
+        difference=number(gap[0]),
+        lower=number(lower),
+        upper=number(upper),
+        p_bootstrap=number(bootstrap_p(gap[1:])),
+        delong_lower=number(gap[0] - half),
+        delong_upper=number(gap[0] + half),
+        p=number(normal_p(gap[0], variance)),
+        p_holm=None,
+    )
 
 
 def _variance(experiment: Experiment, ranking: Ranking, name: str, other: str, folds: Sequence[int]) -> float:
@@ -90,7 +76,7 @@ def _placements(experiment: Experiment, name: str, fold: int) -> tuple[np.ndarra
 
 
 def _shared_patients(experiment: Experiment) -> bool:
-    return "test" in experiment.home and len(experiment.folds) > 1
+    return "test" in experiment.test_fold and len(experiment.folds) > 1
 
 
 def rank_limits(ranking: Ranking, names: Sequence[str]) -> dict[str, tuple[float | None, float | None]]:
@@ -116,7 +102,7 @@ def shown(value: object) -> str:
     return "/".join(f"{part:g}" for part in value.values()) if isinstance(value, dict) else str(value)
 
 
-def axes(experiment: Experiment, ranking: Ranking) -> list[dict[str, Any]]:
+def axes(experiment: Experiment, ranking: Ranking) -> list[Axis]:
     """Return the main effect of each grid axis: the mean AUC of each value, and its difference from the first value.
 
     The difference is taken between variants that are alike in everything else, so that a grid that is no full product
@@ -128,10 +114,10 @@ def axes(experiment: Experiment, ranking: Ranking) -> list[dict[str, Any]]:
         if np.isfinite(ranking.test_auc(name)[0])
     }
     keys = varying(experiment.candidates[name].variant for name in complete)
-    return [{"axis": key, "values": _axis(complete, ranking, key)} for key in keys]
+    return [Axis(axis=key, values=tuple(_axis(complete, ranking, key))) for key in keys]
 
 
-def _axis(documents: Mapping[str, dict[str, Any]], ranking: Ranking, key: str) -> list[dict[str, Any]]:
+def _axis(documents: Mapping[str, dict[str, Any]], ranking: Ranking, key: str) -> list[AxisValue]:
     groups: dict[str, dict[str, str]] = defaultdict(dict)
     for name, document in documents.items():
         rest = canonical_json({other: value for other, value in document.items() if other != key})
@@ -143,13 +129,13 @@ def _axis(documents: Mapping[str, dict[str, Any]], ranking: Ranking, key: str) -
         pairs = [(group[value], group[values[0]]) for group in groups.values() if value in group and values[0] in group]
         gaps = np.array([ranking.test_auc(name) - ranking.test_auc(first) for name, first in pairs])
         rows.append(
-            {
-                "value": json.loads(value),
-                "variants": len(areas),
-                "auc": _mean(areas),
-                "difference": _mean(gaps) if len(pairs) and value != values[0] else None,
-                "matched": len(pairs),
-            }
+            AxisValue(
+                value=json.loads(value),
+                variants=len(areas),
+                auc=_mean(areas),
+                difference=_mean(gaps) if len(pairs) and value != values[0] else None,
+                matched=len(pairs),
+            )
         )
     return rows
 
@@ -159,6 +145,6 @@ def _by_size(value: str) -> tuple[float, str]:
     return (float(parsed), "") if isinstance(parsed, int | float) else (0.0, value)
 
 
-def _mean(rows: np.ndarray) -> dict[str, Any]:
+def _mean(rows: np.ndarray) -> Figure:
     mean = rows.mean(axis=0)
     return figure(mean[0], percentile(mean[1:]))

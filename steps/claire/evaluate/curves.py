@@ -7,45 +7,49 @@ from typing import Any
 
 import numpy as np
 
-from claire.core.statistics.intervals import percentile
-from claire.core.statistics.ranking import Sweep
+from claire.core.contracts.result_tables import Curve, CurvePoint, Level
+from claire.core.statistics.intervals import NONE, Limits, percentile
+from claire.core.statistics.ranking import Sweep, positive_classes
 from claire.evaluate.calibration import net_benefit, reliability, treat_all
 from claire.evaluate.inputs import Sample
-from claire.evaluate.measure import Measured, number, positive_classes, swept_over
+from claire.evaluate.measure import Measured, number, swept_over
 
-COLUMNS = ("variant", "level", "curve", "class", "fold", "x", "y", "lower", "upper")
 RATES = np.linspace(0, 1, 101)
 RECALLS = np.linspace(0.01, 1, 100)
 DECISIONS = np.round(np.arange(0.05, 0.96, 0.05), 2)
 #: Samples that the bands are made of: enough for a picture.
 SAMPLES = 500
 TREAT_ALL = "treat all"
-Row = dict[str, Any]
 
 
 def ranking_curves(
-    variant: str, level: str, folds: Sequence[Sample], classes: Sequence[str], weights: np.ndarray, curve: str = "roc"
-) -> Iterator[Row]:
+    variant: str,
+    level: Level,
+    folds: Sequence[Sample],
+    classes: Sequence[str],
+    weights: np.ndarray,
+    curve: Curve = "roc",
+) -> Iterator[CurvePoint]:
     """Yield the ROC of all folds and, of patients, precision against recall, for each positive class."""
     for c in positive_classes(len(classes)):
         pairs = [(swept_over(fold, c, None), swept_over(fold, c, weights[:SAMPLES])) for fold in folds]
         mixed = [pair for pair in pairs if pair[0].pairs[0]]
         if not mixed:
             continue
-        name = {"variant": variant, "level": level, "class": classes[c]}
+        name = {"variant": variant, "level": level, "label": classes[c]}
         yield from _points(name | {"curve": curve}, RATES, *(_roc([pair[i] for pair in mixed]) for i in (0, 1)))
         if level == "patient":
             shown = (_precision([pair[i] for pair in mixed]) for i in (0, 1))
             yield from _points(name | {"curve": "pr"}, RECALLS, *shown)
 
 
-def fold_curves(variant: str, folds: dict[int, Sample], classes: Sequence[str]) -> Iterator[Row]:
+def fold_curves(variant: str, folds: dict[int, Sample], classes: Sequence[str]) -> Iterator[CurvePoint]:
     """Yield the ROC of each fold by itself, without a band."""
-    for fold, of in folds.items():
+    for fold, tested in folds.items():
         for c in positive_classes(len(classes)):
-            swept = swept_over(of, c, None)
+            swept = swept_over(tested, c, None)
             if swept.pairs[0]:
-                head = {"variant": variant, "level": "patient", "curve": "roc", "class": classes[c], "fold": fold}
+                head = {"variant": variant, "level": "patient", "curve": "roc", "label": classes[c], "fold": fold}
                 yield from _points(head, RATES, swept.roc(RATES), None)
 
 
@@ -59,26 +63,33 @@ def _roc(folds: Sequence[Sweep]) -> np.ndarray:
 
 def _precision(folds: Sequence[Sweep]) -> np.ndarray:
     """Return the precision at each recall, each fold with its own threshold for that recall."""
-    found = np.sum([fold.tp[:, -1:] * RECALLS for fold in folds], axis=0)
+    detected = np.sum([fold.tp[:, -1:] * RECALLS for fold in folds], axis=0)
     false = np.sum([np.nan_to_num(fold.false_positives(RECALLS)) for fold in folds], axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return found / (found + false)
+        return detected / (detected + false)
 
 
-def _points(head: Row, xs: np.ndarray, itself: np.ndarray, replicates: np.ndarray | None) -> Iterator[Row]:
+def _points(
+    head: dict[str, Any], xs: np.ndarray, itself: np.ndarray, replicates: np.ndarray | None
+) -> Iterator[CurvePoint]:
     limits = np.full((2, len(xs)), np.nan)
     if replicates is not None and np.isfinite(replicates).any():
         usable = replicates[np.isfinite(replicates).all(axis=1)]
         limits = np.quantile(usable, [0.025, 0.975], axis=0) if len(usable) else limits
     for x, y, lower, upper in zip(xs, itself[0], *limits, strict=True):
-        yield head | {"x": number(x), "y": number(y), "lower": number(lower), "upper": number(upper)}
+        yield _point(head, x, y, (lower, upper))
 
 
-def calibration_curve(variant: str, probability: np.ndarray, positive: np.ndarray, name: str) -> Iterator[Row]:
+def _point(head: dict[str, Any], x: float, y: float, limits: Limits = NONE) -> CurvePoint:
+    lower, upper = limits
+    return CurvePoint(**head, x=number(x), y=number(y), lower=number(lower), upper=number(upper))
+
+
+def calibration_curve(variant: str, probability: np.ndarray, positive: np.ndarray, name: str) -> Iterator[CurvePoint]:
     """Yield the share of positives in each bin of probability, with Wilson limits."""
-    head = {"variant": variant, "level": "patient", "curve": "calibration", "class": name}
+    head = {"variant": variant, "level": "patient", "curve": "calibration", "label": name}
     for x, y, (lower, upper), _ in reliability(probability, positive):
-        yield head | {"x": number(x), "y": number(y), "lower": number(lower), "upper": number(upper)}
+        yield _point(head, x, y, (lower, upper))
 
 
 def decision_curve(
@@ -88,27 +99,25 @@ def decision_curve(
     weights: np.ndarray,
     prevalence: float,
     name: str,
-) -> Iterator[Row]:
+) -> Iterator[CurvePoint]:
     """Yield the net benefit at each threshold; `probabilities` are those of class 1, moved to `prevalence`."""
     samples = np.vstack([np.ones((1, weights.shape[1])), weights[:SAMPLES]])
-    found, all_found, cleared, all_cleared = 0, 0, 0, 0
+    detected = positives = cleared = negatives = np.zeros(())
     for fold, probability in zip(folds, probabilities, strict=True):
         positive, drawn = (fold.sample.target == 1).astype(float)[:, None], samples[:, fold.sample.unit]
         called = probability[:, None] >= DECISIONS
-        found, all_found = found + drawn @ (called * positive), all_found + drawn @ positive
-        cleared, all_cleared = cleared + drawn @ (~called * (1 - positive)), all_cleared + drawn @ (1 - positive)
-    head = {"variant": variant, "level": "patient", "curve": "decision", "class": name}
+        detected, positives = detected + drawn @ (called * positive), positives + drawn @ positive
+        cleared, negatives = cleared + drawn @ (~called * (1 - positive)), negatives + drawn @ (1 - positive)
+    head = {"variant": variant, "level": "patient", "curve": "decision", "label": name}
     with np.errstate(invalid="ignore", divide="ignore"):
-        sensitivity, specificity = found / all_found, cleared / all_cleared
+        sensitivity, specificity = detected / positives, cleared / negatives
     for i, threshold in enumerate(DECISIONS):
         benefit = net_benefit(sensitivity[:, i], specificity[:, i], prevalence, threshold)
-        lower, upper = percentile(benefit[1:])
-        point = {"x": number(threshold), "y": number(benefit[0]), "lower": number(lower), "upper": number(upper)}
-        yield head | point
+        yield _point(head, threshold, benefit[0], percentile(benefit[1:]))
 
 
-def treat_all_curve(prevalence: float, name: str) -> Iterator[Row]:
+def treat_all_curve(prevalence: float, name: str) -> Iterator[CurvePoint]:
     """Yield the net benefit of calling everybody positive; that of calling nobody is 0."""
-    head = {"variant": TREAT_ALL, "level": "patient", "curve": "decision", "class": name}
+    head = {"variant": TREAT_ALL, "level": "patient", "curve": "decision", "label": name}
     for x, y in zip(DECISIONS, treat_all(prevalence, DECISIONS.tolist()), strict=True):
-        yield head | {"x": number(x), "y": number(y)}
+        yield _point(head, x, y)

@@ -9,34 +9,33 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from claire.core.statistics.decisions import brier_scores, log_losses, operating_points, predictive_values, rates
+from claire.core.contracts.metrics import METRICS, Figure, Figures
+from claire.core.statistics.decisions import (
+    brier_scores,
+    decide,
+    log_losses,
+    operating_points,
+    predictive_values,
+    rates,
+)
 from claire.core.statistics.intervals import NONE, Limits, delong, newcombe, percentile, wilson, woolf
-from claire.core.statistics.ranking import MOST_THRESHOLDS, Sweep, placement_variance, placements, sweep
+from claire.core.statistics.ranking import (
+    MOST_THRESHOLDS,
+    Sweep,
+    placement_variance,
+    placements,
+    positive_classes,
+    sweep,
+)
 from claire.evaluate.inputs import Sample
 
-METRICS = (
-    "auc",
-    "accuracy",
-    "f1",
-    "log_loss",
-    "precision",
-    "recall",
-    "auprg",
-    "sensitivity",
-    "specificity",
-    "odds_ratio",
-    "brier",
-    "ppv",
-    "npv",
-)
 SHARES = {"precision": ("tp", "fp"), "recall": ("tp", "fn"), "sensitivity": ("tp", "fn"), "specificity": ("tn", "fp")}
 COUNTS = ("tp", "fp", "fn", "tn")
+LIMITS = ("lower", "upper")
 Sums = dict[str, np.ndarray]
-Figure = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -54,11 +53,6 @@ class Measured:
     sizes: Mapping[int, tuple[int, int]]
 
 
-def positive_classes(classes: int) -> list[int]:
-    """Return the classes that take the part of "positive": class 1 of two, each in turn of more."""
-    return [1] if classes == 2 else list(range(classes))
-
-
 def thresholds(validation: Sample | None) -> tuple[float, float] | None:
     """Return the operating points chosen on validation; None for more than two classes: the likeliest is decided."""
     if validation is None:
@@ -66,11 +60,6 @@ def thresholds(validation: Sample | None) -> tuple[float, float] | None:
     if validation.probability.shape[1] > 2:
         return None
     return operating_points(validation.probability[:, 1], validation.target == 1)
-
-
-def decide(probability: np.ndarray, threshold: float | None) -> np.ndarray:
-    """Return the decided class of each item, (n,)."""
-    return probability.argmax(axis=1) if threshold is None else (probability[:, 1] >= threshold).astype(int)
 
 
 def measure(sample: Sample, points: tuple[float, float] | None, weights: np.ndarray) -> Measured:
@@ -100,8 +89,8 @@ def _sums(sample: Sample, decisions: Sequence[np.ndarray], weights: np.ndarray |
     result: Sums = {}
     for c in positive_classes(sample.probability.shape[1]):
         positive = sample.target == c
-        for place, decision in enumerate(decisions):
-            items |= {f"{c}/{place}/{name}": cell for name, cell in _confusion(positive, decision == c).items()}
+        for point, decision in enumerate(decisions):
+            items |= {f"{c}/{point}/{name}": cell for name, cell in _confusion(positive, decision == c).items()}
         swept = swept_over(sample, c, weights)
         result[f"{c}/pairs"], result[f"{c}/concordant"] = swept.pairs, swept.concordant()
         result[f"{c}/gain"] = np.nan_to_num(swept.auprg()) * swept.pairs
@@ -124,7 +113,7 @@ def _confusion(positive: np.ndarray, called: np.ndarray) -> dict[str, np.ndarray
     return {name: cell.astype(float) for name, cell in zip(COUNTS, cells, strict=True)}
 
 
-def figures(folds: Sequence[Measured], prevalence: float, point: int = 0) -> dict[str, Figure]:
+def figures(folds: Sequence[Measured], prevalence: float, point: int = 0) -> Figures:
     """Return every metric of the folds together, as {value, lower, upper, method where it is no bootstrap percentile}.
 
     For more than two classes, all but accuracy, log loss and Brier are means over the classes, each against the rest,
@@ -141,12 +130,12 @@ def figures(folds: Sequence[Measured], prevalence: float, point: int = 0) -> dic
         correct = total["correct"] if point == 0 else total["1/1/tp"] + total["1/1/tn"]
         merged |= {"accuracy": correct / total["n"]}
         merged |= {name: total[name] / total["n"] for name in ("log_loss", "brier")}
-    made = {name: figure(merged[name][0], percentile(merged[name][1:])) for name in METRICS}
+    measured = {name: figure(merged[name][0], percentile(merged[name][1:])) for name in METRICS}
     if len(positives) == 1:
-        _mend(made, folds, total, prevalence, point)
+        _replace_degenerate(measured, folds, total, prevalence, point)
     else:  # one prevalence cannot be that of every class
-        made |= {name: figure(float("nan")) for name in ("ppv", "npv")}
-    return made
+        measured |= {name: figure(float("nan")) for name in ("ppv", "npv")}
+    return measured
 
 
 def _of_class(total: Sums, c: int, prevalence: float, point: int) -> Sums:
@@ -157,8 +146,7 @@ def _of_class(total: Sums, c: int, prevalence: float, point: int) -> Sums:
 
 def figure(value: float, limits: Limits = NONE, method: str = "") -> Figure:
     """Return a figure as it stands in the documents; what is not a number is None, six decimals are kept."""
-    shown = {"value": number(value), "lower": number(limits[0]), "upper": number(limits[1])}
-    return shown | ({"method": method} if method else {})
+    return Figure(value=number(value), lower=number(limits[0]), upper=number(limits[1]), method=method)
 
 
 def number(value: float) -> float | None:
@@ -166,52 +154,68 @@ def number(value: float) -> float | None:
     return round(float(value), 6) if math.isfinite(value) else None
 
 
-def _degenerate(made: Figure) -> bool:
-    return made["value"] is not None and made["lower"] == made["upper"]
+def _is_degenerate(estimate: Figure) -> bool:
+    return estimate.value is not None and estimate.lower == estimate.upper
 
 
-def _mend(made: dict[str, Figure], folds: Sequence[Measured], total: Sums, prevalence: float, point: int) -> None:
+def _replace_degenerate(
+    measured: Figures, folds: Sequence[Measured], total: Sums, prevalence: float, point: int
+) -> None:
     """Put an honest interval where all bootstrap samples agree, as under perfect separation."""
     sizes = unique_sizes(folds)
     counts = {name: float(total[f"1/{point}/{name}"][0]) for name in COUNTS}
     patients = {"tp": sum(m for m, _ in sizes), "tn": sum(n for _, n in sizes)}
     everyone = patients["tp"] + patients["tn"]
-    if _degenerate(made["auc"]):
-        made["auc"] = auc_figure(folds)
-    if _degenerate(made["auprg"]):
-        made["auprg"] = figure(made["auprg"]["value"], NONE, "none")
-    if _degenerate(made["accuracy"]):
-        made["accuracy"] = figure(made["accuracy"]["value"], wilson(made["accuracy"]["value"], everyone), "wilson")
+    if _is_degenerate(measured["auc"]):
+        measured["auc"] = auc_figure(folds)
+    if _is_degenerate(measured["auprg"]):
+        measured["auprg"] = _with_limits(measured["auprg"], NONE, "none")
+    if _is_degenerate(measured["accuracy"]):
+        measured["accuracy"] = _with_wilson(measured["accuracy"], everyone)
     for name, (right, wrong) in SHARES.items():
-        if _degenerate(made[name]):
+        if _is_degenerate(measured[name]):
             most = everyone if name == "precision" else patients[right]
-            n = min(counts[right] + counts[wrong], most)
-            made[name] = figure(made[name]["value"], wilson(made[name]["value"], n), "wilson")
-    _mend_combined(made, counts, prevalence)
+            measured[name] = _with_wilson(measured[name], min(counts[right] + counts[wrong], most))
+    if _is_degenerate(measured["odds_ratio"]):
+        limits = woolf(*(counts[name] for name in COUNTS))
+        measured["odds_ratio"] = _with_limits(measured["odds_ratio"], limits, "woolf")
+    _replace_combined(measured, prevalence)
 
 
-def _mend_combined(made: dict[str, Figure], counts: Mapping[str, float], prevalence: float) -> None:
-    if _degenerate(made["odds_ratio"]):
-        made["odds_ratio"] = figure(made["odds_ratio"]["value"], woolf(*(counts[name] for name in COUNTS)), "woolf")
-    ends = [[made[name][end] for name in ("precision", "recall", "specificity")] for end in ("lower", "upper")]
+def _with_limits(estimate: Figure, limits: Limits, method: str) -> Figure:
+    return figure(_value(estimate), limits, method)
+
+
+def _with_wilson(estimate: Figure, n: float) -> Figure:
+    return _with_limits(estimate, wilson(_value(estimate), n), "wilson")
+
+
+def _value(estimate: Figure) -> float:
+    return float("nan") if estimate.value is None else estimate.value
+
+
+def _replace_combined(measured: Figures, prevalence: float) -> None:
+    """Combine the limits of precision, recall and specificity into those of F1, PPV and NPV, where these degenerate."""
+    ends = [[getattr(measured[name], end) for name in ("precision", "recall", "specificity")] for end in LIMITS]
     if any(value is None for end in ends for value in end):
         return
-    if _degenerate(made["f1"]):
-        limits = tuple(2 * p * r / (p + r) if p + r else 0.0 for p, r, _ in ends)
-        made["f1"] = figure(made["f1"]["value"], limits, "wilson")
+    if _is_degenerate(measured["f1"]):
+        lower, upper = (2 * p * r / (p + r) if p + r else 0.0 for p, r, _ in ends)
+        measured["f1"] = _with_limits(measured["f1"], (lower, upper), "wilson")
     predictive = [predictive_values(np.array(r), np.array(s), prevalence) for _, r, s in ends]
-    for place, name in enumerate(("ppv", "npv")):
-        if _degenerate(made[name]):
-            made[name] = figure(made[name]["value"], tuple(float(end[place]) for end in predictive), "wilson")
+    for index, name in enumerate(("ppv", "npv")):
+        if _is_degenerate(measured[name]):
+            lower, upper = (float(end[index]) for end in predictive)
+            measured[name] = _with_limits(measured[name], (lower, upper), "wilson")
 
 
 def auc_figure(folds: Sequence[Measured]) -> Figure:
     """Return the AUC of the folds together; of two classes with Newcombe's interval where all samples agree."""
     area = combined_auc(*auc_parts(folds))
-    made = figure(area[0], percentile(area[1:]))
-    if _degenerate(made) and len(folds[0].sizes) == 1:
+    estimate = figure(area[0], percentile(area[1:]))
+    if _is_degenerate(estimate) and len(folds[0].sizes) == 1:
         return figure(area[0], newcombe(area[0], unique_sizes(folds)), "newcombe")
-    return made
+    return estimate
 
 
 def unique_sizes(folds: Sequence[Measured], positive: int = 1) -> list[tuple[int, int]]:
@@ -252,11 +256,16 @@ def confusion(folds: Sequence[Measured], classes: int) -> list[list[int]]:
 
 def ranked(sample: Sample, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return concordant and all pairs of one fold, each (positive classes, 1 + samples): what an AUC is made of."""
-    found = []
+    ranked_by_class = []
     for c in positive_classes(sample.probability.shape[1]):
         itself, replicates = swept_over(sample, c, None), swept_over(sample, c, weights)
-        found.append([np.concatenate([of(itself), of(replicates)]) for of in (Sweep.concordant, lambda s: s.pairs)])
-    concordant, pairs = zip(*found, strict=True)
+        ranked_by_class.append(
+            (
+                np.concatenate([itself.concordant(), replicates.concordant()]),
+                np.concatenate([itself.pairs, replicates.pairs]),
+            )
+        )
+    concordant, pairs = zip(*ranked_by_class, strict=True)
     return np.array(concordant), np.array(pairs)
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from claire.core.command.progress import progress
+from claire.core.contracts.metrics import Figure, FoldFigures
 from claire.core.contracts.run import Run
-from claire.core.statistics.ranking import auc
+from claire.core.statistics.decisions import log_losses
+from claire.core.statistics.ranking import macro_auc
 from claire.evaluate.comparison import corrected
 from claire.evaluate.inputs import Experiment, Sample, by_patient, sample
 from claire.evaluate.measure import (
@@ -20,7 +21,6 @@ from claire.evaluate.measure import (
     combined_auc,
     figure,
     number,
-    positive_classes,
     ranked,
     thresholds,
 )
@@ -59,9 +59,9 @@ class Ranking:
 
     def mean_validation(self, name: str, what: str = "auc") -> float:
         """Return the mean over folds of the validation AUC or log loss; NaN where no fold has one."""
-        values = [getattr(of, what) for of in self.validated[name].values()]
-        known = [value for value in values if math.isfinite(value)]
-        return float(np.mean(known)) if known else float("nan")
+        values = [getattr(validated, what) for validated in self.validated[name].values()]
+        finite = [value for value in values if math.isfinite(value)]
+        return float(np.mean(finite)) if finite else float("nan")
 
     def order(self, names: Sequence[str]) -> list[str]:
         """Return variants from the best: mean validation AUC, then lower validation log loss, then smaller id."""
@@ -72,9 +72,8 @@ class Ranking:
 
     def best_in(self, fold: int, names: Sequence[str]) -> str | None:
         """Return the variant that is best on the validation patients of one fold; None where none was trained on it."""
-        there = [name for name in names if fold in self.validated[name]]
-        found = {name: self.validated[name][fold] for name in there}
-        return min(there, key=lambda name: _key(found[name].auc, found[name].log_loss, name), default=None)
+        validated = {name: self.validated[name][fold] for name in names if fold in self.validated[name]}
+        return min(validated, key=lambda name: _key(validated[name].auc, validated[name].log_loss, name), default=None)
 
 
 def _key(area: float, loss: float, name: str) -> tuple[float, float, str]:
@@ -82,19 +81,12 @@ def _key(area: float, loss: float, name: str) -> tuple[float, float, str]:
     return (-round(area, 9) if math.isfinite(area) else 1.0, round(loss, 9), name)
 
 
-def macro_auc(patients: Sample) -> float:
-    """Return the AUC of class 1, or the mean over the classes against the rest; NaN where a class is missing."""
-    classes = positive_classes(patients.probability.shape[1])
-    return float(np.mean([auc(patients.probability[:, c], patients.target == c) for c in classes]))
-
-
 def validate(run: Run, experiment: Experiment) -> tuple[Validated, Sample]:
     """Return how a run did on its validation patients, and these patients."""
     patients = by_patient(sample(experiment, run.scans["validation"]))
-    truth = patients.probability[np.arange(len(patients.target)), patients.target]
-    loss = float(-np.log(np.clip(truth, 1e-15, 1)).mean())
+    loss = float(log_losses(patients.probability, patients.target).mean())
     share = float(np.mean(patients.target == 1))
-    return Validated(macro_auc(patients), loss, thresholds(patients), share), patients
+    return Validated(macro_auc(patients.probability, patients.target), loss, thresholds(patients), share), patients
 
 
 def rank(experiment: Experiment, weights: np.ndarray) -> Ranking:
@@ -130,7 +122,7 @@ def _mean_of_known(values: np.ndarray) -> np.ndarray:
         return np.where(known, values, 0).sum(axis=0) / known.sum(axis=0)
 
 
-def correct_for_choice(ranking: Ranking, eligible: Sequence[str]) -> dict[str, Any]:
+def correct_for_choice(ranking: Ranking, eligible: Sequence[str]) -> Figure:
     """Return the winner's AUC corrected for having been chosen among `eligible`, by BBC-CV (Tsamardinos 2018)."""
     order = ranking.order(eligible)
     inside, outside = ([kind[name] for name in order] for kind in (ranking.selection, ranking.outside))
@@ -144,25 +136,25 @@ def nested(experiment: Experiment, ranking: Ranking) -> dict[int, str]:
     return {fold: name for fold, name in chosen.items() if name is not None}
 
 
-def fold_rows(ranking: Ranking, names: Mapping[int, str], measured: Mapping[int, Measured]) -> list[dict[str, Any]]:
-    """Return a line a fold: variant, patients, AUCs, operating points, and a note where a class is missing."""
+def fold_rows(ranking: Ranking, names: Mapping[int, str], measured: Mapping[int, Measured]) -> list[FoldFigures]:
+    """Return one row per fold: variant, patients, AUCs, operating points, and a note where a class is missing."""
     rows = []
     for fold, tested in measured.items():
         validated = ranking.validated[names[fold]][fold]
         points = tested.thresholds or (float("nan"), float("nan"))
         counts = np.bincount(tested.sample.target, minlength=tested.sample.probability.shape[1]).tolist()
         rows.append(
-            {
-                "fold": fold,
-                "variant": names[fold],
-                "patients": counts,
-                "auc": auc_figure([tested]),
-                "auc_validation": number(validated.auc),
-                "log_loss_validation": number(validated.log_loss),
-                "threshold": number(points[0]),
-                "threshold_sensitive": number(points[1]),
-                "note": _note(counts, validated),
-            }
+            FoldFigures(
+                fold=fold,
+                variant=names[fold],
+                patients=tuple(counts),
+                auc=auc_figure([tested]),
+                auc_validation=number(validated.auc),
+                log_loss_validation=number(validated.log_loss),
+                threshold=number(points[0]),
+                threshold_sensitive=number(points[1]),
+                note=_note(counts, validated),
+            )
         )
     return rows
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
+from claire.core.contracts.metrics import Calibration, Confusion, Count, External, Figure, Figures, Inherited, Predictor
+from claire.core.contracts.result_tables import CurvePoint
 from claire.core.contracts.run import Predictions, Run
 from claire.core.statistics.decisions import shift_prior
 from claire.evaluate import curves
 from claire.evaluate.calibration import Estimate, calibration
 from claire.evaluate.inputs import Experiment, Sample, by_patient, sample
 from claire.evaluate.measure import (
-    Figure,
     Measured,
     confusion,
     delong_limits,
@@ -27,9 +27,13 @@ from claire.evaluate.measure import (
 )
 from claire.evaluate.selection import Ranking, fold_rows
 
+#: Patients a class from which calibration is measured.
 ENOUGH = 50
 INHERITED = "original's slice metrics (inherited labels)"
-Document = dict[str, Any]
+#: Metrics of decisions, which a second operating point changes.
+_OF_RANKING = ("auc", "auprg", "log_loss", "brier")
+ByFold = Mapping[int, Measured]
+SlicesByFold = Mapping[int, Mapping[str, Predictions]]
 
 
 @dataclass(frozen=True)
@@ -42,75 +46,78 @@ class Setting:
     prevalence: float
 
 
-@dataclass
+@dataclass(frozen=True)
 class Described:
-    """A predictor's document, its curves, and its measured patients by fold."""
+    """A predictor's figures, its curves, and its measured patients by fold."""
 
-    document: Document
-    curves: list[curves.Row] = field(default_factory=list)
-    patients: dict[int, Measured] = field(default_factory=dict)
+    metrics: Predictor
+    curves: list[CurvePoint]
+    patients: dict[int, Measured]
 
 
 def describe(setting: Setting, name: str, runs: Mapping[int, Run], chosen: Mapping[int, str]) -> Described:
     """Measure one predictor at every level; `runs` are its runs by fold, `chosen` the variant that each belongs to."""
     experiment = setting.experiment
-    scans = _scan_level(setting, runs, "test")
-    patients = {
-        fold: measure(
-            by_patient(sample(experiment, run.scans["test"])),
-            setting.ranking.validated[chosen[fold]][fold].thresholds,
-            setting.weights,
-        )
-        for fold, run in runs.items()
-    }
-    made = Described(
-        {
-            "n": {
-                "patients": _patients(patients),
-                "scans": int(sum(len(fold.sample.target) for fold in scans.values())),
-            },
-            "patient": _level(setting, patients, with_delong=True),
-            "scan": _level(setting, scans),
-            "at_sensitivity_90": _sensitive(setting, patients),
-            "confusion": {
-                "classes": list(experiment.classes),
-                "matrix": confusion([*patients.values()], len(experiment.classes)),
-            },
-            "folds": fold_rows(setting.ranking, chosen, patients),
-        },
-        patients=patients,
+    scans = _scan_level(setting, runs)
+    patients = _patient_level(setting, runs, chosen, "test")
+    slices = {fold: run.slices(experiment.classes) for fold, run in runs.items()}
+    labelled, inherited, shares = (
+        _labelled(setting, slices),
+        _inherited(setting, runs, slices),
+        _shares(setting, slices),
     )
-    _add_curves(made, setting, name, patients, scans)
-    _add_calibration(made, setting, name, patients, runs, chosen)
-    _add_slices(made, setting, name, runs)
-    _add_external(made, setting, runs, chosen)
-    return made
+    calibrated, calibration_points = _calibrate(setting, name, patients, runs, chosen)
+    metrics = Predictor(
+        n=Count(patients=_count_patients(patients), scans=int(sum(len(fold.sample.target) for fold in scans.values()))),
+        patient=_level(setting, patients, with_delong=True),
+        scan=_level(setting, scans),
+        at_sensitivity_90=_sensitive(setting, patients),
+        confusion=Confusion(
+            classes=experiment.classes,
+            matrix=tuple(map(tuple, confusion([*patients.values()], len(experiment.classes)))),
+        ),
+        folds=tuple(fold_rows(setting.ranking, chosen, patients)),
+        calibration=calibrated,
+        slice=_level(setting, labelled) if labelled else None,
+        slice_inherited=Inherited(statement=INHERITED, figures=_level(setting, inherited)) if inherited else None,
+        scan_by_slices={"auc": _level(setting, shares)["auc"]} if shares else None,
+        external=_external(setting, runs, chosen),
+    )
+    points = [
+        *_ranking_curves(setting, name, "patient", patients),
+        *_ranking_curves(setting, name, "scan", scans),
+        *calibration_points,
+        *_ranking_curves(setting, name, "slice", labelled),
+        *_ranking_curves(setting, name, "scan", shares, "roc_by_slices"),
+    ]
+    return Described(metrics, points, patients)
 
 
-def _patients(folds: Mapping[int, Measured]) -> int:
+def _count_patients(folds: ByFold) -> int:
     return len({unit for fold in folds.values() for unit in fold.sample.unit.tolist()})
 
 
-def _level(setting: Setting, folds: Mapping[int, Measured], with_delong: bool = False) -> dict[str, Figure]:
-    made = figures([*folds.values()], setting.prevalence)
+def _level(setting: Setting, folds: ByFold, with_delong: bool = False) -> Figures:
+    measured = figures([*folds.values()], setting.prevalence)
     if with_delong:
         lower, upper = delong_limits([*folds.values()]) if len(setting.experiment.classes) == 2 else (np.nan, np.nan)
-        made["auc"] |= {"delong_lower": number(lower), "delong_upper": number(upper)}
-    return made
+        limits = {"delong_lower": number(lower), "delong_upper": number(upper)}
+        measured["auc"] = measured["auc"].model_copy(update=limits)
+    return measured
 
 
-def _sensitive(setting: Setting, patients: Mapping[int, Measured]) -> dict[str, Figure] | None:
+def _sensitive(setting: Setting, patients: ByFold) -> Figures | None:
     """Return the decisions' metrics at the point that finds 90 % of validation positives; None for more classes."""
     if len(setting.experiment.classes) > 2:
         return None
-    made = figures([*patients.values()], setting.prevalence, point=1)
-    return {name: made[name] for name in made if name not in ("auc", "auprg", "log_loss", "brier")}
+    measured = figures([*patients.values()], setting.prevalence, point=1)
+    return {name: estimate for name, estimate in measured.items() if name not in _OF_RANKING}
 
 
-def _scan_level(setting: Setting, runs: Mapping[int, Run], split: str) -> dict[int, Measured]:
+def _scan_level(setting: Setting, runs: Mapping[int, Run]) -> dict[int, Measured]:
     return {
         fold: measure(
-            sample(setting.experiment, run.scans[split]),
+            sample(setting.experiment, run.scans["test"]),
             thresholds(sample(setting.experiment, run.scans["validation"])),
             setting.weights,
         )
@@ -118,122 +125,110 @@ def _scan_level(setting: Setting, runs: Mapping[int, Run], split: str) -> dict[i
     }
 
 
-def _add_curves(
-    made: Described, setting: Setting, name: str, patients: Mapping[int, Measured], scans: Mapping[int, Measured]
-) -> None:
-    classes = setting.experiment.classes
-    for level, folds in (("patient", patients), ("scan", scans)):
-        samples = [fold.sample for fold in folds.values()]
-        made.curves += curves.ranking_curves(name, level, samples, classes, setting.weights)
-
-
-def _add_calibration(
-    made: Described,
-    setting: Setting,
-    name: str,
-    patients: Mapping[int, Measured],
-    runs: Mapping[int, Run],
-    chosen: Mapping[int, str],
-) -> None:
-    """Add calibration and decision curve, with probabilities moved to the prior that applies; two classes only."""
-    if len(setting.experiment.classes) > 2:
-        made.document["calibration"] = {"note": "for two classes only"}
-        return
-    learned = {
-        fold: 0.5 if run.variant.class_weights else setting.ranking.validated[chosen[fold]][fold].positives
+def _patient_level(
+    setting: Setting, runs: Mapping[int, Run], chosen: Mapping[int, str], split: str
+) -> dict[int, Measured]:
+    return {
+        fold: measure(
+            by_patient(sample(setting.experiment, run.scans[split])),
+            setting.ranking.validated[chosen[fold]][fold].thresholds,
+            setting.weights,
+        )
         for fold, run in runs.items()
+        if split in run.scans
     }
+
+
+def _ranking_curves(
+    setting: Setting, name: str, level: curves.Level, folds: ByFold, curve: curves.Curve = "roc"
+) -> list[CurvePoint]:
+    samples = [fold.sample for fold in folds.values()]
+    classes = setting.experiment.classes
+    return list(curves.ranking_curves(name, level, samples, classes, setting.weights, curve)) if samples else []
+
+
+def _calibrate(
+    setting: Setting, name: str, patients: ByFold, runs: Mapping[int, Run], chosen: Mapping[int, str]
+) -> tuple[Calibration, list[CurvePoint]]:
+    """Return calibration and decision curve, with probabilities moved to the prior that applies; two classes only."""
+    classes = setting.experiment.classes
+    if len(classes) > 2:
+        return Calibration(note="for two classes only"), []
     positives = {fold: setting.ranking.validated[chosen[fold]][fold].positives for fold in runs}
-    sizes = unique_sizes([*patients.values()])
-    made.document["calibration"] = {
-        "note": f"too few (n={', '.join(str(sum(size)) for size in zip(*sizes, strict=True))})"
-    }
-    probability = {fold: of.sample.probability[:, 1] for fold, of in patients.items()}
-    if all(sum(size) >= ENOUGH for size in zip(*sizes, strict=True)):
+    learned = {fold: 0.5 if run.variant.class_weights else positives[fold] for fold, run in runs.items()}
+    probability = {fold: measured.sample.probability[:, 1] for fold, measured in patients.items()}
+    sizes = [sum(size) for size in zip(*unique_sizes([*patients.values()]), strict=True)]
+    calibrated, points = Calibration(note=f"too few (n={', '.join(map(str, sizes))})"), []
+    if all(size >= ENOUGH for size in sizes):
         moved = np.concatenate([shift_prior(probability[f], learned[f], positives[f]) for f in patients])
-        positive = np.concatenate([of.sample.target == 1 for of in patients.values()])
-        fold = np.concatenate([np.full(len(of.sample.target), f) for f, of in patients.items()])
-        made.document["calibration"] = _calibration(moved, positive, fold)
-        made.curves += curves.calibration_curve(name, moved, positive, setting.experiment.classes[1])
-    there = [shift_prior(probability[f], learned[f], setting.prevalence) for f in patients]
-    made.curves += curves.decision_curve(
-        name, [*patients.values()], there, setting.weights, setting.prevalence, setting.experiment.classes[1]
+        positive = np.concatenate([measured.sample.target == 1 for measured in patients.values()])
+        fold = np.concatenate([np.full(len(measured.sample.target), f) for f, measured in patients.items()])
+        calibrated = _calibration(moved, positive, fold)
+        points += curves.calibration_curve(name, moved, positive, classes[1])
+    at_prevalence = [shift_prior(probability[f], learned[f], setting.prevalence) for f in patients]
+    points += curves.decision_curve(
+        name, [*patients.values()], at_prevalence, setting.weights, setting.prevalence, classes[1]
     )
+    return calibrated, points
 
 
-def _calibration(probability: np.ndarray, positive: np.ndarray, fold: np.ndarray) -> Document:
-    found = calibration(probability, positive, fold)
-    brier = {"value": number(float(np.mean((probability - positive) ** 2)))}
-    if found is None:
-        return {"note": "no slope: the classes are separated", "brier": brier}
-    slope, intercept = found
-    return {"note": "", "slope": _wald(slope), "intercept": _wald(intercept), "brier": brier}
+def _calibration(probability: np.ndarray, positive: np.ndarray, fold: np.ndarray) -> Calibration:
+    estimates = calibration(probability, positive, fold)
+    brier = figure(float(np.mean((probability - positive) ** 2)))
+    if estimates is None:
+        return Calibration(note="no slope: the classes are separated", brier=brier)
+    slope, intercept = estimates
+    return Calibration(slope=_wald(slope), intercept=_wald(intercept), brier=brier)
 
 
 def _wald(estimate: Estimate) -> Figure:
     return figure(estimate.value, estimate.limits, "wald")
 
 
-def _add_slices(made: Described, setting: Setting, name: str, runs: Mapping[int, Run]) -> None:
-    """Add what single slices say: their metrics where somebody labelled them, and the original's figures, so marked."""
-    classes = setting.experiment.classes
-    made.document |= {"slice": None, "slice_inherited": None, "scan_by_slices": None}
-    predictions = {fold: run.slices(classes) for fold, run in runs.items()}
-    labelled = _labelled(setting, predictions)
-    if labelled:
-        made.document["slice"] = _level(setting, labelled)
-        made.curves += curves.ranking_curves(
-            name, "slice", [fold.sample for fold in labelled.values()], classes, setting.weights
-        )
-    if all(run.variant.labels == "inherited" for run in runs.values()):
-        inherited = _labelled(setting, {fold: _inherit(setting, of) for fold, of in predictions.items()})
-        if inherited:
-            made.document["slice_inherited"] = {"statement": INHERITED} | _level(setting, inherited)
-    _add_share_of_slices(made, setting, name, predictions)
+def _inherited(setting: Setting, runs: Mapping[int, Run], slices: SlicesByFold) -> dict[int, Measured]:
+    """Measure slices under their scan's label, as the original did, where all runs learned so."""
+    if not all(run.variant.labels == "inherited" for run in runs.values()):
+        return {}
+    return _labelled(setting, {fold: _inherit(setting, by_split) for fold, by_split in slices.items()})
 
 
 def _inherit(setting: Setting, by_split: Mapping[str, Predictions]) -> dict[str, Predictions]:
-    """Give every slice the label of its scan, as the original did."""
     index = {name: i for i, name in enumerate(setting.experiment.classes)}
     return {
         split: Predictions(
-            of.patient,
-            of.scan,
-            of.slice,
-            np.array([index[setting.experiment.scans[str(scan)]["label"]] for scan in of.scan]),
-            of.probability,
+            slices.patient,
+            slices.scan,
+            slices.slice,
+            np.array([index[setting.experiment.scans[str(scan)].label] for scan in slices.scan]),
+            slices.probability,
         )
-        for split, of in by_split.items()
+        for split, slices in by_split.items()
     }
 
 
-def _labelled(setting: Setting, predictions: Mapping[int, Mapping[str, Predictions]]) -> dict[int, Measured]:
+def _labelled(setting: Setting, slices: SlicesByFold) -> dict[int, Measured]:
     """Measure the labelled test slices of each fold at the operating points of its labelled validation slices."""
-    found = {}
-    for fold, by_split in predictions.items():
-        known = {
-            split: sample(setting.experiment, of.where(of.target >= 0))
-            for split, of in by_split.items()
-            if np.any(of.target >= 0)
+    measured = {}
+    for fold, by_split in slices.items():
+        labelled = {
+            split: sample(setting.experiment, predictions.where(predictions.target >= 0))
+            for split, predictions in by_split.items()
+            if np.any(predictions.target >= 0)
         }
-        if "test" in known:
-            points = thresholds(known.get("validation")) if len(setting.experiment.classes) == 2 else None
-            found[fold] = measure(known["test"], points, setting.weights)
-    return found
+        if "test" in labelled:
+            points = thresholds(labelled.get("validation")) if len(setting.experiment.classes) == 2 else None
+            measured[fold] = measure(labelled["test"], points, setting.weights)
+    return measured
 
 
-def _add_share_of_slices(
-    made: Described, setting: Setting, name: str, predictions: Mapping[int, Mapping[str, Predictions]]
-) -> None:
-    """Add the original's ROC of scans: the score is the share of slices called positive at 0.5; two classes only."""
-    if len(setting.experiment.classes) > 2 or not all("test" in of for of in predictions.values()):
-        return
-    samples = [_share_of_slices(setting, of["test"]) for of in predictions.values()]
-    folds = [measure(of, (0.5, 0.5), setting.weights) for of in samples]
-    made.document["scan_by_slices"] = {"auc": figures(folds, setting.prevalence)["auc"]}
-    made.curves += curves.ranking_curves(
-        name, "scan", samples, setting.experiment.classes, setting.weights, "roc_by_slices"
-    )
+def _shares(setting: Setting, slices: SlicesByFold) -> dict[int, Measured]:
+    """Measure the original's score of scans, the share of slices called positive at 0.5; two classes only."""
+    if len(setting.experiment.classes) > 2 or not all("test" in by_split for by_split in slices.values()):
+        return {}
+    return {
+        fold: measure(_share_of_slices(setting, by_split["test"]), (0.5, 0.5), setting.weights)
+        for fold, by_split in slices.items()
+    }
 
 
 def _share_of_slices(setting: Setting, slices: Predictions) -> Sample:
@@ -241,19 +236,11 @@ def _share_of_slices(setting: Setting, slices: Predictions) -> Sample:
     share = np.bincount(inverse, weights=slices.probability[:, 1] >= 0.5) / np.bincount(inverse)
     rows = [setting.experiment.scans[str(scan)] for scan in scans]
     unit = np.array([setting.experiment.index[str(patient)] for patient in slices.patient[first]])
-    target = np.array([setting.experiment.classes.index(row["label"]) for row in rows])
+    target = np.array([setting.experiment.classes.index(row.label) for row in rows])
     return Sample(unit, target, np.column_stack([1 - share, share]))
 
 
-def _add_external(made: Described, setting: Setting, runs: Mapping[int, Run], chosen: Mapping[int, str]) -> None:
-    """Add external patients, predicted by each fold's network; the figure is the mean over these networks."""
-    folds = {
-        fold: measure(
-            by_patient(sample(setting.experiment, run.scans["external"])),
-            setting.ranking.validated[chosen[fold]][fold].thresholds,
-            setting.weights,
-        )
-        for fold, run in runs.items()
-        if "external" in run.scans
-    }
-    made.document["external"] = {"patients": _patients(folds)} | _level(setting, folds) if folds else None
+def _external(setting: Setting, runs: Mapping[int, Run], chosen: Mapping[int, str]) -> External | None:
+    """Measure external patients, predicted by each fold's network; the figure is the mean over these networks."""
+    folds = _patient_level(setting, runs, chosen, "external")
+    return External(patients=_count_patients(folds), figures=_level(setting, folds)) if folds else None

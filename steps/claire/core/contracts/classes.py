@@ -27,6 +27,7 @@ NEGATIVE = frozenset(
         "noncovid19",
         "noncovidct",
         "notcovid",
+        "ctnoncovid",
         "covidnegative",
         "covid19negative",
         "nocovid",

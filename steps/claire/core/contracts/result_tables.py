@@ -11,6 +11,8 @@ from claire.core.contracts.metrics import METRICS
 from claire.core.contracts.variant import Variant
 
 REMEDY = "Run `claire evaluate` again."
+Level = Literal["patient", "scan", "slice"]
+Curve = Literal["roc", "pr", "calibration", "decision", "roc_by_slices"]
 _LIMITS = ("", "_lower", "_upper")
 #: One row per variant: its settings and every metric with its limits, for patients and for scans.
 LEADERBOARD = (
@@ -45,8 +47,8 @@ class CurvePoint(Row):
     """A point of a curve with its pointwise 95 % limits; `fold` only for curves of single folds."""
 
     variant: str
-    level: Literal["patient", "scan", "slice"]
-    curve: Literal["roc", "pr", "calibration", "decision", "roc_by_slices"]
+    level: Level
+    curve: Curve
     label: str
     fold: int | None = None
     x: float | None
