@@ -299,11 +299,12 @@ def test_an_axis_is_judged_between_variants_alike_in_all_else(world: World) -> N
             world.train(variant, fold, told_apart(3 if variant.learning_rate == 1e-4 else 0.5), seed=variant.seed)
     world.tables()
     experiment = gather(world.runs, world.folder / "scans.csv", world.folder / "cohort.json")
-    found = {axis["axis"]: axis["values"] for axis in axes(experiment, rank(experiment, np.ones((100, 60))))}
-    assert set(found) == {"rate", "seed"}
-    assert [value["value"] for value in found["rate"]] == [1e-4, 1e-3]
-    assert found["rate"][1]["difference"]["value"] < -0.1
-    assert (found["rate"][1]["variants"], found["rate"][1]["matched"]) == (2, 1)
+    effects = {axis.axis: axis.values for axis in axes(experiment, rank(experiment, np.ones((100, 60))))}
+    assert set(effects) == {"learning_rate", "seed"}
+    slow_rate, fast_rate = effects["learning_rate"]
+    assert (slow_rate.value, fast_rate.value) == (1e-4, 1e-3)
+    assert fast_rate.difference.value < -0.1
+    assert (fast_rate.variants, fast_rate.matched) == (2, 1)
 
 
 def test_subgroups_count_patients_and_hide_small_cells(world: World, out: Path) -> None:

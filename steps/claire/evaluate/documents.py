@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from claire.core.contracts.metrics import (
-    METRICS,
     Counts,
-    Figure,
-    Figures,
     Headline,
     Metrics,
+    Predictor,
     Selection,
     VariantMetrics,
     WinnerMetrics,
 )
-from claire.core.contracts.result_tables import CurvePoint
+from claire.core.contracts.result_tables import CurvePoint, LeaderboardRow
 from claire.core.statistics.intervals import CONFIDENCE
 from claire.evaluate.contrasts import axes, differs, rank_limits, shown, varying
 from claire.evaluate.curves import fold_curves
@@ -29,7 +27,6 @@ from claire.evaluate.selection import correct_for_choice, nested
 from claire.evaluate.variant import Described, Setting, describe
 
 HEADLINE = "headline"
-ENDS = (("", "value"), ("_lower", "lower"), ("_upper", "upper"))
 PrevalenceFrom = Literal["stated", "cohort"]
 #: The variant chosen in each fold, and the nested procedure described.
 HeadlineParts = tuple[dict[int, str], Described]
@@ -77,7 +74,7 @@ def metrics(
         confidence=CONFIDENCE,
         bootstrap=len(setting.weights),
         seed=seed,
-        prevalence=number(setting.prevalence),
+        prevalence=round(setting.prevalence, 6),
         prevalence_from=prevalence_from,
         n=_counts(experiment),
         headline=_headline(setting, *headline),
@@ -144,55 +141,45 @@ def _counts(experiment: Experiment) -> Counts:
     )
 
 
-def leaderboard(setting: Setting, described: Mapping[str, Described], roles: Mapping[str, str]) -> list[dict[str, Any]]:
+def leaderboard(setting: Setting, described: Mapping[str, Described], roles: Mapping[str, str]) -> list[LeaderboardRow]:
     """Return one row per variant: complete ones first, then by what the winner is chosen by."""
     experiment, ranking = setting.experiment, setting.ranking
     names = ranking.order(list(described))
     names = sorted(names, key=lambda name: not experiment.candidates[name].complete)
     limits = rank_limits(ranking, names)
     keys = varying(experiment.candidates[name].variant for name in names)
-    rows = []
-    for rank, name in enumerate(names, 1):
-        lower, upper = limits[name]
-        row = {"rank": rank, "rank_lower": lower, "rank_upper": upper}
-        rows.append(row | _row(setting, name, described[name], roles, keys))
-    return rows
+    return [
+        _row(setting, name, described[name].metrics, roles, keys, rank, limits[name])
+        for rank, name in enumerate(names, 1)
+    ]
 
 
 def _row(
-    setting: Setting, name: str, described: Described, roles: Mapping[str, str], keys: Sequence[str]
-) -> dict[str, Any]:
-    candidate, measured = setting.experiment.candidates[name], described.metrics
-    head = {
-        "variant": name,
-        "winner": _yes(name == roles["winner"]),
-        "reference": _yes(name == roles["reference"]),
-        "complete": _yes(candidate.complete),
-        "folds": len(measured.folds),
-        "patients": measured.n.patients,
-        "differs": differs(candidate.variant, keys),
-        "auc_validation": number(setting.ranking.mean_validation(name)),
-        "auc_delong_lower": measured.patient["auc"].delong_lower,
-        "auc_delong_upper": measured.patient["auc"].delong_upper,
-    }
-    settings = {key: shown(value) for key, value in candidate.variant.model_dump(mode="json").items()}
-    none = figure(float("nan"))
-    inherited = measured.slice_inherited.figures["auc"] if measured.slice_inherited else none
-    areas = _cells("slice_auc", measured.slice["auc"] if measured.slice else none)
-    areas |= _cells("slice_inherited_auc", inherited)
-    return head | settings | _flat("", measured.patient) | _flat("scan_", measured.scan) | areas
-
-
-def _flat(prefix: str, figures: Figures) -> dict[str, Any]:
-    cells: dict[str, Any] = {}
-    for name in METRICS:
-        cells |= _cells(f"{prefix}{name}", figures[name])
-    return cells
-
-
-def _cells(name: str, estimate: Figure) -> dict[str, float | None]:
-    return {f"{name}{suffix}": getattr(estimate, end) for suffix, end in ENDS}
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
+    setting: Setting,
+    name: str,
+    measured: Predictor,
+    roles: Mapping[str, str],
+    keys: Sequence[str],
+    rank: int,
+    rank_limits: tuple[float | None, float | None],
+) -> LeaderboardRow:
+    candidate = setting.experiment.candidates[name]
+    none, inherited = figure(float("nan")), measured.slice_inherited
+    return LeaderboardRow(
+        rank=rank,
+        rank_lower=rank_limits[0],
+        rank_upper=rank_limits[1],
+        variant=name,
+        winner=name == roles["winner"],
+        reference=name == roles["reference"],
+        complete=candidate.complete,
+        folds=len(measured.folds),
+        patients=measured.n.patients,
+        differs=differs(candidate.variant, keys),
+        settings={key: shown(value) for key, value in candidate.variant.model_dump(mode="json").items()},
+        auc_validation=number(setting.ranking.mean_validation(name)),
+        patient=measured.patient,
+        scan=measured.scan,
+        slice_auc=measured.slice["auc"] if measured.slice else none,
+        slice_inherited_auc=inherited.figures["auc"] if inherited else none,
+    )

@@ -8,7 +8,7 @@ from claire.core.command.errors import UsageError
 from claire.core.command.progress import log, progress
 from claire.core.command.record import Record
 from claire.core.contracts.metrics import Figure, Metrics, write_metrics
-from claire.core.contracts.result_tables import write_comparisons, write_curves, write_leaderboard
+from claire.core.contracts.result_tables import CurvePoint, write_comparisons, write_curves, write_leaderboard
 from claire.core.contracts.winner import Winner, write_winner
 from claire.core.statistics.intervals import bootstrap_weights
 from claire.evaluate import Parameters, contrasts, curves, documents
@@ -44,7 +44,7 @@ def evaluate(parameters: Parameters, experiment: Experiment, record: Record) -> 
 
 def _curves(
     setting: Setting, described: Mapping[str, Described], headline: documents.HeadlineParts, roles: Mapping[str, str]
-) -> list[curves.CurvePoint]:
+) -> list[CurvePoint]:
     points = [point for predictor in (headline[1], *described.values()) for point in predictor.curves]
     points += documents.winner_folds(setting, roles["winner"], described[roles["winner"]])
     if len(setting.experiment.classes) == 2:

@@ -164,7 +164,7 @@ class WinnerMetrics(Part):
 class AxisValue(Part):
     """One value of a grid axis: mean AUC, and the difference to the first value among variants alike otherwise."""
 
-    value: Any
+    value: str | bool | int | float | dict[str, float] | None
     variants: int
     auc: Figure
     difference: Figure | None
@@ -235,7 +235,7 @@ class Metrics(Document):
     confidence: float
     bootstrap: int
     seed: int
-    prevalence: float | None
+    prevalence: float
     prevalence_from: Literal["stated", "cohort"]
     n: Counts
     headline: Headline
