@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import model_validator
+
 from claire.core.command.documents import Document, read_document, write_document
 
 REMEDY = "Run `claire evaluate` again."
@@ -20,6 +22,14 @@ class Winner(Document):
     winner: tuple[int, ...]
     fold: tuple[int, ...]
     explained: tuple[int, ...]
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Winner:
+        if len(self.fold) != len(self.winner):
+            raise ValueError(f"{len(self.winner)} runs have {len(self.fold)} folds")
+        if not set(self.explained) <= set(self.winner) or len(set(self.explained)) < len(self.explained):
+            raise ValueError("explained: expected positions of the winner's runs, each once")
+        return self
 
 
 def write_winner(path: Path, winner: Winner) -> Path:
