@@ -23,7 +23,7 @@ from claire.core.statistics.decisions import (
 )
 from claire.core.statistics.intervals import NONE, Limits, delong, newcombe, percentile, wilson, woolf
 from claire.core.statistics.ranking import (
-    MOST_THRESHOLDS,
+    MAX_THRESHOLDS,
     Sweep,
     placement_variance,
     placements,
@@ -105,7 +105,7 @@ def swept_over(sample: Sample, positive: int, weights: np.ndarray | None) -> Swe
     score, is_positive = sample.probability[:, positive], sample.target == positive
     if weights is None:
         return sweep(score, is_positive)
-    return sweep(score, is_positive, sample.unit, weights, MOST_THRESHOLDS)
+    return sweep(score, is_positive, sample.unit, weights, MAX_THRESHOLDS)
 
 
 def _confusion(positive: np.ndarray, called: np.ndarray) -> dict[str, np.ndarray]:

@@ -70,7 +70,7 @@ def test_a_replicate_is_what_repeating_its_patients_gives() -> None:
 def test_many_thresholds_may_be_tied_without_harm() -> None:
     labels = np.arange(4000) % 2 == 1
     score = scores(1, labels=labels)
-    coarse = sweep(score, labels, most=400)
+    coarse = sweep(score, labels, max_thresholds=400)
     assert coarse.concordant()[0] / coarse.pairs[0] == pytest.approx(auc(score, labels), abs=1e-4)
 
 

@@ -1,5 +1,12 @@
-"""Statistics of predictions, by patient: ranking, decisions, calibration, intervals, comparison.
+"""Statistics of predictions, by patient: ranking, decisions, intervals.
 
 Nothing here knows files, runs or variants. Resampled figures come from one matrix of weights (samples, patients) that
 all variants share, so that differences are paired.
 """
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]

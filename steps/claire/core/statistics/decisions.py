@@ -1,4 +1,4 @@
-"""Decisions: operating points chosen on validation, and what four counts say."""
+"""Decisions: operating points chosen on validation, the decision rule, and metrics of the four counts."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import math
 
 import numpy as np
 
+from claire.core.statistics import Booleans, Floats, Integers
 from claire.core.statistics.ranking import sweep
 
-#: The second operating point: at least this share of validation positives is found.
+#: The second operating point: at least this share of validation positives is detected.
 TARGET_SENSITIVITY = 0.90
 DEFAULT_THRESHOLD = 0.5
 
 
-def operating_points(score: np.ndarray, positive: np.ndarray) -> tuple[float, float]:
-    """Return two thresholds: Youden's (1950), and the highest that finds 90 % of the positives.
+def operating_points(score: Floats, positive: Booleans) -> tuple[float, float]:
+    """Return two thresholds of scores (n,): Youden's (1950), and the highest that detects 90 % of the positives.
 
     Positive means score ≥ threshold. Thresholds lie half-way between neighbouring scores, so that they carry over to
     other patients; among equals the one nearest 0.5 is taken. Without both classes, both are 0.5.
@@ -25,33 +26,37 @@ def operating_points(score: np.ndarray, positive: np.ndarray) -> tuple[float, fl
     values = np.unique(score)[::-1]
     thresholds = np.append((values[:-1] + values[1:]) / 2, min(0.0, values[-1]))
     swept = sweep(score, positive)
-    found, false = swept.tp[0, 1:] / positive.sum(), swept.fp[0, 1:] / (~positive).sum()
-    youden = found - false
+    sensitivity, false_positive_rate = swept.tp[0, 1:] / positive.sum(), swept.fp[0, 1:] / (~positive).sum()
+    youden = sensitivity - false_positive_rate
     best = np.flatnonzero(youden >= youden.max() - 1e-12)
     nearest = best[np.argmin(np.abs(thresholds[best] - DEFAULT_THRESHOLD))]
-    return float(thresholds[nearest]), float(thresholds[np.argmax(found >= TARGET_SENSITIVITY - 1e-12)])
+    return float(thresholds[nearest]), float(thresholds[np.argmax(sensitivity >= TARGET_SENSITIVITY - 1e-12)])
 
 
-def decide(probability: np.ndarray, operating_point: float | None) -> np.ndarray:
-    """Return the decided class of probabilities (…, classes): the one rule of evaluation, saliency and report.
+def decide(probability: Floats, operating_point: float | None) -> Integers:
+    """Return the decided class of probabilities (…, classes): the only decision rule of the pipeline.
 
-    With an operating point: the reference (class 0) unless the probability of all other classes together reaches it,
-    then the likeliest of the others. Without one, as for more than two classes: the likeliest.
+    Of two classes: the positive one where its probability reaches the operating point. Without an operating point,
+    as always with more than two classes: the likeliest, the first of equals. Raises ValueError on an operating point
+    for more than two classes.
     """
     if operating_point is None:
-        return probability.argmax(-1)
-    return np.where(positive_score(probability) >= operating_point, 1 + probability[..., 1:].argmax(-1), 0)
+        return np.asarray(probability.argmax(-1))
+    if probability.shape[-1] != 2:
+        raise ValueError(f"{probability.shape[-1]} classes have no operating point: the likeliest class is decided")
+    return np.asarray(probability[..., 1] >= operating_point, np.int64)
 
 
-def positive_score(probability: np.ndarray) -> np.ndarray:
+def positive_score(probability: Floats) -> Floats:
     """Return the probability of anything but the reference (class 0), (…,) of (…, classes)."""
-    return probability[..., 1:].sum(-1)
+    return np.asarray(probability[..., 1:].sum(-1))
 
 
-def rates(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray, prevalence: float) -> dict[str, np.ndarray]:
+def rates(tp: Floats, fp: Floats, fn: Floats, tn: Floats, prevalence: float) -> dict[str, Floats]:
     """Return the metrics of decisions from their counts: odds ratio by Haldane–Anscombe, PPV and NPV at `prevalence`.
 
-    All are arrays of the shape of the counts; NaN where a denominator is 0.
+    The names are those of `contracts.metrics.METRICS`. All are arrays of the shape of the counts; NaN where a
+    denominator is 0.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         sensitivity, specificity = tp / (tp + fn), tn / (tn + fp)
@@ -68,40 +73,38 @@ def rates(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray, tn: np.ndarray, preval
         }
 
 
-def predictive_values(
-    sensitivity: np.ndarray, specificity: np.ndarray, prevalence: float
-) -> tuple[np.ndarray, np.ndarray]:
+def predictive_values(sensitivity: Floats, specificity: Floats, prevalence: float) -> tuple[Floats, Floats]:
     """Return positive and negative predictive value at a stated prevalence (Bayes)."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        right, wrong = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
-        cleared, missed = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
-        return right / (right + wrong), cleared / (cleared + missed)
+        tp, fp = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+        tn, fn = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
+        return tp / (tp + fp), tn / (tn + fn)
 
 
-def log_losses(probability: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return −ln of the probability given to the true class of each item, (n,); probabilities are cut at 1e-15."""
-    return -np.log(np.clip(probability[np.arange(len(target)), target], 1e-15, 1))
+def log_losses(probability: Floats, target: Integers) -> Floats:
+    """Return −ln of the probability of each item's true class, (n,) from (n, classes); clipped at 1e-15."""
+    return np.asarray(-np.log(np.clip(probability[np.arange(len(target)), target], 1e-15, 1)))
 
 
-def brier_scores(probability: np.ndarray, target: np.ndarray) -> np.ndarray:
+def brier_scores(probability: Floats, target: Integers) -> Floats:
     """Return Brier's score (1950) of each item, (n,): for two classes (p − y)², for more the sum over classes."""
     truth = np.eye(probability.shape[1])[target]
     squares = (probability - truth) ** 2
-    return squares[:, 1] if probability.shape[1] == 2 else squares.sum(axis=1)
+    return np.asarray(squares[:, 1] if probability.shape[1] == 2 else squares.sum(axis=1))
 
 
-def logit(probability: np.ndarray) -> np.ndarray:
-    """Return ln(p / (1 − p)), with p cut at 1e-7 so that it stays finite."""
-    cut = np.clip(probability, 1e-7, 1 - 1e-7)
-    return np.log(cut) - np.log1p(-cut)
+def logit(probability: Floats) -> Floats:
+    """Return ln(p / (1 − p)), with p clipped at 1e-7 so that it stays finite."""
+    clipped = np.clip(probability, 1e-7, 1 - 1e-7)
+    return np.asarray(np.log(clipped) - np.log1p(-clipped))
 
 
-def shift_prior(probability: np.ndarray, learned: float, wanted: float) -> np.ndarray:
-    """Move probabilities from the share of positives that a network learned with to another (Saerens 2002).
+def shift_prior(probability: Floats, training: float, target: float) -> Floats:
+    """Move probabilities from the share of positives of the training to that of a target population (Saerens 2002).
 
     Unchanged where either share is 0 or 1.
     """
-    if not (0 < learned < 1 and 0 < wanted < 1):
+    if not (0 < training < 1 and 0 < target < 1):
         return probability
-    shift = math.log(wanted / (1 - wanted)) - math.log(learned / (1 - learned))
-    return 1 / (1 + np.exp(-(logit(probability) + shift)))
+    shift = math.log(target / (1 - target)) - math.log(training / (1 - training))
+    return np.asarray(1 / (1 + np.exp(-(logit(probability) + shift))))

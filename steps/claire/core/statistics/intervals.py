@@ -1,11 +1,15 @@
-"""95 % intervals: percentiles of the bootstrap, and what stands in where every replicate is the same."""
+"""95 % intervals: percentiles of the bootstrap, and closed forms for where every replicate is the same."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+
+from claire.core.statistics import Floats
 
 CONFIDENCE = 0.95
 Z = 1.959963984540054
@@ -13,8 +17,8 @@ Limits = tuple[float, float]
 NONE: Limits = (float("nan"), float("nan"))
 
 
-def bootstrap_weights(strata: Sequence[object], samples: int, seed: int) -> np.ndarray:
-    """Draw patients with replacement within each stratum; return what each counts in each sample, (samples, patients).
+def bootstrap_weights(strata: Sequence[object], samples: int, seed: int) -> Floats:
+    """Draw patients with replacement within each stratum; return the weight of each in each sample, (samples, patients).
 
     `strata` (patients,) holds the stratum of each patient. Of a stratum's m patients m − 1 are drawn and count
     m/(m − 1) times (Rao & Wu 1988): drawing m would make intervals too narrow by √((m − 1)/m), which matters in strata
@@ -31,16 +35,16 @@ def bootstrap_weights(strata: Sequence[object], samples: int, seed: int) -> np.n
     return weights
 
 
-def by_patient(values: np.ndarray, patients: Sequence[str]) -> np.ndarray:
-    """Return the mean of each patient's scans, (patients, …) from (scans, …), in the order of the patients' names."""
-    names, row = np.unique(np.asarray(patients, str), return_inverse=True)
+def by_patient(values: Floats, patients: Sequence[object] | NDArray[Any]) -> Floats:
+    """Return the mean of each patient's scans, (patients, …) from (scans, …), in the sorted order of `patients`."""
+    names, row = np.unique(np.asarray(patients), return_inverse=True)
     sums = np.zeros((len(names), *values.shape[1:]))
     np.add.at(sums, row, values)
     counts = np.bincount(row, minlength=len(names)).reshape(-1, *[1] * (values.ndim - 1))
-    return sums / counts
+    return np.asarray(sums / counts)
 
 
-def percentile(replicates: np.ndarray) -> Limits:
+def percentile(replicates: Floats) -> Limits:
     """Return the 2.5th and 97.5th percentile of the finite replicates; NaN where fewer than half are finite."""
     finite = replicates[np.isfinite(replicates)]
     if 2 * len(finite) < max(len(replicates), 1) or not len(finite):
@@ -50,7 +54,7 @@ def percentile(replicates: np.ndarray) -> Limits:
 
 
 def wilson(share: float, n: float) -> Limits:
-    """Return Wilson's interval (1927) of a share among `n`: honest also at 0 and 1. NaN for n = 0."""
+    """Return Wilson's interval (1927) of a share among `n`: it has a width also at 0 and 1. NaN for n = 0."""
     if not n > 0 or not math.isfinite(share):
         return NONE
     centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
@@ -66,7 +70,7 @@ def woolf(tp: float, fp: float, fn: float, tn: float) -> Limits:
 
 
 def newcombe(area: float, sizes: Sequence[tuple[int, int]]) -> Limits:
-    """Return Newcombe's score interval of an AUC (method 5, Stat Med 2006), honest also at 1; NaN without pairs.
+    """Return Newcombe's score interval of an AUC (method 5, Stat Med 2006), with a width also at 1; NaN without pairs.
 
     `sizes` are (positives, negatives) of each fold; folds weigh as their pairs do.
     """
@@ -84,7 +88,7 @@ def newcombe(area: float, sizes: Sequence[tuple[int, int]]) -> Limits:
 
 
 def delong(area: float, variance: float) -> Limits:
-    """Return the normal interval of an AUC from its DeLong variance, cut at 0 and 1."""
+    """Return the normal interval of an AUC from its DeLong variance, clipped at 0 and 1."""
     if not math.isfinite(variance):
         return NONE
     half = Z * math.sqrt(variance)

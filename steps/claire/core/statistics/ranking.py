@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from claire.core.statistics import Booleans, Floats, Integers
+
 #: Thresholds at which bootstrap replicates are swept at most; more would change the third digit of an interval's limit.
-MOST_THRESHOLDS = 400
+MAX_THRESHOLDS = 400
 
 
 @dataclass(frozen=True)
@@ -17,19 +19,19 @@ class Sweep:
     A row is a sample: the data themselves, or a bootstrap replicate. Tied scores fall together.
     """
 
-    tp: np.ndarray
-    fp: np.ndarray
+    tp: Floats
+    fp: Floats
 
     @property
-    def pairs(self) -> np.ndarray:
+    def pairs(self) -> Floats:
         """Number of (positive, negative) pairs of each sample, (samples,)."""
-        return self.tp[:, -1] * self.fp[:, -1]
+        return np.asarray(self.tp[:, -1] * self.fp[:, -1])
 
-    def concordant(self) -> np.ndarray:
-        """Return the pairs ranked rightly, ties counting half, (samples,); divided by `pairs` it is the AUC."""
-        return np.sum(np.diff(self.fp) * (self.tp[:, 1:] + self.tp[:, :-1]) / 2, axis=1)
+    def concordant(self) -> Floats:
+        """Return the concordant pairs, ties counting half, (samples,); divided by `pairs` it is the AUC."""
+        return np.asarray(np.sum(np.diff(self.fp) * (self.tp[:, 1:] + self.tp[:, :-1]) / 2, axis=1))
 
-    def auprg(self) -> np.ndarray:
+    def auprg(self) -> Floats:
         """Return the area under the precision-recall-gain curve, (samples,); NaN where a class is missing.
 
         Flach & Kull, NeurIPS 2015. Between two thresholds both gains are linear in 1/TP, so the trapezoids are exact.
@@ -47,12 +49,12 @@ class Sweep:
             height = 1 - ratio * (fp_low / low + fp_high / high) / 2
             return np.where(self.pairs > 0, np.sum(width * height, axis=1), np.nan)
 
-    def roc(self, grid: np.ndarray) -> np.ndarray:
+    def roc(self, grid: Floats) -> Floats:
         """Return the true positive rate at the false positive rates of `grid`, (samples, grid); NaN without pairs."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return _interpolate(grid, self.fp / self.fp[:, -1:], self.tp / self.tp[:, -1:])
 
-    def false_positives(self, recall: np.ndarray) -> np.ndarray:
+    def false_positives(self, recall: Floats) -> Floats:
         """Return the fewest false positives that reach each recall of the grid, (samples, grid).
 
         Interpolated along the ROC curve, as precision is not linear in recall (Davis & Goadrich, ICML 2006).
@@ -63,48 +65,51 @@ class Sweep:
 
 
 def sweep(
-    score: np.ndarray,
-    positive: np.ndarray,
-    unit: np.ndarray | None = None,
-    weights: np.ndarray | None = None,
-    most: int | None = None,
+    score: Floats,
+    positive: Booleans,
+    unit: Integers | None = None,
+    weights: Floats | None = None,
+    max_thresholds: int | None = None,
 ) -> Sweep:
     """Sweep the threshold over `score` (n,) with labels `positive` (n,) for each sample of `weights`.
 
-    `unit` (n,) is the resampled unit (patient) of each item: a column of `weights` (samples, units), which says how
-    often each unit stands in each sample. Without them there is one sample, the data. With more than `most`
+    `unit` (n,) is the resampled unit (patient) of each item: a column of `weights` (samples, units), which holds the
+    weight of each unit in each sample. Without them there is one sample, the data. With more than `max_thresholds`
     different scores, neighbouring ones are tied.
     """
     values, group = np.unique(-np.asarray(score, float), return_inverse=True)
     count = len(values)
-    if most is not None and count > most:
-        group, count = group * most // count, most
+    if max_thresholds is not None and count > max_thresholds:
+        group, count = group * max_thresholds // count, max_thresholds
     if unit is None or weights is None:
-        unit, weights = np.zeros(len(group), int), np.ones((1, 1))
+        unit, weights = np.zeros(len(group), np.int64), np.ones((1, 1))
     units, row = np.unique(unit, return_inverse=True)
     shape = (len(units), count)
     flat = row * count + group
-    tables = [
-        np.bincount(flat, weights=chosen, minlength=shape[0] * count).reshape(shape).cumsum(axis=1)
-        for chosen in (np.asarray(positive, float), 1.0 - np.asarray(positive, float))
-    ]
-    drawn = weights[:, units]
-    start = np.zeros((len(drawn), 1))
-    return Sweep(*(np.hstack([start, drawn @ table]) for table in tables))
+    is_positive = np.asarray(positive, float)
+    true_positives, false_positives = (
+        np.bincount(flat, weights=of_class, minlength=shape[0] * count).reshape(shape).cumsum(axis=1)
+        for of_class in (is_positive, 1.0 - is_positive)
+    )
+    sample_weights = weights[:, units]
+    start = np.zeros((len(sample_weights), 1))
+    return Sweep(
+        np.hstack([start, sample_weights @ true_positives]), np.hstack([start, sample_weights @ false_positives])
+    )
 
 
-def auc(score: np.ndarray, positive: np.ndarray) -> float:
+def auc(score: Floats, positive: Booleans) -> float:
     """Return the area under the ROC curve, ties counting half; NaN where a class is missing."""
     swept = sweep(score, positive)
     return float(swept.concordant()[0] / swept.pairs[0]) if len(score) and swept.pairs[0] else float("nan")
 
 
 def positive_classes(classes: int) -> list[int]:
-    """Return the classes that take the part of "positive": class 1 of two, each in turn of more."""
+    """Return the classes that count as positive: class 1 of two, each in turn of more."""
     return [1] if classes == 2 else list(range(classes))
 
 
-def macro_auc(probability: np.ndarray, target: np.ndarray) -> float:
+def macro_auc(probability: Floats, target: Integers) -> float:
     """Return the AUC of class 1, or the mean over more than two classes, each against the rest; NaN without a class.
 
     `probability` (n, classes), `target` (n,) class indices.
@@ -113,12 +118,12 @@ def macro_auc(probability: np.ndarray, target: np.ndarray) -> float:
     return float(np.mean([auc(probability[:, c], target == c) for c in classes]))
 
 
-def auprg(score: np.ndarray, positive: np.ndarray) -> float:
+def auprg(score: Floats, positive: Booleans) -> float:
     """Return the area under the precision-recall-gain curve (Flach & Kull 2015); NaN where a class is missing."""
     return float(sweep(score, positive).auprg()[0]) if len(score) else float("nan")
 
 
-def placements(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def placements(score: Floats, positive: Booleans) -> tuple[Floats, Floats]:
     """Return DeLong's components: negatives below each positive, positives above each negative, as shares.
 
     Both means are the AUC; their variances give its variance (DeLong 1988, by midranks as in Sun & Xu 2014).
@@ -131,21 +136,24 @@ def placements(score: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.
     return below, above
 
 
-def placement_variance(below: np.ndarray, above: np.ndarray) -> float:
-    """Return DeLong's variance of an AUC (of a difference, for differences of components); NaN below two a class."""
+def placement_variance(below: Floats, above: Floats) -> float:
+    """Return DeLong's variance of an AUC (of a difference, for differences of components).
+
+    NaN with fewer than two items of a class.
+    """
     if len(below) < 2 or len(above) < 2:
         return float("nan")
     return float(np.var(below, ddof=1) / len(below) + np.var(above, ddof=1) / len(above))
 
 
-def midranks(values: np.ndarray) -> np.ndarray:
+def midranks(values: Floats) -> Floats:
     """Return ranks from 1, tied values sharing their mean rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[inverse])
 
 
-def _interpolate(grid: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Interpolate all rows at once: each is moved to a stretch of its own, of length 2, on one axis."""
+def _interpolate(grid: Floats, x: Floats, y: Floats) -> Floats:
+    """Interpolate all rows at once: each is shifted to an interval of its own, of length 2, on one axis."""
     usable = np.all(np.isfinite(x), axis=1) & np.all(np.isfinite(y), axis=1)
     result = np.full((len(x), len(grid)), np.nan)
     if usable.any():
