@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from claire.core.contracts.metrics import METRICS
 from claire.core.contracts.run import PredictionRow
 from claire.core.contracts.scan_table import ScanRow
 from claire.core.contracts.variant import Variant
 from claire.core.statistics.intervals import bootstrap_weights
 from claire.evaluate.contrasts import axes
 from claire.evaluate.groups import merge_small
-from claire.evaluate.inputs import gather
-from claire.evaluate.measure import METRICS
+from claire.evaluate.inputs import read_experiment
 from claire.evaluate.selection import correct_for_choice, nested, rank
 from sklearn.metrics import roc_auc_score
 
@@ -66,7 +66,11 @@ def test_all_outputs_are_there_and_repeat_byte_by_byte(world: World, out: Path, 
 def test_the_auc_counts_pairs_within_folds(world: World, out: Path) -> None:
     world.train_all(variants(1), told_apart(1))
     document = evaluated(world, out)
-    runs = [gather(world.runs, world.folder / "scans.csv", world.folder / "cohort.json").candidates[variants(1)[0].id]]
+    runs = [
+        read_experiment(world.runs, world.folder / "scans.csv", world.folder / "cohort.json").candidates[
+            variants(1)[0].id
+        ]
+    ]
     areas = [roc_auc_score(of.scans["test"].target, of.scans["test"].probability[:, 1]) for of in runs[0].runs.values()]
     assert document["variants"][variants(1)[0].id]["patient"]["auc"]["value"] == pytest.approx(np.mean(areas), abs=1e-6)
 
@@ -128,7 +132,7 @@ def test_choosing_among_noise_gains_nothing_but_the_flattered_winner(tmp_path: P
             for fold in range(3):
                 world.train(variant, fold, told_apart(0), seed=100 * seed + number)
         world.tables()
-        experiment = gather(world.runs, world.folder / "scans.csv", world.folder / "cohort.json")
+        experiment = read_experiment(world.runs, world.folder / "scans.csv", world.folder / "cohort.json")
         strata = list(zip(experiment.test_fold, experiment.target.tolist(), strict=True))
         ranking = rank(experiment, bootstrap_weights(strata, 100, 0))
         chosen = nested(experiment, ranking)
@@ -212,7 +216,7 @@ def test_no_runs_at_all_are_refused(world: World, out: Path, capsys: pytest.Capt
 
 def test_runs_of_another_cohort_are_refused(world: World, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     world.train_all(variants(1), told_apart(1))
-    assert "was trained on cohort cccccccccccc" in refused(world, out, capsys, sha256="d" * 64)
+    assert "got cccccccccccc" in refused(world, out, capsys, sha256="d" * 64)
 
 
 def test_a_run_given_twice_is_refused(world: World, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -298,7 +302,7 @@ def test_an_axis_is_judged_between_variants_alike_in_all_else(world: World) -> N
         for fold in range(3):
             world.train(variant, fold, told_apart(3 if variant.learning_rate == 1e-4 else 0.5), seed=variant.seed)
     world.tables()
-    experiment = gather(world.runs, world.folder / "scans.csv", world.folder / "cohort.json")
+    experiment = read_experiment(world.runs, world.folder / "scans.csv", world.folder / "cohort.json")
     effects = {axis.axis: axis.values for axis in axes(experiment, rank(experiment, np.ones((100, 60))))}
     assert set(effects) == {"learning_rate", "seed"}
     slow_rate, fast_rate = effects["learning_rate"]

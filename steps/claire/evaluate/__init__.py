@@ -14,19 +14,41 @@ from claire.core.command.parameters import InputFile, Integers, Manifest, StepPa
 class Parameters(StepParameters):
     """Parameters of `claire evaluate`."""
 
-    runs: Manifest = parameter(help="manifest of the `.run.zip` files of all trainings, in order")
-    scans: InputFile = parameter(help="scans.csv of the cohort")
-    cohort_summary: InputFile = parameter(help="cohort.json of the cohort")
-    explain_folds: Integers | None = parameter(
-        None, help="folds whose test scans are to be explained; all by default, `none` for none"
+    runs: Manifest = parameter(
+        help="manifest of the `<variant>-f<fold>.run.zip` files of all trainings, in order",
+        details="Positions in `winner.json` count its lines from 0.",
     )
-    seed: int = parameter(0, help="seed of the bootstrap", ge=0)
-    bootstrap: int = parameter(2000, help="bootstrap samples of the patients", ge=100)
+    scans: InputFile = parameter(
+        help="scans.csv of the cohort", details="Gives the patients, their labels and the subgroups."
+    )
+    cohort_summary: InputFile = parameter(
+        help="cohort.json of the cohort", details="Runs of another cohort are refused."
+    )
+    explain_folds: Integers | None = parameter(
+        None,
+        help="folds whose test scans are explained; all by default; none: `none`",
+        details="Explaining is the longest step after training: name one fold, such as `0`, for a first look.",
+    )
+    seed: int = parameter(
+        0, help="seed of the bootstrap", details="Change it to see how much the limits depend on the samples.", ge=0
+    )
+    bootstrap: int = parameter(
+        2000,
+        help="bootstrap samples of the patients",
+        details="More samples give steadier limits: 10000 for a publication.",
+        ge=100,
+    )
     reference: str | None = parameter(
-        None, help="id of the variant that all others are compared with; without it that of the first run"
+        None,
+        help="id of the variant that all others are compared with; without it that of the first run",
+        details="Name it before you see results: `claire plan --list` shows the ids.",
     )
     prevalence: float | None = parameter(
-        None, help="share of positives for PPV, NPV and net benefit; else the cohort's", gt=0, lt=1
+        None,
+        help="share of positives for PPV, NPV and net benefit; else the cohort's",
+        details="Cohorts are enriched: state the prevalence where the network would be used.",
+        gt=0,
+        lt=1,
     )
 
 
@@ -34,14 +56,14 @@ def run(parameters: Parameters) -> None:
     """Compare the runs of the manifest and write all tables."""
     from claire.core.command.files import sha256_file, sha256_json
     from claire.core.command.record import Record
-    from claire.evaluate.inputs import gather
+    from claire.evaluate.inputs import read_experiment
     from claire.evaluate.work import evaluate
 
     hashes = {
         "runs": sha256_json([sha256_file(path) for path in parameters.runs]),
-        "scans": parameters.scans,
-        "cohort_summary": parameters.cohort_summary,
+        "scans": sha256_file(parameters.scans),
+        "cohort_summary": sha256_file(parameters.cohort_summary),
     }
     with Record("evaluate", "", parameters.out, parameters.recorded(), hashes) as record:
-        experiment = gather(parameters.runs, parameters.scans, parameters.cohort_summary)
+        experiment = read_experiment(parameters.runs, parameters.scans, parameters.cohort_summary)
         evaluate(parameters, experiment, record)

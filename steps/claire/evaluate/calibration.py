@@ -1,12 +1,15 @@
-"""Whether probabilities mean what they say, and what acting on them is worth."""
+"""Calibration of probabilities, and the net benefit of acting on them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from claire.core.statistics import Booleans, Floats
 from claire.core.statistics.decisions import logit
 from claire.core.statistics.intervals import Limits, Z, wilson
 
@@ -15,13 +18,13 @@ BINS = 10
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % limits; NaN where there is none."""
+    """A coefficient with its 95 % limits."""
 
     value: float
     limits: Limits
 
 
-def calibration(probability: np.ndarray, positive: np.ndarray, fold: np.ndarray) -> tuple[Estimate, Estimate] | None:
+def calibration(probability: Floats, positive: Booleans, fold: NDArray[Any]) -> tuple[Estimate, Estimate] | None:
     """Return calibration slope and intercept with Wald limits; None where the logistic model has no solution.
 
     The slope (Cox 1958) is that of a logistic model of the label on the logit, with an intercept of its own for each
@@ -30,14 +33,14 @@ def calibration(probability: np.ndarray, positive: np.ndarray, fold: np.ndarray)
     """
     x, y = logit(probability), np.asarray(positive, float)
     folds = (np.unique(fold)[None, :] == fold[:, None]).astype(float)
-    mixed = [0 < y[column > 0].mean() < 1 for column in folds.T]
-    inside = folds[:, mixed].any(axis=1)
-    slope = _logistic(np.column_stack([x, folds[:, mixed]])[inside], y[inside], np.zeros(inside.sum()))
-    large = _logistic(np.ones((len(x), 1)), y, x)
-    return (slope, large) if slope and large else None
+    has_both_classes = [0 < y[column > 0].mean() < 1 for column in folds.T]
+    usable = folds[:, has_both_classes].any(axis=1)
+    slope = _logistic(np.column_stack([x, folds[:, has_both_classes]])[usable], y[usable], np.zeros(usable.sum()))
+    intercept = _logistic(np.ones((len(x), 1)), y, x)
+    return (slope, intercept) if slope and intercept else None
 
 
-def _logistic(design: np.ndarray, y: np.ndarray, offset: np.ndarray) -> Estimate | None:
+def _logistic(design: Floats, y: Floats, offset: Floats) -> Estimate | None:
     """Fit by Newton's method; return the first coefficient, None where it does not converge (separated classes)."""
     beta = np.zeros(design.shape[1])
     for _ in range(50):
@@ -53,19 +56,18 @@ def _logistic(design: np.ndarray, y: np.ndarray, offset: np.ndarray) -> Estimate
     return None
 
 
-def reliability(probability: np.ndarray, positive: np.ndarray) -> list[tuple[float, float, Limits, int]]:
-    """Mean probability, share of positives, its Wilson limits and n of each of ten equal bins (not of empty ones)."""
-    place = np.minimum((probability * BINS).astype(int), BINS - 1)
+def reliability(probability: Floats, positive: Booleans) -> list[tuple[float, float, Limits]]:
+    """Return mean probability, share of positives and its Wilson limits of each of ten equal bins that is not empty."""
+    bins = np.minimum((probability * BINS).astype(int), BINS - 1)
     points = []
-    for b in range(BINS):
-        inside = place == b
-        if inside.any():
-            share, n = float(np.mean(positive[inside])), int(inside.sum())
-            points.append((float(probability[inside].mean()), share, wilson(share, n), n))
+    for number in np.unique(bins):
+        members = bins == number
+        share = float(np.mean(positive[members]))
+        points.append((float(probability[members].mean()), share, wilson(share, int(members.sum()))))
     return points
 
 
-def net_benefit(sensitivity: np.ndarray, specificity: np.ndarray, prevalence: float, threshold: float) -> np.ndarray:
+def net_benefit(sensitivity: Floats, specificity: Floats, prevalence: float, threshold: float) -> Floats:
     """Return the net benefit (Vickers & Elkin 2006) of treating above `threshold` at this prevalence."""
     odds = threshold / (1 - threshold)
     return sensitivity * prevalence - (1 - specificity) * (1 - prevalence) * odds

@@ -1,4 +1,4 @@
-"""Differences between variants: p values, their correction, ranks, and the price of having chosen the best."""
+"""Differences between variants: p values, their correction, ranks, and the correction for having chosen the best."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.stats import rankdata
 
+from claire.core.statistics import Floats
 from claire.core.statistics.intervals import NONE, Limits, percentile
 
 
@@ -19,7 +21,7 @@ def normal_p(difference: float, variance: float) -> float:
     return math.erfc(abs(difference) / math.sqrt(2 * variance))
 
 
-def bootstrap_p(replicates: np.ndarray) -> float:
+def bootstrap_p(replicates: Floats) -> float:
     """Return the two-sided p of replicates of a difference: twice the smaller share beyond 0, never 0 itself."""
     finite = replicates[np.isfinite(replicates)]
     if not len(finite):
@@ -30,36 +32,34 @@ def bootstrap_p(replicates: np.ndarray) -> float:
 
 def holm(values: Sequence[float]) -> list[float]:
     """Return p values adjusted by Holm (1979); NaN stays NaN and does not count."""
-    known = [i for i, value in enumerate(values) if math.isfinite(value)]
-    adjusted, running = [float("nan")] * len(values), 0.0
-    for place, i in enumerate(sorted(known, key=lambda i: values[i])):
-        running = max(running, min(1.0, (len(known) - place) * values[i]))
-        adjusted[i] = running
+    finite = [i for i, value in enumerate(values) if math.isfinite(value)]
+    adjusted, largest = [float("nan")] * len(values), 0.0
+    for step, i in enumerate(sorted(finite, key=lambda i: values[i])):
+        largest = max(largest, min(1.0, (len(finite) - step) * values[i]))
+        adjusted[i] = largest
     return adjusted
 
 
-def ranks(replicates: np.ndarray) -> list[Limits]:
+def rank_limits(replicates: Floats) -> list[Limits]:
     """Return the 95 % limits of each row's rank (1 = highest) over the columns of `replicates` (variants, samples).
 
     Of tied rows each may be the first or the last of them, so that ties widen the limits.
     """
-    from scipy.stats import rankdata
-
-    falling = -np.nan_to_num(replicates, nan=-1.0)
-    best, worst = (rankdata(falling, method=method, axis=0) for method in ("min", "max"))
+    descending = -np.nan_to_num(replicates, nan=-1.0)
+    best, worst = rankdata(descending, method="min", axis=0), rankdata(descending, method="max", axis=0)
     return [(percentile(first)[0], percentile(last)[1]) for first, last in zip(best, worst, strict=True)]
 
 
-def corrected(selection: np.ndarray, outside: np.ndarray) -> tuple[float, Limits]:
-    """Return what the variant that is best in a bootstrap sample reaches outside that sample: mean and percentiles.
+def corrected(selection: Floats, outside: Floats) -> tuple[float, Limits]:
+    """Return the AUC that the variant chosen in a bootstrap sample has outside that sample: mean and percentiles.
 
-    Bootstrap bias corrected cross-validation (Tsamardinos 2018). Both arrays are (variants, samples): what the choice
-    goes by within each sample, and what each variant reaches on those left out of it. Of ties the first row is chosen:
-    give the rows in the order of the choice. NaN where nothing is known.
+    Bootstrap bias corrected cross-validation (Tsamardinos 2018). Both arrays are (variants, samples): the AUC that the
+    choice is based on within each sample, and the AUC of each variant on the patients left out of it. Of ties the first
+    row is chosen: sort the rows by the order of the choice. NaN where no sample has an AUC.
     """
     usable = np.any(np.isfinite(selection), axis=0)
     best = np.argmax(np.where(np.isfinite(selection), selection, -np.inf), axis=0)
-    reached = outside[best, np.arange(selection.shape[1])][usable]
-    if not np.isfinite(reached).any():
+    chosen = outside[best, np.arange(selection.shape[1])][usable]
+    if not np.isfinite(chosen).any():
         return float("nan"), NONE
-    return float(np.nanmean(reached)), percentile(reached)
+    return float(np.nanmean(chosen)), percentile(chosen)

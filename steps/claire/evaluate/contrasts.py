@@ -1,11 +1,11 @@
-"""Variants against one another: the reference and the winner against the rest, ranks, and what each grid axis does."""
+"""Variants against one another: all against the reference and the winner, ranks, and the effect of each grid axis."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,17 +13,22 @@ from claire.core.command.files import canonical_json
 from claire.core.contracts.metrics import Axis, AxisValue, Figure
 from claire.core.contracts.result_tables import ComparisonRow
 from claire.core.contracts.variant import Variant
+from claire.core.statistics import Floats
 from claire.core.statistics.intervals import Z, percentile
 from claire.core.statistics.ranking import placement_variance, placements
-from claire.evaluate.comparison import bootstrap_p, holm, normal_p, ranks
-from claire.evaluate.inputs import Experiment, by_patient, sample
-from claire.evaluate.measure import figure, number
+from claire.evaluate.comparison import bootstrap_p, holm, normal_p, rank_limits
+from claire.evaluate.figures import figure, number
+from claire.evaluate.inputs import Experiment
+from claire.evaluate.samples import to_patients
 from claire.evaluate.selection import Ranking
 
+Role = Literal["reference", "winner"]
+Roles = Mapping[Role, str]
 
-def comparisons(experiment: Experiment, ranking: Ranking, roles: Mapping[str, str]) -> list[ComparisonRow]:
+
+def comparisons(experiment: Experiment, ranking: Ranking, roles: Roles) -> list[ComparisonRow]:
     """Return one row per variant against the reference and against the winner; `roles` maps these to ids."""
-    rows = []
+    rows: list[ComparisonRow] = []
     for role, other in roles.items():
         family = [_compare(experiment, ranking, role, name, other) for name in experiment.candidates if name != other]
         adjusted = holm([row.p if row.p is not None else float("nan") for row in family])
@@ -31,11 +36,11 @@ def comparisons(experiment: Experiment, ranking: Ranking, roles: Mapping[str, st
     return rows
 
 
-def _compare(experiment: Experiment, ranking: Ranking, role: str, name: str, other: str) -> ComparisonRow:
+def _compare(experiment: Experiment, ranking: Ranking, role: Role, name: str, other: str) -> ComparisonRow:
     folds = [fold for fold in ranking.folds[name] if fold in ranking.folds[other]]
-    left, right = (ranking.test_auc(variant, folds) for variant in (name, other))
-    gap = left - right
-    lower, upper = percentile(gap[1:])
+    area, area_other = ranking.test_auc(name, folds), ranking.test_auc(other, folds)
+    difference = area - area_other
+    lower, upper = percentile(difference[1:])
     variance = _variance(experiment, ranking, name, other, folds)
     half = Z * np.sqrt(variance)
     return ComparisonRow(
@@ -43,15 +48,15 @@ def _compare(experiment: Experiment, ranking: Ranking, role: str, name: str, oth
         variant=name,
         other=other,
         folds=len(folds),
-        auc=number(left[0]),
-        auc_other=number(right[0]),
-        difference=number(gap[0]),
+        auc=number(area[0]),
+        auc_other=number(area_other[0]),
+        difference=number(difference[0]),
         lower=number(lower),
         upper=number(upper),
-        p_bootstrap=number(bootstrap_p(gap[1:])),
-        delong_lower=number(gap[0] - half),
-        delong_upper=number(gap[0] + half),
-        p=number(normal_p(gap[0], variance)),
+        p_bootstrap=number(bootstrap_p(difference[1:])),
+        delong_lower=number(difference[0] - half),
+        delong_upper=number(difference[0] + half),
+        p=number(normal_p(difference[0], variance)),
         p_holm=None,
     )
 
@@ -60,18 +65,18 @@ def _variance(experiment: Experiment, ranking: Ranking, name: str, other: str, f
     """Return DeLong's paired variance of a difference of AUCs: within folds, combined by pairs; two classes only."""
     if len(experiment.classes) > 2 or _shared_patients(experiment):
         return float("nan")
-    pairs = {fold: float(ranking.parts[name][1][ranking.folds[name].index(fold), 0, 0]) for fold in folds}
+    pairs = {fold: float(ranking.pairs[name][1][ranking.folds[name].index(fold), 0, 0]) for fold in folds}
     total = sum(pairs.values())
     variance = 0.0 if total else float("nan")
     for fold in (fold for fold in folds if pairs[fold]):
-        ours, theirs = (_placements(experiment, each, fold) for each in (name, other))
-        below, above = (a - b for a, b in zip(ours, theirs, strict=True))
-        variance += (pairs[fold] / total) ** 2 * placement_variance(below, above)
+        below, above = _placements(experiment, name, fold)
+        below_other, above_other = _placements(experiment, other, fold)
+        variance += (pairs[fold] / total) ** 2 * placement_variance(below - below_other, above - above_other)
     return variance
 
 
-def _placements(experiment: Experiment, name: str, fold: int) -> tuple[np.ndarray, np.ndarray]:
-    patients = by_patient(sample(experiment, experiment.candidates[name].runs[fold].scans["test"]))
+def _placements(experiment: Experiment, name: str, fold: int) -> tuple[Floats, Floats]:
+    patients = to_patients(experiment, experiment.candidates[name].runs[fold].scans["test"])
     return placements(patients.probability[:, 1], patients.target == 1)
 
 
@@ -79,9 +84,9 @@ def _shared_patients(experiment: Experiment) -> bool:
     return "test" in experiment.test_fold and len(experiment.folds) > 1
 
 
-def rank_limits(ranking: Ranking, names: Sequence[str]) -> dict[str, tuple[float | None, float | None]]:
+def limits_of_ranks(ranking: Ranking, names: Sequence[str]) -> dict[str, tuple[float | None, float | None]]:
     """Return the 95 % limits of each variant's rank by test AUC over the bootstrap samples."""
-    limits = ranks(np.array([ranking.test_auc(name)[1:] for name in names]))
+    limits = rank_limits(np.array([ranking.test_auc(name)[1:] for name in names]))
     return {name: (number(low), number(high)) for name, (low, high) in zip(names, limits, strict=True)}
 
 
@@ -92,21 +97,25 @@ def varying(variants: Iterable[Variant]) -> list[str]:
 
 
 def differs(variant: Variant, keys: Sequence[str]) -> str:
-    """Say what sets a variant apart: `key=value, …`."""
-    document = variant.model_dump(mode="json")
-    return ", ".join(f"{key}={shown(document[key])}" for key in keys)
+    """Return the settings `keys` of a variant as `key=value, …`."""
+    texts = to_texts(variant)
+    return ", ".join(f"{key}={texts[key]}" for key in keys)
 
 
-def shown(value: object) -> str:
-    """Return a value of a variant for people; a window as centre/width."""
+def to_texts(variant: Variant) -> dict[str, str]:
+    """Return the settings of a variant as text; a window as centre/width."""
+    return {key: _to_text(value) for key, value in variant.model_dump(mode="json").items()}
+
+
+def _to_text(value: object) -> str:
     return "/".join(f"{part:g}" for part in value.values()) if isinstance(value, dict) else str(value)
 
 
 def axes(experiment: Experiment, ranking: Ranking) -> list[Axis]:
     """Return the main effect of each grid axis: the mean AUC of each value, and its difference from the first value.
 
-    The difference is taken between variants that are alike in everything else, so that a grid that is no full product
-    misleads nobody; `matched` is the number of such pairs.
+    The difference is taken between variants that are equal in everything else, so that a grid that is not a full
+    product does not mislead; `matched` is the number of such pairs.
     """
     complete = {
         name: experiment.candidates[name].variant.model_dump(mode="json")
@@ -118,26 +127,26 @@ def axes(experiment: Experiment, ranking: Ranking) -> list[Axis]:
 
 
 def _axis(documents: Mapping[str, dict[str, Any]], ranking: Ranking, key: str) -> list[AxisValue]:
+    # Variants that are equal in all but this key, each by its value of the key.
     groups: dict[str, dict[str, str]] = defaultdict(dict)
     for name, document in documents.items():
-        rest = canonical_json({other: value for other, value in document.items() if other != key})
-        groups[rest][canonical_json(document[key])] = name
+        others = canonical_json({other: value for other, value in document.items() if other != key})
+        groups[others][canonical_json(document[key])] = name
     values = sorted({value for group in groups.values() for value in group}, key=_by_size)
-    rows = []
-    for value in values:
-        areas = np.array([ranking.test_auc(group[value]) for group in groups.values() if value in group])
-        pairs = [(group[value], group[values[0]]) for group in groups.values() if value in group and values[0] in group]
-        gaps = np.array([ranking.test_auc(name) - ranking.test_auc(first) for name, first in pairs])
-        rows.append(
-            AxisValue(
-                value=json.loads(value),
-                variants=len(areas),
-                auc=_mean(areas),
-                difference=_mean(gaps) if len(pairs) and value != values[0] else None,
-                matched=len(pairs),
-            )
-        )
-    return rows
+    return [_axis_value([*groups.values()], ranking, value, values[0]) for value in values]
+
+
+def _axis_value(groups: Sequence[Mapping[str, str]], ranking: Ranking, value: str, first: str) -> AxisValue:
+    areas = np.array([ranking.test_auc(group[value]) for group in groups if value in group])
+    pairs = [(group[value], group[first]) for group in groups if value in group and first in group]
+    differences = np.array([ranking.test_auc(name) - ranking.test_auc(other) for name, other in pairs])
+    return AxisValue(
+        value=json.loads(value),
+        variants=len(areas),
+        auc=_mean(areas),
+        difference=_mean(differences) if pairs and value != first else None,
+        matched=len(pairs),
+    )
 
 
 def _by_size(value: str) -> tuple[float, str]:
@@ -145,6 +154,6 @@ def _by_size(value: str) -> tuple[float, str]:
     return (float(parsed), "") if isinstance(parsed, int | float) else (0.0, value)
 
 
-def _mean(rows: np.ndarray) -> Figure:
-    mean = rows.mean(axis=0)
+def _mean(areas: Floats) -> Figure:
+    mean = areas.mean(axis=0)
     return figure(mean[0], percentile(mean[1:]))

@@ -1,4 +1,4 @@
-"""Subgroups of patients, and guards that speak up when a result is too good or a scanner gives the label away."""
+"""Subgroups of patients, and guards that fire on a result that is too good or a scanner that predicts the label."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ import numpy as np
 from claire.core.contracts.metrics import Finding, Guard, Subgroup
 from claire.core.contracts.scan_table import ScanRow
 from claire.core.privacy.cells import MERGED, SMALLEST_CELL, small_cells
+from claire.core.statistics import Floats
+from claire.evaluate.figures import figures
 from claire.evaluate.inputs import Experiment
-from claire.evaluate.measure import Measured, figures, measure
+from claire.evaluate.measure import Measured, measure
 
 SEVERAL, UNKNOWN = "several", "unknown"
 ATTRIBUTES = ("sex", "age_band", "vendor", "kernel", "thickness", "site")
-SHOWN = ("auc", "sensitivity", "specificity")
+SUBGROUP_METRICS = ("auc", "sensitivity", "specificity")
 TOO_GOOD = 0.99
 Predicting = Literal["headline", "winner"]
 
 
 def attribute(rows: Sequence[ScanRow], name: str) -> str:
-    """Return what a patient's scans say: "several" where they differ, "unknown" where they are silent."""
+    """Return an attribute of a patient's scans: "several" where they differ, "unknown" where it is empty."""
     values = {_thickness(row.thickness_mm) if name == "thickness" else str(getattr(row, name)) for row in rows}
     return SEVERAL if len(values) > 1 else values.pop() or UNKNOWN
 
@@ -35,25 +37,25 @@ def _thickness(millimetres: float | None) -> str:
 
 
 def merge_small(groups: Mapping[str, set[int]]) -> dict[str, set[int]]:
-    """Merge groups of under 5 patients, and the next smallest until the rest holds 5: none can then be subtracted."""
+    """Merge groups of under 5 patients, and the next smallest until they hold 5: none can then be subtracted."""
     small = small_cells(groups)
     large = {name: members for name, members in groups.items() if name not in small}
     return large | ({MERGED: set().union(*(groups[name] for name in small))} if small else {})
 
 
 def subgroups(
-    experiment: Experiment, predictors: Mapping[Predicting, Sequence[Measured]], weights: np.ndarray, prevalence: float
+    experiment: Experiment, predictors: Mapping[Predicting, Sequence[Measured]], weights: Floats, prevalence: float
 ) -> list[Subgroup]:
-    """Return AUC, sensitivity and specificity of each predictor in each subgroup of its test patients, with n a class.
+    """Return AUC, sensitivity and specificity of each predictor in each subgroup, with the patients of each class.
 
-    A figure stands only where at least 5 patients of each class do; a count of 1 to 4 is None, phantoms excepted.
+    There are figures only with at least 5 patients of each class; a count of 1 to 4 is None, phantoms excepted.
     """
     rows = []
     for name in ATTRIBUTES:
         for predictor, folds in predictors.items():
             for group, members in sorted(_groups(experiment, folds, name).items()):
-                measured = _measure(experiment, folds, members, weights, prevalence)
-                rows.append(Subgroup(attribute=name, group=group, predictor=predictor, **measured))
+                cells = _counts(experiment, members) | _figures(experiment, folds, members, weights, prevalence)
+                rows.append(Subgroup(attribute=name, group=group, predictor=predictor, **cells))
     return rows
 
 
@@ -64,22 +66,29 @@ def _groups(experiment: Experiment, folds: Sequence[Measured], name: str) -> dic
     return dict(groups) if experiment.cohort.phantom else merge_small(groups)
 
 
-def _measure(
-    experiment: Experiment, folds: Sequence[Measured], members: set[int], weights: np.ndarray, prevalence: float
-) -> dict[str, Any]:
+def _by_class(experiment: Experiment, members: set[int]) -> dict[str, int]:
     counts = np.bincount(experiment.target[sorted(members)], minlength=len(experiment.classes)).tolist()
-    hidden = not experiment.cohort.phantom
-    shown = [None if hidden and 0 < count < SMALLEST_CELL else count for count in counts]
-    row: dict[str, Any] = {"n": len(members), "patients": dict(zip(experiment.classes, shown, strict=True))}
-    if min(counts) < SMALLEST_CELL:
-        return row | {"note": f"under {SMALLEST_CELL} patients of a class"}
-    parts = [
-        measure(fold.sample.where(keep), fold.thresholds, weights)
-        for fold in folds
-        if (keep := np.isin(fold.sample.unit, list(members))).any()
-    ]
+    return dict(zip(experiment.classes, counts, strict=True))
+
+
+def _counts(experiment: Experiment, members: set[int]) -> dict[str, Any]:
+    hide = not experiment.cohort.phantom
+    patients = {
+        name: None if hide and 0 < count < SMALLEST_CELL else count
+        for name, count in _by_class(experiment, members).items()
+    }
+    return {"n": len(members), "patients": patients}
+
+
+def _figures(
+    experiment: Experiment, folds: Sequence[Measured], members: set[int], weights: Floats, prevalence: float
+) -> dict[str, Any]:
+    if min(_by_class(experiment, members).values()) < SMALLEST_CELL:
+        return {"note": f"under {SMALLEST_CELL} patients of a class"}
+    selected = [(fold, np.isin(fold.sample.unit, list(members))) for fold in folds]
+    parts = [measure(fold.sample.where(rows), fold.thresholds, weights) for fold, rows in selected if rows.any()]
     measured = figures(parts, prevalence)
-    return row | {metric: measured[metric] for metric in SHOWN}
+    return {metric: measured[metric] for metric in SUBGROUP_METRICS}
 
 
 def guards(experiment: Experiment, areas: Mapping[str, float | None]) -> list[Guard]:
@@ -108,4 +117,4 @@ def _one_label(experiment: Experiment, name: str) -> list[Finding]:
     labels: dict[str, set[str]] = defaultdict(set)
     for row in experiment.scans.values():
         labels[getattr(row, name) or UNKNOWN].add(row.label)
-    return [Finding(what=value, label=min(own)) for value, own in sorted(labels.items()) if len(own) == 1]
+    return [Finding(what=value, label=min(names)) for value, names in sorted(labels.items()) if len(names) == 1]

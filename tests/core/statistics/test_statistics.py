@@ -17,7 +17,7 @@ from claire.core.statistics.decisions import (
 from claire.core.statistics.intervals import bootstrap_weights, delong, newcombe, percentile, wilson, woolf
 from claire.core.statistics.ranking import auc, auprg, midranks, placement_variance, placements, sweep
 from claire.evaluate import calibration as calibrating
-from claire.evaluate.comparison import bootstrap_p, corrected, holm, normal_p, ranks
+from claire.evaluate.comparison import bootstrap_p, corrected, holm, normal_p, rank_limits
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
@@ -151,7 +151,7 @@ def test_a_lone_patient_counts_once() -> None:
 
 def test_tied_variants_share_their_ranks() -> None:
     tied = np.tile(np.random.default_rng(0).random(50), (3, 1))
-    assert ranks(np.vstack([tied, tied[:1] - 1])) == [(1, 3)] * 3 + [(4, 4)]
+    assert rank_limits(np.vstack([tied, tied[:1] - 1])) == [(1, 3)] * 3 + [(4, 4)]
 
 
 def test_bootstrap_intervals_cover_the_truth() -> None:
@@ -270,7 +270,7 @@ def test_reliability_of_true_probabilities_lies_on_the_diagonal() -> None:
     probability, positive = drawn(1, 0)
     points = calibrating.reliability(probability, positive)
     assert len(points) == 10
-    assert all(lower - 0.05 <= x <= upper + 0.05 for x, _, (lower, upper), _ in points)
+    assert all(lower - 0.05 <= x <= upper + 0.05 for x, _, (lower, upper) in points)
 
 
 def test_treating_all_is_worth_nothing_at_the_prevalence() -> None:
@@ -292,7 +292,7 @@ def test_p_values_at_their_ends() -> None:
 
 def test_ranks_of_a_clear_order_are_certain() -> None:
     replicates = np.array([[0.7] * 50, [0.9] * 50, [np.nan] * 50])
-    assert ranks(replicates) == [(2, 2), (1, 1), (3, 3)]
+    assert rank_limits(replicates) == [(2, 2), (1, 1), (3, 3)]
 
 
 def test_the_corrected_figure_does_not_flatter_the_best_of_many() -> None:

@@ -18,7 +18,7 @@ NONE: Limits = (float("nan"), float("nan"))
 
 
 def bootstrap_weights(strata: Sequence[object], samples: int, seed: int) -> Floats:
-    """Draw patients with replacement within each stratum; return the weight of each in each sample, (samples, patients).
+    """Draw patients with replacement within each stratum; return their weights in each sample, (samples, patients).
 
     `strata` (patients,) holds the stratum of each patient. Of a stratum's m patients m − 1 are drawn and count
     m/(m − 1) times (Rao & Wu 1988): drawing m would make intervals too narrow by √((m − 1)/m), which matters in strata

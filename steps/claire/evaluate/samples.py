@@ -1,0 +1,38 @@
+"""What is measured: predictions of patients, scans or slices, by patient number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from claire.core.contracts.run import Predictions
+from claire.core.statistics import Booleans, Floats, Integers
+from claire.core.statistics.intervals import by_patient
+from claire.evaluate.inputs import Experiment
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Items of one fold: `unit` (n,) patient numbers, `target` (n,) class indices, `probability` (n, classes)."""
+
+    unit: Integers
+    target: Integers
+    probability: Floats
+
+    def where(self, selected: Booleans) -> Sample:
+        """Return the items that the boolean (n,) array selects."""
+        return Sample(self.unit[selected], self.target[selected], self.probability[selected])
+
+
+def to_sample(experiment: Experiment, predictions: Predictions) -> Sample:
+    """Return predictions of scans or slices item by item."""
+    unit = np.array([experiment.index[str(patient)] for patient in predictions.patient], dtype=np.int64)
+    return Sample(unit, predictions.target, predictions.probability)
+
+
+def to_patients(experiment: Experiment, predictions: Predictions) -> Sample:
+    """Return one item per patient: the mean of its scans' probabilities."""
+    scans = to_sample(experiment, predictions)
+    units, first = np.unique(scans.unit, return_index=True)
+    return Sample(units, scans.target[first], by_patient(scans.probability, scans.unit))
