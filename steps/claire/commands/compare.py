@@ -1,16 +1,16 @@
 """Compare the results of two runs of the pipeline.
 
 Files are matched by name, wherever they lie under the two folders. Tables of the data steps must be equal byte by byte,
-figures within a tolerance, records in what was done on what. Ends with exit code 1 when something differs.
+figures within a tolerance, records in what was done on which inputs. Ends with exit code 1 when something differs.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
 import sys
-import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,89 +21,114 @@ from typing import Any
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.command.files import sha256_file
 from claire.core.command.parameters import InputDirectory, StepParameters, parameter
+from claire.core.contracts.archive import ArchiveReader
 
 #: A suffix that an engine adds where names collide: `x.json_2` (cwltool), `x-1.json` (StreamFlow).
 ENGINE_SUFFIX = re.compile(r"_\d+$|-\d+(?=\.[^.]+$)")
-WHAT_WAS_DONE = ("schema_version", "step", "stem", "version", "parameters", "counts")
-OF_THE_MACHINE = ("threads", "device")
+#: Keys of a record that are compared, and parameters that depend on the machine.
+RECORD_KEYS = ("schema_version", "step", "stem", "version", "counts")
+MACHINE_PARAMETERS = ("threads", "device")
+REMEDY = "Run the step that wrote it again."
+Table = list[list[str]]
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Where two files differ first, and by how much at most where it is numbers that differ."""
+    """The first difference of two files, and the largest where numbers differ."""
 
-    where: str
+    first: str
     largest: float | None = None
 
     def __str__(self) -> str:
-        return self.where if self.largest is None else f"{self.where}; largest difference {self.largest:.3g}"
+        return self.first if self.largest is None else f"{self.first}; largest difference {self.largest:.3g}"
 
 
+#: Compares two files within a tolerance; returns None where they are the same.
 Comparison = Callable[[Path, Path, float], Difference | None]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The result for one file name: same, differs, left only, right only, or present where it is not compared."""
+
+    name: str
+    verdict: str
+    detail: str = ""
 
 
 class Parameters(StepParameters):
     """Parameters of `claire compare`."""
 
-    left: InputDirectory = parameter(help="folder with the results of one run")
-    right: InputDirectory = parameter(help="folder with the results of the other")
-    tolerance: float = parameter(1e-6, help="largest difference of a number, relative above 1", ge=0, lt=1)
+    left: InputDirectory = parameter(
+        help="folder with the results of one run",
+        details="Files are matched by name wherever they lie below; a suffix that an engine adds to equal names "
+        "(`x.json_2`, `x-1.json`) is ignored.",
+    )
+    right: InputDirectory = parameter(
+        help="folder with the results of the other", details="As --left; the order of the two does not matter."
+    )
+    tolerance: float = parameter(
+        1e-6,
+        help="largest difference of a number, relative above 1",
+        details="On other hardware networks differ more: try 1e-3.",
+        ge=0,
+        lt=1,
+    )
 
 
 def run(parameters: Parameters) -> None:
-    """Compare two folders and print a line a file. Raises ClaireError when something differs."""
-    rows = list(compare(parameters.left, parameters.right, parameters.tolerance))
-    if not rows:
+    """Compare two folders and print one line per file. Raises ClaireError when something differs."""
+    verdicts = list(compare(parameters.left, parameters.right, parameters.tolerance))
+    if not verdicts:
         raise UsageError(
             "neither folder holds results of the pipeline", "Point --left and --right at folders of results."
         )
-    width = max(len(name) for name, _, _ in rows)
-    for name, verdict, detail in rows:
-        sys.stdout.write(f"{name:<{width}}  {verdict:<10}  {detail}".rstrip() + "\n")
-    tally = Counter(verdict for _, verdict, _ in rows)
-    sys.stdout.write(", ".join(f"{count} {verdict}" for verdict, count in sorted(tally.items())) + "\n")
-    unlike = len(rows) - tally["same"] - tally["there"]
-    if unlike:
+    width = max(len(verdict.name) for verdict in verdicts)
+    for verdict in verdicts:
+        sys.stdout.write(f"{verdict.name:<{width}}  {verdict.verdict:<10}  {verdict.detail}".rstrip() + "\n")
+    counts = Counter(verdict.verdict for verdict in verdicts)
+    sys.stdout.write(", ".join(f"{count} {name}" for name, count in sorted(counts.items())) + "\n")
+    different = len(verdicts) - counts["same"] - counts["present"]
+    if different:
         raise ClaireError(
-            f"{unlike} of {len(rows)} files differ",
-            "The table above says where. On other hardware a larger --tolerance may be fair.",
+            f"{different} of {len(verdicts)} files differ",
+            "The table above names the first difference of each. On other hardware a larger --tolerance may be fair.",
         )
 
 
-def compare(left: Path, right: Path, tolerance: float) -> Iterator[tuple[str, str, str]]:
-    """Yield (name, verdict, detail) of every stable file under two folders.
-
-    The verdict is same, differs, left only, right only, or there where files are not looked into.
-    """
-    sides = [stable_files(left), stable_files(right)]
-    for name in sorted({*sides[0], *sides[1]}):
-        ours, theirs = (side.get(name, []) for side in sides)
-        if not ours or not theirs:
-            yield name, "right only" if theirs else "left only", ""
-        elif len(ours) != len(theirs):
-            yield name, "differs", f"{len(ours)} files of this name against {len(theirs)}"
-        elif (how := way(name)) is None:
-            yield name, "there", "on both sides, not looked into"
+def compare(left: Path, right: Path, tolerance: float) -> Iterator[Verdict]:
+    """Yield the verdict of every file name of the pipeline under two folders."""
+    left_files, right_files = result_files(left), result_files(right)
+    for name in sorted({*left_files, *right_files}):
+        if name not in right_files:
+            yield Verdict(name, "left only")
+        elif name not in left_files:
+            yield Verdict(name, "right only")
         else:
-            found = [how(a, b, tolerance) for a, b in zip(ours, theirs, strict=True)]
-            differences = [difference for difference in found if difference]
-            alike = "names of the members" if how is same_members else ""
-            yield name, "differs" if differences else "same", str(differences[0]) if differences else alike
+            yield _verdict(name, left_files[name], right_files[name], tolerance)
 
 
-def stable_files(folder: Path) -> dict[str, list[Path]]:
+def _verdict(name: str, left: list[Path], right: list[Path], tolerance: float) -> Verdict:
+    comparison = next(comparison for pattern, comparison in WAYS.items() if fnmatch(name, pattern))
+    if len(left) != len(right):
+        return Verdict(name, "differs", f"{len(left)} files of this name against {len(right)}")
+    if comparison is None:
+        return Verdict(name, "present", "in both folders, content not compared")
+    differences = [comparison(*paths, tolerance) for paths in zip(left, right, strict=True)]
+    first = next((difference for difference in differences if difference), None)
+    if first:
+        return Verdict(name, "differs", str(first))
+    return Verdict(name, "same", "names of the members" if comparison is same_members else "")
+
+
+def result_files(folder: Path) -> dict[str, list[Path]]:
     """Return the pipeline's results by name without the engine's suffix; hidden and foreign files are left out."""
-    found: dict[str, list[Path]] = defaultdict(list)
+    files: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(folder.rglob("*")):
         name = path.name if _known(path.name) else ENGINE_SUFFIX.sub("", path.name)
         if path.is_file() and not path.name.startswith(".") and _known(name):
-            found[name].append(path)
-    return dict(found)
-
-
-def way(name: str) -> Comparison | None:
-    """Return how files of this name are compared; None where it is enough that they are there."""
-    return next(how for pattern, how in WAYS.items() if fnmatch(name, pattern))
+            files[name].append(path)
+    return dict(files)
 
 
 def _known(name: str) -> bool:
@@ -112,29 +137,34 @@ def _known(name: str) -> bool:
 
 def same_bytes(left: Path, right: Path, _: float) -> Difference | None:
     """Compare byte by byte."""
-    return None if sha256_file(left) == sha256_file(right) else Difference("other bytes")
+    return None if sha256_file(left) == sha256_file(right) else Difference("different bytes")
 
 
 def same_table(left: Path, right: Path, tolerance: float) -> Difference | None:
     """Compare two CSV tables cell by cell, numbers within the tolerance."""
-    with left.open(newline="", encoding="utf-8") as ours, right.open(newline="", encoding="utf-8") as theirs:
-        return _same_rows(list(csv.reader(ours)), list(csv.reader(theirs)), tolerance)
+    return _same_rows(
+        _read_table(left.read_text(encoding="utf-8")), _read_table(right.read_text(encoding="utf-8")), tolerance
+    )
 
 
-def _same_rows(ours: list[list[str]], theirs: list[list[str]], tolerance: float) -> Difference | None:
-    if ours[:1] != theirs[:1]:
-        return Difference("other columns")
-    if len(ours) != len(theirs):
-        return Difference(f"{len(ours) - 1} lines against {len(theirs) - 1}")
-    named = [
-        {
-            f"line {i}, {column}": _parsed(cell)
-            for i, row in enumerate(rows)
-            for column, cell in zip(rows[0], row, strict=False)
-        }
-        for rows in (ours, theirs)
-    ]
-    return same_values(*named, tolerance)
+def _read_table(text: str) -> Table:
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+def _same_rows(left: Table, right: Table, tolerance: float) -> Difference | None:
+    if left[:1] != right[:1]:
+        return Difference("different columns")
+    if len(left) != len(right):
+        return Difference(f"{len(left) - 1} rows against {len(right) - 1}")
+    return same_values(_cells(left), _cells(right), tolerance)
+
+
+def _cells(table: Table) -> dict[str, object]:
+    return {
+        f"row {number}, {column}": _parsed(cell)
+        for number, row in enumerate(table)
+        for column, cell in zip(table[0], row, strict=False)
+    }
 
 
 def _parsed(cell: str) -> object:
@@ -150,66 +180,71 @@ def same_document(left: Path, right: Path, tolerance: float) -> Difference | Non
 
 
 def same_record(left: Path, right: Path, tolerance: float) -> Difference | None:
-    """Compare what two records say was done; time, host, memory and hashes are not compared."""
-    return same_values(_what_was_done(_load(left)), _what_was_done(_load(right)), tolerance)
+    """Compare two records but for time, host, memory, hashes and parameters of the machine."""
+    return same_values(_reproducible(_load(left)), _reproducible(_load(right)), tolerance)
 
 
-def _what_was_done(record: Any) -> dict[str, Any]:
-    kept = {name: record.get(name) for name in WHAT_WAS_DONE}
-    kept["parameters"] = {k: v for k, v in (kept["parameters"] or {}).items() if k not in OF_THE_MACHINE}
-    return kept | {name: sorted(record.get(name) or {}) for name in ("inputs", "outputs")}
+def _reproducible(record: Any) -> Any:
+    """Return the part of a record that must be equal; of inputs and outputs their names."""
+    if not isinstance(record, dict):
+        return record
+    part = {name: value for name, value in record.items() if name in RECORD_KEYS}
+    part |= {name: sorted(record[name]) for name in ("inputs", "outputs") if name in record}
+    if "parameters" in record:
+        part["parameters"] = {k: v for k, v in record["parameters"].items() if k not in MACHINE_PARAMETERS}
+    return part
 
 
 def same_members(left: Path, right: Path, _: float) -> Difference | None:
     """Compare the names of the members of two archives."""
-    ours, theirs = (set(_archive(path).namelist()) for path in (left, right))
-    return None if ours == theirs else Difference(f"member {min(ours ^ theirs)} is in one archive only")
+    unmatched = set(_members(left)) ^ set(_members(right))
+    return Difference(f"member {min(unmatched)} is in one archive only") if unmatched else None
 
 
 def same_predictions(left: Path, right: Path, tolerance: float) -> Difference | None:
     """Compare the predictions of two archives of a run within the tolerance, and the names of their members."""
-    tables = []
-    for path in (left, right):
-        try:
-            text = _archive(path).read("predictions.csv").decode()
-        except KeyError:
-            return Difference("no predictions.csv")
-        tables.append(list(csv.reader(text.splitlines())))
-    return same_members(left, right, tolerance) or _same_rows(*tables, tolerance)
+    if not all("predictions.csv" in _members(path) for path in (left, right)):
+        return Difference("no predictions.csv")
+    left_table, right_table = (_read_table(_read_member(path, "predictions.csv")) for path in (left, right))
+    return same_members(left, right, tolerance) or _same_rows(left_table, right_table, tolerance)
 
 
 def same_values(left: Any, right: Any, tolerance: float) -> Difference | None:
     """Compare two JSON values; numbers may differ by the tolerance, relative to the larger one above 1."""
     first, largest = "", None
-    for where, ours, theirs in _walk("", left, right):
-        gap = _gap(ours, theirs)
-        if gap is None or gap > tolerance:
-            first = first or f"{where or 'value'}: {_short(ours)} against {_short(theirs)}"
-            largest = max(gap, largest or 0.0) if gap is not None else largest
+    for location, left_leaf, right_leaf in _leaves("", left, right):
+        distance = _distance(left_leaf, right_leaf)
+        if distance is None or distance > tolerance:
+            first = first or f"{location or 'value'}: {_short(left_leaf)} against {_short(right_leaf)}"
+            largest = max(distance, largest or 0.0) if distance is not None else largest
     return Difference(first, largest) if first else None
 
 
-def _walk(where: str, left: Any, right: Any) -> Iterator[tuple[str, Any, Any]]:
+def _leaves(location: str, left: Any, right: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the values at equal locations; containers of different shape are leaves."""
     if isinstance(left, dict) and isinstance(right, dict) and left.keys() == right.keys():
         for key in left:
-            yield from _walk(f"{where}.{key}" if where else str(key), left[key], right[key])
+            yield from _leaves(f"{location}.{key}" if location else str(key), left[key], right[key])
     elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
-        for i, (ours, theirs) in enumerate(zip(left, right, strict=True)):
-            yield from _walk(f"{where}[{i}]", ours, theirs)
+        for i, items in enumerate(zip(left, right, strict=True)):
+            yield from _leaves(f"{location}[{i}]", *items)
     else:
-        yield where, left, right
+        yield location, left, right
 
 
-def _gap(left: Any, right: Any) -> float | None:
-    """Return how far two leaves are apart: 0 where they are equal, None where they are no two numbers."""
+def _distance(left: Any, right: Any) -> float | None:
+    """Return the distance of two leaves: 0 where they are equal, None where they are not two numbers."""
     if left == right and type(left) is type(right):
         return 0.0
-    numbers = [value for value in (left, right) if isinstance(value, int | float) and not isinstance(value, bool)]
-    if len(numbers) < 2:
+    if not (_is_number(left) and _is_number(right)):
         return None
-    gap = abs(left - right) / max(1.0, abs(left), abs(right))
+    distance = abs(left - right) / max(1.0, abs(left), abs(right))
     # Two NaN are equal here; one is infinitely far from a number.
-    return gap if gap == gap else (0.0 if left != left and right != right else float("inf"))
+    return distance if distance == distance else (0.0 if left != left and right != right else float("inf"))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _short(value: Any) -> str:
@@ -221,17 +256,20 @@ def _load(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ClaireError(f"{path.name} is no JSON document", "Run the step that wrote it again.") from error
+        raise ClaireError(f"{path.name} is not a JSON document", REMEDY) from error
 
 
-def _archive(path: Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(path)
-    except zipfile.BadZipFile as error:
-        raise ClaireError(f"{path.name} is no zip archive", "Run the step that wrote it again.") from error
+def _read_member(path: Path, name: str) -> str:
+    with ArchiveReader(path, REMEDY) as archive:
+        return archive.read(name).decode("utf-8")
 
 
-#: How each kind of result is compared; the first pattern that fits counts. None: it is enough that it is there.
+def _members(path: Path) -> list[str]:
+    with ArchiveReader(path, REMEDY) as archive:
+        return archive.names()
+
+
+#: The comparison of each kind of result; the first pattern that matches counts. None: only its presence is compared.
 WAYS: dict[str, Comparison | None] = {
     "*.run.json": same_record,
     "*.run.zip": same_predictions,
