@@ -118,11 +118,6 @@ def macro_auc(probability: Floats, target: Integers) -> float:
     return float(np.mean([auc(probability[:, c], target == c) for c in classes]))
 
 
-def auprg(score: Floats, positive: Booleans) -> float:
-    """Return the area under the precision-recall-gain curve (Flach & Kull 2015); NaN where a class is missing."""
-    return float(sweep(score, positive).auprg()[0]) if len(score) else float("nan")
-
-
 def placements(score: Floats, positive: Booleans) -> tuple[Floats, Floats]:
     """Return DeLong's components: negatives below each positive, positives above each negative, as shares.
 
