@@ -11,17 +11,19 @@ from claire.core.command.documents import Document, Part, read_document, write_d
 from claire.core.contracts.variant import Variant
 
 REMEDY = "Run `claire evaluate` again."
-#: Every metric: its heading, and what it is for people. Adding one here and in `measure` is all that a metric needs.
+#: Every metric: its heading, and its meaning for people. A new metric is added here, is computed in
+#: `statistics.decisions.rates` (from the counts of decisions) or `evaluate.figures` (from other sums of a fold), and is
+#: described in docs/outputs.md; tables, documents and report follow.
 METRICS: dict[str, tuple[str, str]] = {
     "auc": ("AUC", "area under the ROC curve"),
-    "accuracy": ("Accuracy", "share of right calls at the operating point"),
+    "accuracy": ("Accuracy", "share of correct decisions at the operating point"),
     "f1": ("F1", "harmonic mean of precision and recall"),
     "log_loss": ("Log loss", "lower is better"),
-    "precision": ("Precision", "share of calls that are right, in this cohort"),
+    "precision": ("Precision", "share of positive decisions that are correct, in this cohort"),
     "recall": ("Recall", "as sensitivity"),
     "auprg": ("AUPRG", "area under the precision-recall-gain curve"),
-    "sensitivity": ("Sensitivity", "share of positives that are called"),
-    "specificity": ("Specificity", "share of negatives that are passed"),
+    "sensitivity": ("Sensitivity", "share of positives that are detected"),
+    "specificity": ("Specificity", "share of negatives that are decided negative"),
     "odds_ratio": ("Odds ratio", "diagnostic odds ratio, Haldane–Anscombe"),
     "brier": ("Brier", "mean squared error of the probability; lower is better"),
     "ppv": ("PPV", "positive predictive value at the stated prevalence"),
