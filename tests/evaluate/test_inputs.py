@@ -107,6 +107,15 @@ def test_the_same_voxels_in_two_folds_are_refused(world: World, out: Path, capsy
     assert "S00000 and S00040 have the same voxels" in refused(world, out, capsys, rows=rows)
 
 
+def test_a_scan_without_a_hash_of_its_voxels_is_refused(
+    world: World, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.train_all(variants(1), told_apart(1))
+    rows = world.rows()
+    rows[4] = rows[4].model_copy(update={"pixel_hash": ""})
+    assert "line 6 of scans.csv is not valid: pixel_hash" in refused(world, out, capsys, rows=rows)
+
+
 def test_a_scan_that_contradicts_the_table_is_refused(
     world: World, out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

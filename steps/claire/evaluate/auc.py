@@ -6,17 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from claire.core.statistics import Floats
+from claire.core.statistics import FloatArray
 from claire.core.statistics.intervals import NONE, Limits, delong
 from claire.core.statistics.ranking import placement_variance, placements, positive_classes
 from claire.evaluate.measure import Measured, sweep_class, unique_sizes
 from claire.evaluate.samples import Sample
 
 #: Concordant and all pairs: each (positive classes, 1 + samples) of one fold, (folds, …) of several.
-Pairs = tuple[Floats, Floats]
+Pairs = tuple[FloatArray, FloatArray]
 
 
-def count_pairs(sample: Sample, weights: Floats) -> Pairs:
+def count_pairs(sample: Sample, weights: FloatArray) -> Pairs:
     """Return concordant and all pairs of one fold, for the data and for every bootstrap sample."""
     concordant, pairs = [], []
     for c in positive_classes(sample.probability.shape[1]):
@@ -40,7 +40,7 @@ def measured_pairs(folds: Sequence[Measured]) -> Pairs:
     return concordant, pairs
 
 
-def combined_auc(concordant: Floats, pairs: Floats) -> Floats:
+def combined_auc(concordant: FloatArray, pairs: FloatArray) -> FloatArray:
     """Return the AUC over folds, (1 + samples,): within each positive class, then the mean over the classes."""
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(np.mean(concordant.sum(axis=0) / pairs.sum(axis=0), axis=0))

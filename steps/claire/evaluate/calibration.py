@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from claire.core.statistics import Booleans, Floats
+from claire.core.statistics import BoolArray, FloatArray
 from claire.core.statistics.decisions import logit
 from claire.core.statistics.intervals import Limits, Z, wilson
 
@@ -24,7 +24,7 @@ class Estimate:
     limits: Limits
 
 
-def calibration(probability: Floats, positive: Booleans, fold: NDArray[Any]) -> tuple[Estimate, Estimate] | None:
+def calibration(probability: FloatArray, positive: BoolArray, fold: NDArray[Any]) -> tuple[Estimate, Estimate] | None:
     """Return calibration slope and intercept with Wald limits; None where the logistic model has no solution.
 
     The slope (Cox 1958) is that of a logistic model of the label on the logit, with an intercept of its own for each
@@ -40,7 +40,7 @@ def calibration(probability: Floats, positive: Booleans, fold: NDArray[Any]) -> 
     return (slope, intercept) if slope and intercept else None
 
 
-def _logistic(design: Floats, y: Floats, offset: Floats) -> Estimate | None:
+def _logistic(design: FloatArray, y: FloatArray, offset: FloatArray) -> Estimate | None:
     """Fit by Newton's method; return the first coefficient, None where it does not converge (separated classes)."""
     beta = np.zeros(design.shape[1])
     for _ in range(50):
@@ -56,7 +56,7 @@ def _logistic(design: Floats, y: Floats, offset: Floats) -> Estimate | None:
     return None
 
 
-def reliability(probability: Floats, positive: Booleans) -> list[tuple[float, float, Limits]]:
+def reliability(probability: FloatArray, positive: BoolArray) -> list[tuple[float, float, Limits]]:
     """Return mean probability, share of positives and its Wilson limits of each of ten equal bins that is not empty."""
     bins = np.minimum((probability * BINS).astype(int), BINS - 1)
     points = []
@@ -67,7 +67,7 @@ def reliability(probability: Floats, positive: Booleans) -> list[tuple[float, fl
     return points
 
 
-def net_benefit(sensitivity: Floats, specificity: Floats, prevalence: float, threshold: float) -> Floats:
+def net_benefit(sensitivity: FloatArray, specificity: FloatArray, prevalence: float, threshold: float) -> FloatArray:
     """Return the net benefit (Vickers & Elkin 2006) of treating above `threshold` at this prevalence."""
     odds = threshold / (1 - threshold)
     return sensitivity * prevalence - (1 - specificity) * (1 - prevalence) * odds

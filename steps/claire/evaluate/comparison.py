@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import rankdata
 
-from claire.core.statistics import Floats
+from claire.core.statistics import FloatArray
 from claire.core.statistics.intervals import NONE, Limits, percentile
 
 
@@ -21,7 +21,7 @@ def normal_p(difference: float, variance: float) -> float:
     return math.erfc(abs(difference) / math.sqrt(2 * variance))
 
 
-def bootstrap_p(replicates: Floats) -> float:
+def bootstrap_p(replicates: FloatArray) -> float:
     """Return the two-sided p of replicates of a difference: twice the smaller share beyond 0, never 0 itself."""
     finite = replicates[np.isfinite(replicates)]
     if not len(finite):
@@ -40,7 +40,7 @@ def holm(values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def rank_limits(replicates: Floats) -> list[Limits]:
+def rank_limits(replicates: FloatArray) -> list[Limits]:
     """Return the 95 % limits of each row's rank (1 = highest) over the columns of `replicates` (variants, samples).
 
     Of tied rows each may be the first or the last of them, so that ties widen the limits.
@@ -50,7 +50,7 @@ def rank_limits(replicates: Floats) -> list[Limits]:
     return [(percentile(first)[0], percentile(last)[1]) for first, last in zip(best, worst, strict=True)]
 
 
-def corrected(selection: Floats, outside: Floats) -> tuple[float, Limits]:
+def corrected(selection: FloatArray, outside: FloatArray) -> tuple[float, Limits]:
     """Return the AUC that the variant chosen in a bootstrap sample has outside that sample: mean and percentiles.
 
     Bootstrap bias corrected cross-validation (Tsamardinos 2018). Both arrays are (variants, samples): the AUC that the

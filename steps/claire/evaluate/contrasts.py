@@ -13,7 +13,7 @@ from claire.core.command.files import canonical_json
 from claire.core.contracts.metrics import Axis, AxisValue, Figure
 from claire.core.contracts.result_tables import ComparisonRow
 from claire.core.contracts.variant import Variant
-from claire.core.statistics import Floats
+from claire.core.statistics import FloatArray
 from claire.core.statistics.intervals import Z, percentile
 from claire.core.statistics.ranking import placement_variance, placements
 from claire.evaluate.comparison import bootstrap_p, holm, normal_p, rank_limits
@@ -75,7 +75,7 @@ def _variance(experiment: Experiment, ranking: Ranking, name: str, other: str, f
     return variance
 
 
-def _placements(experiment: Experiment, name: str, fold: int) -> tuple[Floats, Floats]:
+def _placements(experiment: Experiment, name: str, fold: int) -> tuple[FloatArray, FloatArray]:
     patients = to_patients(experiment, experiment.candidates[name].runs[fold].scans["test"])
     return placements(patients.probability[:, 1], patients.target == 1)
 
@@ -154,6 +154,6 @@ def _by_size(value: str) -> tuple[float, str]:
     return (float(parsed), "") if isinstance(parsed, int | float) else (0.0, value)
 
 
-def _mean(areas: Floats) -> Figure:
+def _mean(areas: FloatArray) -> Figure:
     mean = areas.mean(axis=0)
     return figure(mean[0], percentile(mean[1:]))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from claire.core.contracts.result_tables import Curve, CurvePoint, Level
-from claire.core.statistics import Booleans, Floats
+from claire.core.statistics import BoolArray, FloatArray
 from claire.core.statistics.intervals import NONE, Limits, percentile
 from claire.core.statistics.ranking import Sweep, positive_classes
 from claire.evaluate.calibration import net_benefit, reliability, treat_all
@@ -29,7 +29,7 @@ def ranking_curves(
     level: Level,
     folds: Sequence[Sample],
     classes: Sequence[str],
-    weights: Floats,
+    weights: FloatArray,
     curve: Curve = "roc",
 ) -> Iterator[CurvePoint]:
     """Yield the ROC of all folds and, of patients, precision against recall, for each positive class."""
@@ -55,7 +55,7 @@ def fold_curves(variant: str, folds: dict[int, Sample], classes: Sequence[str]) 
                 yield from _points(head, RATES, swept.roc(RATES), None)
 
 
-def _roc(folds: Sequence[Sweep]) -> Floats:
+def _roc(folds: Sequence[Sweep]) -> FloatArray:
     """Average the folds' ROC curves vertically, by pairs, so that the area below is the reported AUC."""
     curves, pairs = np.array([fold.roc(RATES) for fold in folds]), np.array([fold.pairs for fold in folds])
     weighted = np.where(pairs[:, :, None] > 0, curves, 0) * pairs[:, :, None]
@@ -63,7 +63,7 @@ def _roc(folds: Sequence[Sweep]) -> Floats:
         return np.asarray(weighted.sum(axis=0) / pairs.sum(axis=0)[:, None])
 
 
-def _precision(folds: Sequence[Sweep]) -> Floats:
+def _precision(folds: Sequence[Sweep]) -> FloatArray:
     """Return the precision at each recall, each fold with its own threshold for that recall."""
     tp = np.sum([fold.tp[:, -1:] * RECALLS for fold in folds], axis=0)
     fp = np.sum([np.nan_to_num(fold.false_positives(RECALLS)) for fold in folds], axis=0)
@@ -71,7 +71,9 @@ def _precision(folds: Sequence[Sweep]) -> Floats:
         return np.asarray(tp / (tp + fp))
 
 
-def _points(head: dict[str, Any], xs: Floats, observed: Floats, replicates: Floats | None) -> Iterator[CurvePoint]:
+def _points(
+    head: dict[str, Any], xs: FloatArray, observed: FloatArray, replicates: FloatArray | None
+) -> Iterator[CurvePoint]:
     limits = np.full((2, len(xs)), np.nan)
     if replicates is not None and np.isfinite(replicates).any():
         usable = replicates[np.isfinite(replicates).all(axis=1)]
@@ -85,7 +87,7 @@ def _point(head: dict[str, Any], x: float, y: float, limits: Limits = NONE) -> C
     return CurvePoint(**head, x=number(x), y=number(y), lower=number(lower), upper=number(upper))
 
 
-def calibration_curve(variant: str, probability: Floats, positive: Booleans, label: str) -> Iterator[CurvePoint]:
+def calibration_curve(variant: str, probability: FloatArray, positive: BoolArray, label: str) -> Iterator[CurvePoint]:
     """Yield the share of positives in each bin of probability, with Wilson limits."""
     head = {"variant": variant, "level": "patient", "curve": "calibration", "label": label}
     for x, y, limits in reliability(probability, positive):
@@ -95,8 +97,8 @@ def calibration_curve(variant: str, probability: Floats, positive: Booleans, lab
 def decision_curve(
     variant: str,
     folds: Sequence[Measured],
-    probabilities: Sequence[Floats],
-    weights: Floats,
+    probabilities: Sequence[FloatArray],
+    weights: FloatArray,
     prevalence: float,
     label: str,
 ) -> Iterator[CurvePoint]:

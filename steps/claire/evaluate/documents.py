@@ -18,7 +18,7 @@ from claire.core.contracts.metrics import (
 )
 from claire.core.contracts.result_tables import CurvePoint, LeaderboardRow
 from claire.core.contracts.winner import Winner
-from claire.core.statistics import Integers
+from claire.core.statistics import IntArray
 from claire.core.statistics.intervals import CONFIDENCE
 from claire.evaluate.contrasts import Roles, axes, differs, limits_of_ranks, to_texts, varying
 from claire.evaluate.curves import fold_curves, treat_all_curve
@@ -137,7 +137,7 @@ def _winner(evaluation: Evaluation, name: str, results: PredictorResults) -> Win
 
 
 def _counts(experiment: Experiment) -> Counts:
-    def by_class(target: Integers) -> dict[str, int]:
+    def by_class(target: IntArray) -> dict[str, int]:
         counts = np.bincount(target, minlength=len(experiment.classes)).tolist()
         return dict(zip(experiment.classes, counts, strict=True))
 

@@ -11,7 +11,7 @@ import numpy as np
 from claire.core.contracts.metrics import Finding, Guard, Subgroup
 from claire.core.contracts.scan_table import ScanRow
 from claire.core.privacy.cells import MERGED, SMALLEST_CELL, small_cells
-from claire.core.statistics import Floats
+from claire.core.statistics import FloatArray
 from claire.evaluate.figures import figures
 from claire.evaluate.inputs import Experiment
 from claire.evaluate.measure import Measured, measure
@@ -44,7 +44,7 @@ def merge_small(groups: Mapping[str, set[int]]) -> dict[str, set[int]]:
 
 
 def subgroups(
-    experiment: Experiment, predictors: Mapping[Predicting, Sequence[Measured]], weights: Floats, prevalence: float
+    experiment: Experiment, predictors: Mapping[Predicting, Sequence[Measured]], weights: FloatArray, prevalence: float
 ) -> list[Subgroup]:
     """Return AUC, sensitivity and specificity of each predictor in each subgroup, with the patients of each class.
 
@@ -81,7 +81,7 @@ def _counts(experiment: Experiment, members: set[int]) -> dict[str, Any]:
 
 
 def _figures(
-    experiment: Experiment, folds: Sequence[Measured], members: set[int], weights: Floats, prevalence: float
+    experiment: Experiment, folds: Sequence[Measured], members: set[int], weights: FloatArray, prevalence: float
 ) -> dict[str, Any]:
     if min(_by_class(experiment, members).values()) < SMALLEST_CELL:
         return {"note": f"under {SMALLEST_CELL} patients of a class"}

@@ -17,12 +17,12 @@ from claire.core.contracts.metrics import MissingRun
 from claire.core.contracts.run import Run, read_run
 from claire.core.contracts.scan_table import ScanRow, read_scan_table
 from claire.core.contracts.variant import Variant
-from claire.core.statistics import Integers
+from claire.core.statistics import IntArray
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A variant with its usable runs by fold and their positions in the manifest; complete: with a run on every fold."""
+    """A variant with its usable runs and their positions in the manifest, by fold; complete: a run on every fold."""
 
     variant: Variant
     runs: Mapping[int, Run]
@@ -43,7 +43,7 @@ class Experiment:
     classes: tuple[str, ...]
     scans: Mapping[str, ScanRow]
     patients: tuple[str, ...]
-    target: Integers
+    target: IntArray
     test_fold: tuple[str, ...]
     folds: tuple[int, ...]
     candidates: Mapping[str, Candidate]

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from claire.core.statistics import Booleans, Floats, Integers
+from claire.core.statistics import BoolArray, FloatArray, IntArray
 from claire.core.statistics.decisions import brier_scores, decide, log_losses, operating_points
 from claire.core.statistics.ranking import MAX_THRESHOLDS, Sweep, positive_classes, sweep
 from claire.evaluate.samples import Sample
 
 COUNTS = ("tp", "fp", "fn", "tn")
-Sums = dict[str, Floats]
+Sums = dict[str, FloatArray]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Measured:
 
     sample: Sample
     thresholds: tuple[float, float] | None
-    decision: Integers
+    decision: IntArray
     sums: Sums
     sizes: Mapping[int, tuple[int, int]]
 
@@ -45,7 +45,7 @@ def thresholds(validation: Sample | None) -> tuple[float, float] | None:
     return operating_points(validation.probability[:, 1], validation.target == 1)
 
 
-def measure(sample: Sample, points: tuple[float, float] | None, weights: Floats) -> Measured:
+def measure(sample: Sample, points: tuple[float, float] | None, weights: FloatArray) -> Measured:
     """Sum up one fold for the data and for every bootstrap sample of `weights` (samples, patients)."""
     decisions = [decide(sample.probability, point) for point in points or (None,)]
     observed, replicates = _sums(sample, decisions, None), _sums(sample, decisions, weights)
@@ -54,7 +54,7 @@ def measure(sample: Sample, points: tuple[float, float] | None, weights: Floats)
     return Measured(sample, points, decisions[0], sums, sizes)
 
 
-def _sums(sample: Sample, decisions: Sequence[Integers], weights: Floats | None) -> Sums:
+def _sums(sample: Sample, decisions: Sequence[IntArray], weights: FloatArray | None) -> Sums:
     """Return the sums of the data themselves, (1,), or of each bootstrap sample, (samples,)."""
     pairs: Sums = {}
     items = {
@@ -73,19 +73,19 @@ def _sums(sample: Sample, decisions: Sequence[Integers], weights: Floats | None)
     return pairs | _sum_items(sample.unit, items, weights)
 
 
-def _sum_items(unit: Integers, items: Mapping[str, Floats], weights: Floats | None) -> Sums:
+def _sum_items(unit: IntArray, items: Mapping[str, FloatArray], weights: FloatArray | None) -> Sums:
     units, row = np.unique(unit, return_inverse=True)
     by_patient = np.column_stack([np.bincount(row, weights=item, minlength=len(units)) for item in items.values()])
     sample_weights = np.ones((1, len(units))) if weights is None else weights[:, units]
     return dict(zip(items, (sample_weights @ by_patient).T, strict=True))
 
 
-def _confusion_cells(positive: Booleans, called: Booleans) -> dict[str, Floats]:
+def _confusion_cells(positive: BoolArray, called: BoolArray) -> dict[str, FloatArray]:
     cells = (positive & called, ~positive & called, positive & ~called, ~positive & ~called)
     return {name: cell.astype(float) for name, cell in zip(COUNTS, cells, strict=True)}
 
 
-def sweep_class(sample: Sample, positive: int, weights: Floats | None) -> Sweep:
+def sweep_class(sample: Sample, positive: int, weights: FloatArray | None) -> Sweep:
     """Sweep the threshold for one positive class: over the data themselves, exactly, or over every bootstrap sample."""
     score, is_positive = sample.probability[:, positive], sample.target == positive
     if weights is None:

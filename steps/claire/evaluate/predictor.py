@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from claire.core.contracts.metrics import Calibration, Confusion, Count, External, Figure, Figures, Inherited, Predictor
 from claire.core.contracts.result_tables import Curve, CurvePoint, Level
 from claire.core.contracts.run import Predictions, Run
-from claire.core.statistics import Booleans, Floats, Integers
+from claire.core.statistics import BoolArray, FloatArray, IntArray
 from claire.core.statistics.decisions import shift_prior
 from claire.evaluate import curves
 from claire.evaluate.auc import delong_limits
@@ -35,7 +35,7 @@ class Evaluation:
 
     experiment: Experiment
     ranking: Ranking
-    weights: Floats
+    weights: FloatArray
     prevalence: float
 
 
@@ -166,7 +166,7 @@ def _calibrate(
 
 
 def _calibration(
-    name: str, patients: ByFold, probability: Mapping[int, Floats], label: str
+    name: str, patients: ByFold, probability: Mapping[int, FloatArray], label: str
 ) -> tuple[Calibration, list[CurvePoint]]:
     """Return calibration and its curve; only a note where a class has too few patients."""
     sizes = [sum(size) for size in zip(*unique_sizes([*patients.values()]), strict=True)]
@@ -178,7 +178,7 @@ def _calibration(
     return _fit(pooled, positive, fold), list(curves.calibration_curve(name, pooled, positive, label))
 
 
-def _fit(probability: Floats, positive: Booleans, fold: Integers) -> Calibration:
+def _fit(probability: FloatArray, positive: BoolArray, fold: IntArray) -> Calibration:
     estimates = calibration(probability, positive, fold)
     brier = figure(float(np.mean((probability - positive) ** 2)))
     if estimates is None:
@@ -207,7 +207,7 @@ def _inherit(experiment: Experiment, slices: Predictions) -> Predictions:
     return replace(slices, target=_scan_labels(experiment, slices.scan))
 
 
-def _scan_labels(experiment: Experiment, scans: NDArray[np.str_]) -> Integers:
+def _scan_labels(experiment: Experiment, scans: NDArray[np.str_]) -> IntArray:
     return np.array([experiment.classes.index(experiment.scans[str(scan)].label) for scan in scans], dtype=np.int64)
 
 

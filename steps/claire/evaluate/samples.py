@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from claire.core.contracts.run import Predictions
-from claire.core.statistics import Booleans, Floats, Integers
+from claire.core.statistics import BoolArray, FloatArray, IntArray
 from claire.core.statistics.intervals import by_patient
 from claire.evaluate.inputs import Experiment
 
@@ -16,11 +16,11 @@ from claire.evaluate.inputs import Experiment
 class Sample:
     """Items of one fold: `unit` (n,) patient numbers, `target` (n,) class indices, `probability` (n, classes)."""
 
-    unit: Integers
-    target: Integers
-    probability: Floats
+    unit: IntArray
+    target: IntArray
+    probability: FloatArray
 
-    def where(self, selected: Booleans) -> Sample:
+    def where(self, selected: BoolArray) -> Sample:
         """Return the items that the boolean (n,) array selects."""
         return Sample(self.unit[selected], self.target[selected], self.probability[selected])
 

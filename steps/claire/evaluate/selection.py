@@ -11,7 +11,7 @@ import numpy as np
 from claire.core.command.progress import progress
 from claire.core.contracts.metrics import Figure, FoldFigures
 from claire.core.contracts.run import Run
-from claire.core.statistics import Floats
+from claire.core.statistics import FloatArray
 from claire.core.statistics.decisions import log_losses
 from claire.core.statistics.ranking import macro_auc
 from claire.evaluate.auc import Pairs, combined_auc, count_pairs, stack_pairs
@@ -47,10 +47,10 @@ class Ranking:
     validated: dict[str, dict[int, Validated]] = field(default_factory=dict)
     pairs: dict[str, Pairs] = field(default_factory=dict)
     folds: dict[str, list[int]] = field(default_factory=dict)
-    selection: dict[str, Floats] = field(default_factory=dict)
-    outside: dict[str, Floats] = field(default_factory=dict)
+    selection: dict[str, FloatArray] = field(default_factory=dict)
+    outside: dict[str, FloatArray] = field(default_factory=dict)
 
-    def test_auc(self, name: str, folds: Sequence[int] | None = None) -> Floats:
+    def test_auc(self, name: str, folds: Sequence[int] | None = None) -> FloatArray:
         """Return the test AUC of a variant over `folds` (default: all it has), (1 + samples,)."""
         concordant, pairs = self.pairs[name]
         rows = [i for i, fold in enumerate(self.folds[name]) if folds is None or fold in folds]
@@ -92,7 +92,7 @@ def validate(run: Run, experiment: Experiment) -> tuple[Validated, Sample]:
     return Validated(macro_auc(patients.probability, patients.target), loss, thresholds(patients), share), patients
 
 
-def rank(experiment: Experiment, weights: Floats) -> Ranking:
+def rank(experiment: Experiment, weights: FloatArray) -> Ranking:
     """Measure the ranking of every variant on validation and test patients, for the data and every bootstrap sample."""
     ranking = Ranking()
     # Patients left out of a sample: the choice that was made within it is judged on them.
@@ -111,7 +111,7 @@ def rank(experiment: Experiment, weights: Floats) -> Ranking:
     return ranking
 
 
-def _mean_over_folds(areas: Floats) -> Floats:
+def _mean_over_folds(areas: FloatArray) -> FloatArray:
     """Return the mean over the folds that have an AUC, (samples,) from (folds, samples)."""
     finite = np.isfinite(areas)
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -107,10 +107,11 @@ def test_a_comparison_is_with_the_reference_or_the_winner(tmp_path: Path) -> Non
 
 
 def test_curves_are_read_as_they_were_written(tmp_path: Path) -> None:
+    roc = {"variant": "headline", "level": "patient", "curve": "roc", "label": "positive"}
     points = [
-        CurvePoint(variant="headline", level="patient", curve="roc", label="positive", x=0.0, y=0.5, lower=0.4, upper=1.0),
+        CurvePoint(**roc, x=0.0, y=0.5, lower=0.4, upper=1.0),
         CurvePoint(variant="v1", level="slice", curve="pr", label="positive", fold=0, x=1.0, y=None),
-    ]  # fmt: skip
+    ]
     assert read_curves(write_curves(tmp_path / "curves.csv", points)) == points
 
 

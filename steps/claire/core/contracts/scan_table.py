@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from claire.core.command.tables import Row, read_rows, write_rows
 
@@ -32,7 +34,7 @@ class ScanRow(Row):
     age_band: str
     reference_standard: str
     phantom: bool
-    pixel_hash: str
+    pixel_hash: Annotated[str, Field(min_length=1)]
 
 
 def write_scan_table(path: Path, rows: Iterable[ScanRow]) -> Path:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from claire.core.statistics import Booleans, Floats, Integers
+from claire.core.statistics import BoolArray, FloatArray, IntArray
 from claire.core.statistics.ranking import sweep
 
 #: The second operating point: at least this share of validation positives is detected.
@@ -14,7 +14,7 @@ TARGET_SENSITIVITY = 0.90
 DEFAULT_THRESHOLD = 0.5
 
 
-def operating_points(score: Floats, positive: Booleans) -> tuple[float, float]:
+def operating_points(score: FloatArray, positive: BoolArray) -> tuple[float, float]:
     """Return two thresholds of scores (n,): Youden's (1950), and the highest that detects 90 % of the positives.
 
     Positive means score ≥ threshold. Thresholds lie half-way between neighbouring scores, so that they carry over to
@@ -33,7 +33,7 @@ def operating_points(score: Floats, positive: Booleans) -> tuple[float, float]:
     return float(thresholds[nearest]), float(thresholds[np.argmax(sensitivity >= TARGET_SENSITIVITY - 1e-12)])
 
 
-def decide(probability: Floats, operating_point: float | None) -> Integers:
+def decide(probability: FloatArray, operating_point: float | None) -> IntArray:
     """Return the decided class of probabilities (…, classes): the only decision rule of the pipeline.
 
     Of two classes: the positive one where its probability reaches the operating point. Without an operating point,
@@ -47,12 +47,12 @@ def decide(probability: Floats, operating_point: float | None) -> Integers:
     return np.asarray(probability[..., 1] >= operating_point, np.int64)
 
 
-def positive_score(probability: Floats) -> Floats:
+def positive_score(probability: FloatArray) -> FloatArray:
     """Return the probability of anything but the reference (class 0), (…,) of (…, classes)."""
     return np.asarray(probability[..., 1:].sum(-1))
 
 
-def rates(tp: Floats, fp: Floats, fn: Floats, tn: Floats, prevalence: float) -> dict[str, Floats]:
+def rates(tp: FloatArray, fp: FloatArray, fn: FloatArray, tn: FloatArray, prevalence: float) -> dict[str, FloatArray]:
     """Return the metrics of decisions from their counts: odds ratio by Haldane–Anscombe, PPV and NPV at `prevalence`.
 
     The names are those of `contracts.metrics.METRICS`. All are arrays of the shape of the counts; NaN where a
@@ -73,7 +73,9 @@ def rates(tp: Floats, fp: Floats, fn: Floats, tn: Floats, prevalence: float) -> 
         }
 
 
-def predictive_values(sensitivity: Floats, specificity: Floats, prevalence: float) -> tuple[Floats, Floats]:
+def predictive_values(
+    sensitivity: FloatArray, specificity: FloatArray, prevalence: float
+) -> tuple[FloatArray, FloatArray]:
     """Return positive and negative predictive value at a stated prevalence (Bayes)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         tp, fp = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
@@ -81,25 +83,25 @@ def predictive_values(sensitivity: Floats, specificity: Floats, prevalence: floa
         return tp / (tp + fp), tn / (tn + fn)
 
 
-def log_losses(probability: Floats, target: Integers) -> Floats:
+def log_losses(probability: FloatArray, target: IntArray) -> FloatArray:
     """Return −ln of the probability of each item's true class, (n,) from (n, classes); clipped at 1e-15."""
     return np.asarray(-np.log(np.clip(probability[np.arange(len(target)), target], 1e-15, 1)))
 
 
-def brier_scores(probability: Floats, target: Integers) -> Floats:
+def brier_scores(probability: FloatArray, target: IntArray) -> FloatArray:
     """Return Brier's score (1950) of each item, (n,): for two classes (p − y)², for more the sum over classes."""
     truth = np.eye(probability.shape[1])[target]
     squares = (probability - truth) ** 2
     return np.asarray(squares[:, 1] if probability.shape[1] == 2 else squares.sum(axis=1))
 
 
-def logit(probability: Floats) -> Floats:
+def logit(probability: FloatArray) -> FloatArray:
     """Return ln(p / (1 − p)), with p clipped at 1e-7 so that it stays finite."""
     clipped = np.clip(probability, 1e-7, 1 - 1e-7)
     return np.asarray(np.log(clipped) - np.log1p(-clipped))
 
 
-def shift_prior(probability: Floats, training: float, target: float) -> Floats:
+def shift_prior(probability: FloatArray, training: float, target: float) -> FloatArray:
     """Move probabilities from the share of positives of the training to that of a target population (Saerens 2002).
 
     Unchanged where either share is 0 or 1.

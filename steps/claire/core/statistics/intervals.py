@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from claire.core.statistics import Floats
+from claire.core.statistics import FloatArray
 
 CONFIDENCE = 0.95
 Z = 1.959963984540054
@@ -17,7 +17,7 @@ Limits = tuple[float, float]
 NONE: Limits = (float("nan"), float("nan"))
 
 
-def bootstrap_weights(strata: Sequence[object], samples: int, seed: int) -> Floats:
+def bootstrap_weights(strata: Sequence[object], samples: int, seed: int) -> FloatArray:
     """Draw patients with replacement within each stratum; return their weights in each sample, (samples, patients).
 
     `strata` (patients,) holds the stratum of each patient. Of a stratum's m patients m − 1 are drawn and count
@@ -35,7 +35,7 @@ def bootstrap_weights(strata: Sequence[object], samples: int, seed: int) -> Floa
     return weights
 
 
-def by_patient(values: Floats, patients: Sequence[object] | NDArray[Any]) -> Floats:
+def by_patient(values: FloatArray, patients: Sequence[object] | NDArray[Any]) -> FloatArray:
     """Return the mean of each patient's scans, (patients, …) from (scans, …), in the sorted order of `patients`."""
     names, row = np.unique(np.asarray(patients), return_inverse=True)
     sums = np.zeros((len(names), *values.shape[1:]))
@@ -44,7 +44,7 @@ def by_patient(values: Floats, patients: Sequence[object] | NDArray[Any]) -> Flo
     return np.asarray(sums / counts)
 
 
-def percentile(replicates: Floats) -> Limits:
+def percentile(replicates: FloatArray) -> Limits:
     """Return the 2.5th and 97.5th percentile of the finite replicates; NaN where fewer than half are finite."""
     finite = replicates[np.isfinite(replicates)]
     if 2 * len(finite) < max(len(replicates), 1) or not len(finite):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from claire.core.statistics import Booleans, Floats, Integers
+from claire.core.statistics import BoolArray, FloatArray, IntArray
 
 #: Thresholds at which bootstrap replicates are swept at most; more would change the third digit of an interval's limit.
 MAX_THRESHOLDS = 400
@@ -19,19 +19,19 @@ class Sweep:
     A row is a sample: the data themselves, or a bootstrap replicate. Tied scores fall together.
     """
 
-    tp: Floats
-    fp: Floats
+    tp: FloatArray
+    fp: FloatArray
 
     @property
-    def pairs(self) -> Floats:
+    def pairs(self) -> FloatArray:
         """Number of (positive, negative) pairs of each sample, (samples,)."""
         return np.asarray(self.tp[:, -1] * self.fp[:, -1])
 
-    def concordant(self) -> Floats:
+    def concordant(self) -> FloatArray:
         """Return the concordant pairs, ties counting half, (samples,); divided by `pairs` it is the AUC."""
         return np.asarray(np.sum(np.diff(self.fp) * (self.tp[:, 1:] + self.tp[:, :-1]) / 2, axis=1))
 
-    def auprg(self) -> Floats:
+    def auprg(self) -> FloatArray:
         """Return the area under the precision-recall-gain curve, (samples,); NaN where a class is missing.
 
         Flach & Kull, NeurIPS 2015. Between two thresholds both gains are linear in 1/TP, so the trapezoids are exact.
@@ -49,12 +49,12 @@ class Sweep:
             height = 1 - ratio * (fp_low / low + fp_high / high) / 2
             return np.where(self.pairs > 0, np.sum(width * height, axis=1), np.nan)
 
-    def roc(self, grid: Floats) -> Floats:
+    def roc(self, grid: FloatArray) -> FloatArray:
         """Return the true positive rate at the false positive rates of `grid`, (samples, grid); NaN without pairs."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return _interpolate(grid, self.fp / self.fp[:, -1:], self.tp / self.tp[:, -1:])
 
-    def false_positives(self, recall: Floats) -> Floats:
+    def false_positives(self, recall: FloatArray) -> FloatArray:
         """Return the fewest false positives that reach each recall of the grid, (samples, grid).
 
         Interpolated along the ROC curve, as precision is not linear in recall (Davis & Goadrich, ICML 2006).
@@ -65,10 +65,10 @@ class Sweep:
 
 
 def sweep(
-    score: Floats,
-    positive: Booleans,
-    unit: Integers | None = None,
-    weights: Floats | None = None,
+    score: FloatArray,
+    positive: BoolArray,
+    unit: IntArray | None = None,
+    weights: FloatArray | None = None,
     max_thresholds: int | None = None,
 ) -> Sweep:
     """Sweep the threshold over `score` (n,) with labels `positive` (n,) for each sample of `weights`.
@@ -98,7 +98,7 @@ def sweep(
     )
 
 
-def auc(score: Floats, positive: Booleans) -> float:
+def auc(score: FloatArray, positive: BoolArray) -> float:
     """Return the area under the ROC curve, ties counting half; NaN where a class is missing."""
     swept = sweep(score, positive)
     return float(swept.concordant()[0] / swept.pairs[0]) if len(score) and swept.pairs[0] else float("nan")
@@ -109,7 +109,7 @@ def positive_classes(classes: int) -> list[int]:
     return [1] if classes == 2 else list(range(classes))
 
 
-def macro_auc(probability: Floats, target: Integers) -> float:
+def macro_auc(probability: FloatArray, target: IntArray) -> float:
     """Return the AUC of class 1, or the mean over more than two classes, each against the rest; NaN without a class.
 
     `probability` (n, classes), `target` (n,) class indices.
@@ -118,7 +118,7 @@ def macro_auc(probability: Floats, target: Integers) -> float:
     return float(np.mean([auc(probability[:, c], target == c) for c in classes]))
 
 
-def placements(score: Floats, positive: Booleans) -> tuple[Floats, Floats]:
+def placements(score: FloatArray, positive: BoolArray) -> tuple[FloatArray, FloatArray]:
     """Return DeLong's components: negatives below each positive, positives above each negative, as shares.
 
     Both means are the AUC; their variances give its variance (DeLong 1988, by midranks as in Sun & Xu 2014).
@@ -131,7 +131,7 @@ def placements(score: Floats, positive: Booleans) -> tuple[Floats, Floats]:
     return below, above
 
 
-def placement_variance(below: Floats, above: Floats) -> float:
+def placement_variance(below: FloatArray, above: FloatArray) -> float:
     """Return DeLong's variance of an AUC (of a difference, for differences of components).
 
     NaN with fewer than two items of a class.
@@ -141,13 +141,13 @@ def placement_variance(below: Floats, above: Floats) -> float:
     return float(np.var(below, ddof=1) / len(below) + np.var(above, ddof=1) / len(above))
 
 
-def midranks(values: Floats) -> Floats:
+def midranks(values: FloatArray) -> FloatArray:
     """Return ranks from 1, tied values sharing their mean rank."""
     _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
     return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[inverse])
 
 
-def _interpolate(grid: Floats, x: Floats, y: Floats) -> Floats:
+def _interpolate(grid: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
     """Interpolate all rows at once: each is shifted to an interval of its own, of length 2, on one axis."""
     usable = np.all(np.isfinite(x), axis=1) & np.all(np.isfinite(y), axis=1)
     result = np.full((len(x), len(grid)), np.nan)
