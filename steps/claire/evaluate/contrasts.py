@@ -84,7 +84,7 @@ def _shared_patients(experiment: Experiment) -> bool:
     return "test" in experiment.test_fold and len(experiment.folds) > 1
 
 
-def limits_of_ranks(ranking: Ranking, names: Sequence[str]) -> dict[str, tuple[float | None, float | None]]:
+def variant_rank_limits(ranking: Ranking, names: Sequence[str]) -> dict[str, tuple[float | None, float | None]]:
     """Return the 95 % limits of each variant's rank by test AUC over the bootstrap samples."""
     limits = rank_limits(np.array([ranking.test_auc(name)[1:] for name in names]))
     return {name: (number(low), number(high)) for name, (low, high) in zip(names, limits, strict=True)}

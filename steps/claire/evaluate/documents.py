@@ -20,13 +20,13 @@ from claire.core.contracts.result_tables import CurvePoint, LeaderboardRow
 from claire.core.contracts.winner import Winner
 from claire.core.statistics import IntArray
 from claire.core.statistics.intervals import CONFIDENCE
-from claire.evaluate.contrasts import Roles, axes, differs, limits_of_ranks, to_texts, varying
+from claire.evaluate.contrasts import Roles, axes, differs, variant_rank_limits, to_texts, varying
 from claire.evaluate.curves import fold_curves, treat_all_curve
 from claire.evaluate.figures import figure, number
 from claire.evaluate.groups import Predicting, guards, subgroups
 from claire.evaluate.inputs import Candidate, Experiment
 from claire.evaluate.measure import Measured
-from claire.evaluate.predictor import Evaluation, PredictorResults, describe
+from claire.evaluate.predictor import Evaluation, PredictorResults, measure_predictor
 from claire.evaluate.selection import correct_for_choice, nested
 
 HEADLINE = "headline"
@@ -56,18 +56,18 @@ class Results:
         return self.variants[self.roles["winner"]]
 
 
-def describe_headline(evaluation: Evaluation) -> HeadlineResults:
+def measure_headline(evaluation: Evaluation) -> HeadlineResults:
     """Measure the nested procedure: in each fold the variant that is best on validation patients predicts the test."""
     candidates = evaluation.experiment.candidates
     chosen = nested(evaluation.experiment, evaluation.ranking)
     runs = {fold: candidates[name].runs[fold] for fold, name in chosen.items()}
-    return HeadlineResults(chosen, describe(evaluation, HEADLINE, runs, chosen))
+    return HeadlineResults(chosen, measure_predictor(evaluation, HEADLINE, runs, chosen))
 
 
-def describe_variant(evaluation: Evaluation, name: str) -> PredictorResults:
+def measure_variant(evaluation: Evaluation, name: str) -> PredictorResults:
     """Measure one variant over its folds."""
     runs = evaluation.experiment.candidates[name].runs
-    return describe(evaluation, name, runs, dict.fromkeys(runs, name))
+    return measure_predictor(evaluation, name, runs, dict.fromkeys(runs, name))
 
 
 def metrics(results: Results, prevalence_from: PrevalenceFrom, seed: int) -> Metrics:
@@ -157,7 +157,7 @@ def leaderboard(results: Results) -> list[LeaderboardRow]:
     """Return one row per variant: complete ones first, then in the order of the choice on validation."""
     candidates, ranking = results.evaluation.experiment.candidates, results.evaluation.ranking
     names = sorted(ranking.order(list(results.variants)), key=lambda name: not candidates[name].complete)
-    limits = limits_of_ranks(ranking, names)
+    limits = variant_rank_limits(ranking, names)
     keys = varying(candidates[name].variant for name in names)
     return [_row(results, name, rank, limits[name], keys) for rank, name in enumerate(names, 1)]
 

@@ -48,7 +48,9 @@ class PredictorResults:
     patients: dict[int, Measured]
 
 
-def describe(evaluation: Evaluation, name: str, runs: Mapping[int, Run], chosen: Mapping[int, str]) -> PredictorResults:
+def measure_predictor(
+    evaluation: Evaluation, name: str, runs: Mapping[int, Run], chosen: Mapping[int, str]
+) -> PredictorResults:
     """Measure one predictor at every level; `runs` are its runs by fold, `chosen` the variant of each."""
     experiment = evaluation.experiment
     scans = _scan_level(evaluation, runs)

@@ -32,9 +32,9 @@ def evaluate(parameters: Parameters, experiment: Experiment, record: Record) -> 
     explained = _explained(parameters.explain_folds, candidate)
     prevalence, prevalence_from = _prevalence(parameters.prevalence, experiment)
     evaluation = Evaluation(experiment, ranking, weights, prevalence)
-    headline = documents.describe_headline(evaluation)
+    headline = documents.measure_headline(evaluation)
     names = progress(experiment.candidates, "variants measured")
-    variants = {name: documents.describe_variant(evaluation, name) for name in names}
+    variants = {name: documents.measure_variant(evaluation, name) for name in names}
     results = documents.Results(evaluation, headline, variants, roles)
     metrics = documents.metrics(results, prevalence_from, parameters.seed)
     record.output(write_leaderboard(out / "leaderboard.csv", documents.leaderboard(results)))
