@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from claire.evaluate.groups import merge_small
+import pytest
+from claire.evaluate.groups import attribute, merge_small
 
 from tests.evaluate.helpers import evaluated
 from tests.support.runs import World, told_apart, variants
@@ -35,6 +36,23 @@ def test_a_count_below_five_is_hidden_but_for_phantoms(tmp_path: Path) -> None:
         assert group.note == "under 5 patients of a class"
         shown[phantom] = group.patients
     assert shown == {False: {"negative": None, "positive": None}, True: {"negative": 4, "positive": 3}}
+
+
+@pytest.mark.parametrize(
+    ("thickness", "group"),
+    [(None, "unknown"), (0.6, "up to 1 mm"), (1.0, "up to 1 mm"), (1.25, "over 1 to 2 mm"), (3.0, "over 2 to 3 mm"),
+     (5.0, "over 3 mm")],
+)  # fmt: skip
+def test_thickness_is_grouped(world: World, thickness: float | None, group: str) -> None:
+    row = world.rows()[0].model_copy(update={"thickness_mm": thickness})
+    assert attribute([row], "thickness") == group
+
+
+def test_a_patient_whose_scans_differ_is_in_several(world: World) -> None:
+    first, second = (world.rows()[0].model_copy(update={"kernel": kernel}) for kernel in ("soft", "sharp"))
+    assert attribute([first, second], "kernel") == "several"
+    assert attribute([first, first], "kernel") == "soft"
+    assert attribute([first.model_copy(update={"kernel": ""})], "kernel") == "unknown"
 
 
 def test_merged_groups_cannot_be_subtracted() -> None:

@@ -39,6 +39,13 @@ def test_a_training_that_diverged_counts_as_missing(world: World, out: Path) -> 
     assert "diverged" in evaluated(world, out).missing[0].why
 
 
+def test_a_run_without_validation_counts_as_missing(world: World, out: Path) -> None:
+    world.train_all(variants(1), told_apart(1))
+    world.pack(variants(2)[1], 0, [prediction("test")])
+    (missing,) = [run for run in evaluated(world, out).missing if run.variant == variants(2)[1].id]
+    assert missing.why == "no predictions for validation"
+
+
 def test_the_order_of_variants_is_that_of_the_manifest(world: World) -> None:
     first, second = variants(2)
     world.train(first, 0, lambda *_: math.nan)
@@ -48,6 +55,25 @@ def test_the_order_of_variants_is_that_of_the_manifest(world: World) -> None:
     candidates = experiment_of(world).candidates
     assert list(candidates) == [first.id, second.id]
     assert candidates[second.id].positions == {0: 2, 1: 1}
+
+
+def test_only_complete_variants_are_eligible(world: World) -> None:
+    whole, partial = variants(2)
+    world.train(partial, 0, told_apart(1))
+    assert experiment_of(world).eligible == [partial.id]
+    world.train_all([whole], told_apart(1))
+    assert experiment_of(world).eligible == [whole.id]
+
+
+def test_patients_are_sorted_and_know_where_they_are_tested(world: World) -> None:
+    world.train(variants(1)[0], 1, told_apart(1))
+    experiment = experiment_of(world)
+    assert list(experiment.patients) == sorted(experiment.patients)
+    assert experiment.index["P0003"] == 3
+    assert [row.scan for row in experiment.scans_of["P0003"]] == ["S00030"]
+    tested = {experiment.test_fold[i] for i in range(60) if world.fold(i) == 1}
+    assert tested == {"1"}
+    assert set(experiment.test_fold) == {"1", "unseen"}
 
 
 def test_only_runs_that_diverged_are_refused(world: World, out: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
+import pytest
 from claire.core.contracts.metrics import Count
 from claire.core.contracts.result_tables import read_curves
 from claire.core.contracts.variant import Variant
@@ -64,3 +66,25 @@ def test_patients_tested_in_every_fold_by_the_labels_table_are_no_leak(tmp_path:
     assert metrics.headline.n.patients == 60
     assert metrics.headline.patient["auc"].delong_lower is None
     assert '"delong_lower"' not in (out / "metrics.json").read_text()
+
+
+def test_the_prior_of_class_weights_is_taken_back_before_calibration(tmp_path: Path) -> None:
+    class QuarterPositive(World):
+        def target(self, i: int) -> int:
+            return int(i % 8 < 2)
+
+    intercepts = {}
+    for weighted in (True, False):
+        world = QuarterPositive(tmp_path / str(weighted), patients=240)
+        world.train_all([Variant(class_weights=weighted)], told_apart(1))
+        intercepts[weighted] = evaluated(world, tmp_path / f"out-{weighted}").headline.calibration.intercept.value
+    # The same scores: those of the network that learned a prior of one half are shifted to odds of 1 to 3.
+    assert intercepts[True] - intercepts[False] == pytest.approx(math.log(3), abs=1e-5)
+
+
+def test_calibration_is_for_two_classes(tmp_path: Path, out: Path) -> None:
+    world = World(tmp_path / "world", patients=90, classes=("normal", "covid", "other"))
+    world.train_all(variants(1), told_apart(2), slices=2)
+    headline = evaluated(world, out).headline
+    assert headline.calibration.note == "for two classes only"
+    assert headline.scan_by_slices is None

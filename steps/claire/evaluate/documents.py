@@ -20,7 +20,7 @@ from claire.core.contracts.result_tables import CurvePoint, LeaderboardRow
 from claire.core.contracts.winner import Winner
 from claire.core.statistics import IntArray
 from claire.core.statistics.intervals import CONFIDENCE
-from claire.evaluate.contrasts import Roles, axes, differs, variant_rank_limits, to_texts, varying
+from claire.evaluate.contrasts import Roles, axes, differs, to_texts, variant_rank_limits, varying
 from claire.evaluate.curves import fold_curves, treat_all_curve
 from claire.evaluate.figures import figure, number
 from claire.evaluate.groups import Predicting, guards, subgroups
