@@ -16,12 +16,12 @@ from claire.core.networks.view import AIR_HU, apply_window, lung_box, make_view,
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.synthetic import CLASSES, SIZE, SLICES, Made, make_cohort, voxels
+from tests.support.synthetic import CLASSES, SIZE, SLICES, CohortFiles, make_cohort, voxels
 
 
-def test_a_cohort_is_read_as_it_was_written(made: Made) -> None:
-    cohort = open_cohort(made.cohort)
-    assert (cohort.classes, cohort.sha256, len(cohort.scans)) == (CLASSES, made.sha256, 18)
+def test_a_cohort_is_read_as_it_was_written(cohort_files: CohortFiles) -> None:
+    cohort = open_cohort(cohort_files.cohort)
+    assert (cohort.classes, cohort.sha256, len(cohort.scans)) == (CLASSES, cohort_files.sha256, 18)
     for i in (0, 7, 17):
         hu, lungs = cohort.voxels(cohort.scans[i])
         expected = voxels(i, i % 2 == 1)
@@ -30,20 +30,20 @@ def test_a_cohort_is_read_as_it_was_written(made: Made) -> None:
         assert cohort.target(cohort.scans[i]) == i % 2
 
 
-def test_voxels_are_mapped_and_read_only(made: Made) -> None:
-    hu, _ = open_cohort(made.cohort).voxels(open_cohort(made.cohort).scans[3])
+def test_voxels_are_mapped_and_read_only(cohort_files: CohortFiles) -> None:
+    hu, _ = open_cohort(cohort_files.cohort).voxels(open_cohort(cohort_files.cohort).scans[3])
     assert isinstance(hu, np.memmap)
     assert not hu.flags.writeable
 
 
-def test_the_same_input_gives_the_same_bytes(made: Made, tmp_path: Path) -> None:
+def test_the_same_input_gives_the_same_bytes(cohort_files: CohortFiles, tmp_path: Path) -> None:
     again = make_cohort(tmp_path)
-    assert again.cohort.read_bytes() == made.cohort.read_bytes()
-    assert again.sha256 == made.sha256
+    assert again.cohort.read_bytes() == cohort_files.cohort.read_bytes()
+    assert again.sha256 == cohort_files.sha256
 
 
-def test_the_hash_covers_voxels_and_description(made: Made, tmp_path: Path) -> None:
-    cohort = open_cohort(made.cohort)
+def test_the_hash_covers_voxels_and_description(cohort_files: CohortFiles, tmp_path: Path) -> None:
+    cohort = open_cohort(cohort_files.cohort)
     scan = replace(cohort.scans[0], first=0)
     hu, lungs = (block.copy() for block in cohort.voxels(scan))
 
@@ -53,15 +53,15 @@ def test_the_hash_covers_voxels_and_description(made: Made, tmp_path: Path) -> N
     assert len({sha(scan, hu), sha(replace(scan, label="positive"), hu), sha(scan, hu + np.int16(1))}) == 3
 
 
-def test_a_scan_survives_its_document(made: Made) -> None:
-    scan = open_cohort(made.cohort).scans[5]
+def test_a_scan_survives_its_document(cohort_files: CohortFiles) -> None:
+    scan = open_cohort(cohort_files.cohort).scans[5]
     again = scan_from(scan.document())
     assert again.document() == scan.document()
     assert again.spacing_mm == (10.0, 8.0, 8.0)
 
 
-def test_scans_are_found_by_patient(made: Made) -> None:
-    cohort = open_cohort(made.cohort)
+def test_scans_are_found_by_patient(cohort_files: CohortFiles) -> None:
+    cohort = open_cohort(cohort_files.cohort)
     assert [scan.scan for scan in cohort.by_patient({"P000000000002", "P000000000001"})] == [
         "S000000000001",
         "S000000000002",
@@ -69,14 +69,14 @@ def test_scans_are_found_by_patient(made: Made) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 100, 30000])
-def test_a_broken_cohort_is_named(made: Made, tmp_path: Path, keep: int) -> None:
-    (tmp_path / "cohort.h5").write_bytes(made.cohort.read_bytes()[:keep])
+def test_a_broken_cohort_is_named(cohort_files: CohortFiles, tmp_path: Path, keep: int) -> None:
+    (tmp_path / "cohort.h5").write_bytes(cohort_files.cohort.read_bytes()[:keep])
     with pytest.raises(ClaireError, match=r"cohort\.h5"):
         open_cohort(tmp_path / "cohort.h5")
 
 
-def test_a_block_of_another_shape_leaves_no_cohort(made: Made, tmp_path: Path) -> None:
-    scan = replace(open_cohort(made.cohort).scans[0], first=0)
+def test_a_block_of_another_shape_leaves_no_cohort(cohort_files: CohortFiles, tmp_path: Path) -> None:
+    scan = replace(open_cohort(cohort_files.cohort).scans[0], first=0)
     block = np.zeros((1, SIZE, SIZE), np.int16), np.zeros((1, SIZE, SIZE), np.uint8)
     with pytest.raises(ClaireError, match=scan.scan):
         write_cohort(tmp_path / "cohort.h5", [scan], CLASSES, SIZE, [block])
@@ -120,7 +120,7 @@ def test_a_window_maps_hu_to_zero_and_one() -> None:
     assert image.tolist() == [0, 0, 0.5, 1, 1]
 
 
-def test_normalisation_by_slice_stretches_each(made: Made) -> None:
+def test_normalisation_by_slice_stretches_each(cohort_files: CohortFiles) -> None:
     image = normalise(voxels(1, True)[0], Variant(normalisation="slice"))
     assert np.allclose(image.min((1, 2)), 0)
     assert np.allclose(image.max((1, 2)), 1)
@@ -135,8 +135,8 @@ def test_the_lung_box_is_square_and_holds_all_lung() -> None:
 
 
 @pytest.fixture(scope="module")
-def cohort(made: Made) -> Cohort:
-    return open_cohort(made.cohort)
+def cohort(cohort_files: CohortFiles) -> Cohort:
+    return open_cohort(cohort_files.cohort)
 
 
 @pytest.mark.parametrize("dimensions", ["2D", "3D"])
