@@ -1,8 +1,7 @@
-"""`<run>.safetensors`: the weights of a network, with the facts that build and place it."""
+"""`<run>.safetensors`: the weights of a network, with the facts that are needed to build it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +19,7 @@ _KEY = "claire"
 
 
 class WeightsFacts(Document):
-    """What a weights file says of its network: the run it is of. `refined`: adversarially, by explain."""
+    """What a weights file says of its network: run, variant, cohort. `refined`: trained further by explain."""
 
     run: str
     variant: Variant
@@ -31,25 +30,20 @@ class WeightsFacts(Document):
 
 
 def write_weights(path: Path, state: Mapping[str, Tensor], facts: WeightsFacts) -> Path:
-    """Write weights as safetensors, the same bytes for the same weights."""
+    """Write weights as safetensors, the same bytes for the same weights.
+
+    All facts are one entry of the metadata: the library writes several entries in random order.
+    """
     from safetensors.torch import save
 
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     with atomic(path) as stream:
-        stream.write(_fixed_order(save(tensors, {_KEY: facts.to_canonical_json()})))
+        stream.write(save(tensors, {_KEY: facts.to_canonical_json()}))
     return path
 
 
-def _fixed_order(content: bytes) -> bytes:
-    """Return safetensors bytes with a header in fixed order: the library writes its metadata in random order."""
-    size = int.from_bytes(content[:8], "little")
-    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + content[8 + size :]
-
-
 def read_weights(path: Path) -> tuple[dict[str, Tensor], WeightsFacts]:
-    """Return (state, facts); no code in the file is run. Raises ClaireError where it is damaged or not one of ours."""
+    """Return (state, facts); no code in the file is run. Raises ClaireError where it is damaged or of another program."""
     import torch
     from safetensors import SafetensorError, safe_open
 
