@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
 
 from claire.core.command.documents import Document, parse_document
 from claire.core.command.errors import ClaireError
 from claire.core.command.files import atomic
 from claire.core.contracts.variant import Variant
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 REMEDY = "Train this run again."
 _KEY = "claire"
@@ -34,8 +35,6 @@ def write_weights(path: Path, state: Mapping[str, Tensor], facts: WeightsFacts) 
 
     All facts are one entry of the metadata: the library writes several entries in random order.
     """
-    from safetensors.torch import save
-
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     with atomic(path) as stream:
         stream.write(save(tensors, {_KEY: facts.to_canonical_json()}))
@@ -43,10 +42,7 @@ def write_weights(path: Path, state: Mapping[str, Tensor], facts: WeightsFacts) 
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], WeightsFacts]:
-    """Return (state, facts); no code in the file is run. Raises ClaireError where it is damaged or of another program."""
-    import torch
-    from safetensors import SafetensorError, safe_open
-
+    """Return (state, facts); runs no code in the file. Raises ClaireError where it is damaged or of another program."""
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
