@@ -13,6 +13,7 @@ import yaml
 from claire.core.command.errors import UsageError
 from claire.core.contracts.plan import Plan, read_plan
 from claire.core.contracts.variant import Settings, Variant, read_variant
+from claire.plan import Parameters, run
 from claire.plan.grid import MOST_VARIANTS, PRESETS, Grid, expand, grid_schema, load_grid
 from claire.plan.work import make_plan
 
@@ -237,7 +238,7 @@ BOMB = "name: x\na: &a [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
         ("{[1]: 2}", ["grid.yml"]),
         (BOMB, ["grid.yml", "100000 values"]),
         ("[" * 5000, ["grid.yml", "nested too deeply"]),
-        ({"base": {"architecture": "torchvision:resnet19"}}, ["2D", "resnet19", "Near: torchvision:resnet1"]),
+        ({"base": {"architecture": "torchvision:resnet19"}}, ["2D", "resnet19", "such as torchvision:resnet1"]),
         ({"base": {"architecture": "torchvision:resnet18", "dimensions": "3D"}}, ["3D", "torchvision:"]),
         ("name: a\nbase: {epochs: yes}\n", ["base.epochs", "number"]),
         ("name: a\naxes: {learning_rate: [on]}\n", ["axes.learning_rate.0", "number"]),
@@ -287,6 +288,13 @@ def test_two_weights_of_one_name_are_refused() -> None:
 
 def test_every_setting_is_described() -> None:
     assert [name for name, known in Settings.model_fields.items() if not known.description] == []
+
+
+def test_a_plan_can_be_made_from_python(folder: Folder) -> None:
+    (folder.path / "grid.yml").write_text("name: x\n")
+    folder.out.mkdir()
+    run(Parameters(grid=folder.path / "grid.yml", fold_count=3, explain_folds=(2,), out=folder.out))
+    assert folder.plan().trainings == 3
 
 
 def test_plan_imports_nothing_heavy() -> None:

@@ -114,10 +114,10 @@ class World:
         rows: list[PredictionRow] = []
         run = run_name(variant, fold)
         for i in range(self.patients):
-            home, target = self.fold(i), self.target(i)
+            target = self.target(i)
             rng = np.random.default_rng([seed, i]) if self.stubborn else rng
             splits: dict[int, Split] = {fold: "test", (fold + 1) % self.folds: "validation"}
-            split = splits.get(home)
+            split = splits.get(self.fold(i))
             if split is None:
                 continue
             for j in range(self.scans_each):

@@ -23,6 +23,7 @@ from claire.core.contracts.weights import WeightsFacts
 from claire.core.networks.build import load_network
 from claire.core.networks.predict import predict
 from claire.core.networks.view import cut_hu
+from claire.train import Parameters, run
 from claire.train.training import Progress, Training
 
 from tests.support.command import claire
@@ -146,6 +147,15 @@ def test_the_cohort_is_named_once(cohort_files: CohortFiles, out: Path, tmp_path
         facts = json.loads(archive.read("train.json"))
     assert [name for name, value in facts.items() if value == cohort_files.sha256] == ["cohort_sha256"]
     assert read_run(only(out, ".run.zip"), CLASSES).facts.scans["train"] == 6
+
+
+def test_a_training_can_be_started_from_python(cohort_files: CohortFiles, out: Path, tmp_path: Path) -> None:
+    variant = variant_file(tmp_path, epochs=1)
+    out.mkdir()
+    run(
+        Parameters(variant=variant, cohort=cohort_files.cohort, folds=cohort_files.folds, fold=0, device="cpu", out=out)
+    )
+    assert only(out, ".train.run.json").exists()
 
 
 def test_the_same_seed_gives_the_same_bytes(cohort_files: CohortFiles, tmp_path: Path) -> None:

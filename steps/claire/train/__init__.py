@@ -19,7 +19,7 @@ class Parameters(StepParameters):
     """Parameters of `claire train`."""
 
     variant: InputFile = parameter(
-        help="<id>.variant.json of `claire plan`", details="It holds every setting of the training."
+        help="`<id>.variant.json` of `claire plan`", details="It holds every setting of the training."
     )
     cohort: InputFile = parameter(
         help="cohort.h5 of `claire cohort`", details="It is mapped into memory, never read as a whole."

@@ -15,9 +15,9 @@ from tests.support.synthetic import SLICES, CohortFiles
 
 
 @given(st.integers(1, 400), st.integers(1, 200))
-def test_picked_slices_are_in_order_and_spread(count: int, wanted: int) -> None:
-    rows = pick_slices(count, wanted)
-    assert len(rows) == wanted
+def test_picked_slices_are_in_order_and_spread(count: int, picked: int) -> None:
+    rows = pick_slices(count, picked)
+    assert len(rows) == picked
     assert rows[0] >= 0
     assert rows[-1] < count
     steps = np.diff(rows)

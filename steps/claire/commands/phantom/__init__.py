@@ -34,12 +34,12 @@ class Parameters(StepParameters):
     preset: Literal["tiny", "sample"] = parameter(
         "sample",
         help="size of the cohort; the next three flags override it",
-        details="`tiny`: 12 patients of 96×96×24, for tests; `sample`: 40 patients of 256×256×48, for the demo.",
+        details="`tiny`: 12 patients, 96×96×24, in seconds; `sample`: 40 patients, 256×256×48, in a minute.",
     )
     patients: int | None = parameter(
         None,
         help="number of patients, half of them positive",
-        details="About 15 % of them have a second scan.",
+        details="More give figures with narrower intervals; about 15 % have a second scan.",
         ge=2,
     )
     size: int | None = parameter(
@@ -55,7 +55,9 @@ class Parameters(StepParameters):
         details="Each scan has 15 % fewer to 10 % more, as the whole chest is always covered.",
         ge=8,
     )
-    seed: int = parameter(0, help="the same seed gives the same bytes", details="Change it for other patients.", ge=0)
+    seed: int = parameter(
+        0, help="the same seed gives the same bytes", details="Change it for patients that nothing was tuned on.", ge=0
+    )
     confound: Literal["none", "kernel", "site", "thickness", "marker"] = parameter(
         "none",
         help="trait that follows the label, to test guards",

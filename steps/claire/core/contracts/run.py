@@ -183,9 +183,9 @@ class Run:
 def read_run(path: Path, classes: Sequence[str]) -> Run:
     """Read a run's archive. Raises ClaireError, naming the file, where it is damaged or of other classes."""
     with ArchiveReader(path, REMEDY) as archive:
-        where = f"{path.name}: variant.json"
-        document = parse_document(archive.read("variant.json"), VariantDocument, where, REMEDY)
-        variant = check_id(document, where, REMEDY)
+        member = f"{path.name}: variant.json"
+        document = parse_document(archive.read("variant.json"), VariantDocument, member, REMEDY)
+        variant = check_id(document, member, REMEDY)
         facts = parse_document(archive.read("train.json"), RunFacts, f"{path.name}: train.json", REMEDY)
     name = run_name(variant, facts.fold)
     return Run(path, name, variant, facts.fold, facts, read_predictions(path, "scan", classes))
@@ -218,14 +218,14 @@ def _by_split(
     rows: Iterable[list[str]], header: Sequence[str], level: str, classes: Sequence[str]
 ) -> dict[str, Predictions]:
     column_of = {name: header.index(name) for name in header}
-    chosen: dict[str, list[list[str]]] = {split: [] for split in SPLITS}
+    rows_of: dict[str, list[list[str]]] = {split: [] for split in SPLITS}
     for row in rows:
         if row and row[column_of["level"]] == level:
-            chosen.setdefault(row[column_of["split"]], []).append(row)
-    if set(chosen) - set(SPLITS):
+            rows_of.setdefault(row[column_of["split"]], []).append(row)
+    if set(rows_of) - set(SPLITS):
         raise ValueError("unknown split")
     index = {name: i for i, name in enumerate(classes)} | {"": -1}
-    return {split: _columns(selected, column_of, index, classes) for split, selected in chosen.items() if selected}
+    return {split: _columns(selected, column_of, index, classes) for split, selected in rows_of.items() if selected}
 
 
 def _columns(

@@ -44,9 +44,9 @@ def apply_window(hu: np.ndarray, window: Window) -> np.ndarray:
     return image
 
 
-def pick_slices(count: int, wanted: int) -> np.ndarray:
-    """Return `wanted` indices spread evenly over `count` slices, repeated where there are too few."""
-    return np.minimum((np.arange(wanted) + 0.5) * count / wanted, count - 1).astype(int)
+def pick_slices(count: int, picked: int) -> np.ndarray:
+    """Return `picked` indices spread evenly over `count` slices, repeated where there are too few."""
+    return np.minimum((np.arange(picked) + 0.5) * count / picked, count - 1).astype(int)
 
 
 def lung_box(lungs: np.ndarray, margin: int = 4) -> tuple[int, int, int, int]:
