@@ -17,6 +17,7 @@ from claire.core.contracts.cohort import Cohort, open_cohort
 from claire.core.contracts.variant import Variant
 from claire.core.networks.devices import Device
 from claire.core.networks.scan_network import ScanNetwork
+from claire.core.statistics.ranking import macro_auc
 from claire.train import training
 from claire.train.loading import Views
 from claire.train.training import Learning, Training, class_weights, learning_rate_at, make_optimiser
@@ -204,6 +205,13 @@ def test_a_loss_that_became_nan_names_variant_epoch_and_remedy(cohort: Cohort) -
         run.network.head.weight.fill_(math.nan)
     with pytest.raises(ClaireError, match=rf"(?s){run.variant.id}.*NaN.*epoch 1.*learning_rate"):
         run.run()
+
+
+def test_the_validation_auc_counts_pairs() -> None:
+    scores = np.array([0.1, 0.4, 0.4, 0.8])
+    assert macro_auc(np.stack([1 - scores, scores], 1), np.array([0, 0, 1, 1])) == 0.875
+    assert math.isnan(macro_auc(np.full((2, 2), 0.5), np.array([1, 1])))
+    assert macro_auc(np.eye(3), np.array([0, 1, 2])) == 1.0
 
 
 def test_validation_of_one_class_has_no_auc(cohort: Cohort) -> None:
