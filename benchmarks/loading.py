@@ -1,9 +1,9 @@
-"""Slices a second fed to training, against a loader of one PNG a slice with two workers (the original's way).
+"""Slices per second fed to training, against a loader of one PNG per slice with two workers (as in the original).
 
     python benchmarks/loading.py [threads]
 
-Both deliver batches of 32 slices at 224², float32, ready for the network. The views of the first epoch are cut from the
-cohort (once a training); from the second on they are read and augmented.
+Both deliver batches of 32 slices at 224², float32, ready for the network. In the first epoch the views are made from
+the cohort (once per training); from the second on they are read and augmented.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 
 SCANS, COUNT, SIZE = 24, 64, 256
-VARIANT = Variant(size=224, slices=32, batch=1)
+VARIANT = Variant(size=224, slices=32, batch_size=1)
 PLAIN = VARIANT.model_copy(update={"augmentation": "none"})
 DEVICE = torch.device("cpu")
 
 
-class PngSlices(Dataset):
-    """The slices of all scans, a PNG each: opened, resized, made a tensor of three channels, normalised."""
+class PngSlices(Dataset[torch.Tensor]):
+    """The slices of all scans, one PNG each: opened, resized, made a tensor of three channels, normalised."""
 
     def __init__(self, folder: Path) -> None:
         self.paths = sorted(folder.glob("*.png"))
@@ -43,8 +43,8 @@ class PngSlices(Dataset):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, place: int) -> torch.Tensor:
-        return self.transform(Image.open(self.paths[place]).convert("RGB"))
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return self.transform(Image.open(self.paths[index]).convert("RGB"))
 
 
 def make_scans(folder: Path) -> Cohort:
@@ -67,45 +67,55 @@ def make_scans(folder: Path) -> Cohort:
 
 
 def _scan(number: int) -> Scan:
-    rows, label = tuple(range(COUNT)), ("negative", "positive")[number % 2]
-    place = (rows, (-1,) * COUNT, np.diag([-1.5, -1.5, 5.0, 1.0]), tuple(5.0 * z for z in rows))
-    name = f"{number:012x}"
-    return Scan(f"S{name}", f"P{name}", label, number * COUNT, COUNT, *place, (0, SIZE, 0, SIZE), (COUNT, SIZE, SIZE))
+    rows, name = tuple(range(COUNT)), f"{number:012x}"
+    return Scan(
+        scan=f"S{name}",
+        patient=f"P{name}",
+        label=("negative", "positive")[number % 2],
+        first=number * COUNT,
+        count=COUNT,
+        slices=rows,
+        slice_labels=(-1,) * COUNT,
+        affine=np.diag([-1.5, -1.5, 5.0, 1.0]),
+        slice_positions_mm=tuple(5.0 * z for z in rows),
+        crop=(0, SIZE, 0, SIZE),
+        original_shape=(COUNT, SIZE, SIZE),
+    )
 
 
-def rate(feed: Callable[[], Iterator[torch.Tensor]], repeats: int = 5) -> float:
-    """Return slices a second over whole epochs, the median of `repeats`."""
-    rates = []
+def slices_per_second(feed: Callable[[], Iterator[torch.Tensor]], repeats: int = 5) -> float:
+    """Return slices per second over whole epochs, the median of `repeats`."""
+    speeds = []
     for _ in range(repeats):
         started, slices = time.perf_counter(), 0
         for images in feed():
             slices += images.shape[0] * (images.shape[1] if images.shape[1] != 3 else 1)
-        rates.append(slices / (time.perf_counter() - started))
-    return statistics.median(rates)
+        speeds.append(slices / (time.perf_counter() - started))
+    return statistics.median(speeds)
 
 
 def main() -> None:
-    """Print slices a second and ratios."""
+    """Print slices per second and ratios."""
     threads = int(sys.argv[1]) if len(sys.argv) > 1 else 2
     torch.set_num_threads(threads)
-    with tempfile.TemporaryDirectory() as name:
-        cohort = make_scans(Path(name))
-        loader = DataLoader(PngSlices(Path(name)), batch_size=32, shuffle=True, num_workers=2)
-        kept, plain = Views(cohort, cohort.scans, VARIANT, jitter=True), Views(cohort, cohort.scans, PLAIN)
+    with tempfile.TemporaryDirectory() as folder:
+        cohort = make_scans(Path(folder))
+        loader = DataLoader(PngSlices(Path(folder)), batch_size=32, shuffle=True, num_workers=2)
+        views, plain = Views(cohort, cohort.scans, VARIANT, jitter=True), Views(cohort, cohort.scans, PLAIN)
 
         def ours(views: Views, variant: Variant) -> Iterator[torch.Tensor]:
             return (images for images, _ in batches(views, epoch_batches(views, variant, 1), variant, DEVICE))
 
         measured = {
-            "PNG a slice, 2 workers, no augmentation": rate(lambda: iter(loader), 3),
-            "first epoch, views cut from the cohort": rate(lambda: ours(kept, VARIANT), 1),
-            "later epochs, augmented": rate(lambda: ours(kept, VARIANT)),
-            "later epochs, not augmented": rate(lambda: ours(plain, PLAIN)),
+            "PNG per slice, 2 workers, no augmentation": slices_per_second(lambda: iter(loader), 3),
+            "first epoch, views made from the cohort": slices_per_second(lambda: ours(views, VARIANT), 1),
+            "later epochs, augmented": slices_per_second(lambda: ours(views, VARIANT)),
+            "later epochs, not augmented": slices_per_second(lambda: ours(plain, PLAIN)),
         }
     base = next(iter(measured.values()))
-    print(f"{'slices a second at 224² (' + str(threads) + ' threads)':44} {'slices/s':>9} {'ratio':>7}")
-    for what, value in measured.items():
-        print(f"{what:44} {value:9.0f} {value / base:6.1f}×")
+    print(f"{'slices per second at 224² (' + str(threads) + ' threads)':44} {'slices/s':>9} {'ratio':>7}")
+    for name, value in measured.items():
+        print(f"{name:44} {value:9.0f} {value / base:6.1f}×")
 
 
 if __name__ == "__main__":

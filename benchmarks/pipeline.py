@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def main(results: Path) -> None:
-    """Print one row a step: executions, seconds in all and at most, and the largest peak memory."""
+    """Print one row per step: executions, total and longest seconds, and the largest peak memory."""
     steps: dict[str, list[dict]] = defaultdict(list)
     for path in sorted(results.glob("*.run.json")):
         record = json.loads(path.read_text())

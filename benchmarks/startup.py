@@ -1,4 +1,4 @@
-"""How long a light step takes to start, against an interpreter that does nothing.
+"""Start-up time of light commands, against an interpreter that does nothing.
 
 python benchmarks/startup.py
 """
@@ -31,13 +31,13 @@ def seconds(command: list[str]) -> float:
 
 
 def main(runs: int = 7) -> None:
-    """Time the commands in turn, so that a drift of the machine hits all alike, and print medians."""
+    """Time the commands in turn, so that a drift of the machine affects all alike, and print medians."""
     times: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(runs + 1):
         for name, command in COMMANDS.items():
             times[name].append(seconds(command))
     base = statistics.median(times["python -c pass"][1:])
-    print(f"{'command':36} {'median s':>9} {'more than pass':>15}")
+    print(f"{'command':36} {'median s':>9} {'above pass s':>15}")
     for name, measured in times.items():
         median = statistics.median(measured[1:])
         print(f"{name:36} {median:9.3f} {median - base:15.3f}")

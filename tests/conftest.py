@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.synthetic import Made, make_cohort
+from tests.support.synthetic import CohortFiles, make_cohort
 
 
 @pytest.fixture(scope="session")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def cohort_files(tmp_path_factory: pytest.TempPathFactory) -> CohortFiles:
     """A cohort of 18 patients whose positives carry a bright patch, with folds: learnable in seconds."""
     return make_cohort(tmp_path_factory.mktemp("cohort"))
 

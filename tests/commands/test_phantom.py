@@ -1,4 +1,4 @@
-"""The phantom cohort: what is on disk, what is true of it, how hard it is, and what each confound ties to the label."""
+"""The phantom cohort: its files, its ground truth, how hard it is, and what each confound ties to the label."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
+import torch
 from claire.commands.phantom.cohort import Case, draw_cases
 from claire.commands.phantom.lesions import DECIDING, draw_plans
 from claire.commands.phantom.patient import MEDIUM, SHARP, SMOOTH, Phantom, make_patient
+from sklearn.metrics import roc_auc_score
+from torch import nn
 
 from tests.support.command import claire
 
 SMALL = ["--patients", "6", "--size", "48", "--slices", "20"]
 #: Phantoms that the reference network is trained and tested on, half by half.
-SEEN = 160
+SAMPLES = 160
 
 
 def make(out: Path, *flags: str) -> Path:
@@ -106,13 +109,13 @@ def test_dicom_files_hold_the_rendered_hu(series: dict[str, list[pydicom.Dataset
         case = cases[truth["patient_id"]]
         visit = case.slices.index(len(images))
         kernel, female = case.traits[visit].kernel, case.person.sex == "F"
-        made = make_patient(
+        rendered = make_patient(
             case.seed, case.positive, 48, len(images), kernel, truth["thickness_mm"], female, visit
         ).render()
         stored = np.stack([image.pixel_array * image.RescaleSlope + image.RescaleIntercept for image in images])
-        seen = stored > -1500
-        assert np.array_equal(stored[seen], made[seen])
-        assert seen.mean() > 0.7
+        inside = stored > -1500
+        assert np.array_equal(stored[inside], rendered[inside])
+        assert inside.mean() > 0.7
 
 
 def test_geometry_of_the_files_is_that_of_the_truth(
@@ -126,27 +129,29 @@ def test_geometry_of_the_files_is_that_of_the_truth(
 
 
 def test_scanners_store_hu_differently(series: dict[str, list[pydicom.Dataset]]) -> None:
-    ways = {(float(s[0].RescaleSlope), float(s[0].RescaleIntercept), s[0].PixelRepresentation) for s in series.values()}
-    assert ways == {(1, -1024, 0), (1, 0, 1), (0.5, -1024, 0)}
+    encodings = {
+        (float(s[0].RescaleSlope), float(s[0].RescaleIntercept), s[0].PixelRepresentation) for s in series.values()
+    }
+    assert encodings == {(1, -1024, 0), (1, 0, 1), (0.5, -1024, 0)}
 
 
 def test_images_say_that_they_are_phantoms(series: dict[str, list[pydicom.Dataset]]) -> None:
     assert all(image.QualityControlImage == "YES" for images in series.values() for image in images)
 
 
-def test_identities_stand_in_the_headers_and_not_in_the_truth(
+def test_identities_are_in_the_headers_and_not_in_the_truth(
     cohort: Path, series: dict[str, list[pydicom.Dataset]]
 ) -> None:
     images = [images[0] for images in series.values()]
-    told = "".join(path.read_text() for path in (cohort / "truth").glob("*.json"))
+    truth = "".join(path.read_text() for path in (cohort / "truth").glob("*.json"))
     for image in images:
         assert image[0x0029, 0x1010].value.startswith(str(image.PatientName).split("^")[0])
         for secret in (str(image.PatientName), image.PatientBirthDate, image.PatientTelephoneNumbers):
             assert secret
-            assert secret not in told
+            assert secret not in truth
 
 
-def test_truth_lies_beside_the_source(cohort: Path) -> None:
+def test_truth_is_beside_the_source(cohort: Path) -> None:
     assert sorted(path.name for path in cohort.iterdir()) == ["key", "labels.csv", "source", "truth"]
     assert not list((cohort / "source").rglob("*.nii.gz"))
 
@@ -170,11 +175,11 @@ def test_a_second_cohort_in_the_same_folder_is_refused(cohort: Path, capsys: pyt
 
 
 @pytest.mark.parametrize("flags", [["--patients", "1"], ["--size", "8"], ["--slices", "2"], ["--seed", "-1"]])
-def test_sizes_that_cannot_be_are_refused(flags: list[str], tmp_path: Path) -> None:
+def test_invalid_sizes_are_refused(flags: list[str], tmp_path: Path) -> None:
     assert claire("phantom", ["--out", str(tmp_path), *flags]) == 2
 
 
-def test_taking_a_lesion_out_changes_its_support_only(ill: Phantom) -> None:
+def test_removing_a_lesion_changes_its_support_only(ill: Phantom) -> None:
     everything = ill.render()
     for number, filling in enumerate(ill.fillings, start=1):
         without = ill.render([lesion.id for lesion in ill.lesions if lesion.id != number])
@@ -192,16 +197,16 @@ def test_every_subset_of_lesions_can_be_rendered(ill: Phantom) -> None:
 
 def test_lesions_are_described_by_their_label_map(ill: Phantom) -> None:
     for lesion in ill.lesions:
-        places = np.argwhere(ill.labels == lesion.id)
-        right, anterior, up = (ill.affine @ [*places.mean(0)[::-1], 1])[:3]
+        voxels = np.argwhere(ill.labels == lesion.id)
+        right, anterior, up = (ill.affine @ [*voxels.mean(0)[::-1], 1])[:3]
         assert lesion.centroid_lps_mm == pytest.approx((-right, -anterior, up), abs=0.01)
         assert (lesion.centroid_lps_mm[0] < 0) == (lesion.side == "right")
 
 
 def test_the_patients_right_lung_is_one_by_the_affine(ill: Phantom) -> None:
     for side, sign in ((1, 1), (2, -1)):
-        places = np.argwhere(ill.lungs == side)
-        assert sign * (ill.affine @ [*places.mean(0)[::-1], 1])[0] > 30
+        voxels = np.argwhere(ill.lungs == side)
+        assert sign * (ill.affine @ [*voxels.mean(0)[::-1], 1])[0] > 30
 
 
 def test_the_whole_chest_is_covered_and_lungs_are_lung(ill: Phantom) -> None:
@@ -228,8 +233,8 @@ def test_negatives_have_no_deciding_lesion_and_as_much_volume() -> None:
     assert volumes[True] == pytest.approx(volumes[False], rel=0.06)
 
 
-def tied(cases: list[Case], confound: str) -> float:
-    """Return how far a trait follows the label: 0 not at all, 1 wholly (Cramér's V of a two-way table)."""
+def association(cases: list[Case], confound: str) -> float:
+    """Return how far a trait follows the label: 0 not at all, 1 always (Cramér's V of a two-way table)."""
     trait = {
         "kernel": lambda case: case.traits[0].kernel.name,
         "site": lambda case: case.person.site,
@@ -244,47 +249,43 @@ def tied(cases: list[Case], confound: str) -> float:
 
 @pytest.mark.parametrize("confound", ["kernel", "site", "thickness", "marker"])
 def test_a_confound_is_tied_to_the_label_only_on_request(confound: str) -> None:
-    assert tied(draw_cases(1, 60, 48, 20, confound), confound) == pytest.approx(1)
+    assert association(draw_cases(1, 60, 48, 20, confound), confound) == pytest.approx(1)
     others = {"kernel", "site", "thickness", "marker"} - {confound}
-    assert all(tied(draw_cases(1, 60, 48, 20, other), confound) < 0.15 for other in {"none", *others} - {"site"})
+    assert all(association(draw_cases(1, 60, 48, 20, other), confound) < 0.15 for other in {"none", *others} - {"site"})
 
 
-def test_the_confounds_can_be_seen() -> None:
+def test_the_confounds_are_visible() -> None:
     plain, marked = (make_patient(4, True, 64, 16, marker=marker).render() for marker in (False, True))
     assert marked.max() > plain.max() + 500
     noise = {kernel.name: make_patient(4, True, 64, 16, kernel).noise.std() for kernel in (SMOOTH, MEDIUM, SHARP)}
     assert noise["smooth"] < noise["medium"] < noise["sharp"]
 
 
-def look(seed: int) -> tuple[np.ndarray, list[float]]:
-    """Return what the reference network sees of a phantom (lungs alone, 16×80×80, 0…1) and single features of it."""
-    made = make_patient(seed, seed % 2 == 1, 96, 16, (SMOOTH, MEDIUM, SHARP)[seed // 2 % 3])
-    hu, inside = made.render(), made.lungs > 0
+def image_and_features(seed: int) -> tuple[np.ndarray, list[float]]:
+    """Return the reference network's input of a phantom (lungs alone, 16×80×80, 0…1) and single features of it."""
+    phantom = make_patient(seed, seed % 2 == 1, 96, 16, (SMOOTH, MEDIUM, SHARP)[seed // 2 % 3])
+    hu, inside = phantom.render(), phantom.lungs > 0
     image = np.clip((np.where(inside, hu, -1000) + 1250) / 1500, 0, 1)[:, 8:88, 8:88]
     lung = hu[inside]
     shares = [np.mean((lung > low) & (lung < high)) for low, high in ((-800, -300), (-700, -300), (-300, 100))]
-    return image.astype(np.float32), [lung.mean(), np.median(lung), *shares, inside.sum() * made.grid.voxel_ml]
+    return image.astype(np.float32), [lung.mean(), np.median(lung), *shares, inside.sum() * phantom.grid.voxel_ml]
 
 
 @pytest.fixture(scope="module")
-def looks() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def samples() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Images, features and classes of phantoms of seeds that nothing was tuned on."""
     with ProcessPoolExecutor(2) as pool:
-        made = list(pool.map(look, range(88_000, 88_000 + SEEN), chunksize=10))
-    return np.stack([image for image, _ in made]), np.array([row for _, row in made]), np.arange(SEEN) % 2
+        pairs = list(pool.map(image_and_features, range(88_000, 88_000 + SAMPLES), chunksize=10))
+    return np.stack([image for image, _ in pairs]), np.array([row for _, row in pairs]), np.arange(SAMPLES) % 2
 
 
-def test_no_single_feature_tells_the_classes_apart(looks: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-    from sklearn.metrics import roc_auc_score
-
-    _, features, classes = looks
+def test_no_single_feature_separates_the_classes(samples: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+    _, features, classes = samples
     areas = [roc_auc_score(classes, values) for values in features.T]
     assert max(max(area, 1 - area) for area in areas) <= 0.70
 
 
-def test_slice_counts_do_not_tell_the_classes_apart() -> None:
-    from sklearn.metrics import roc_auc_score
-
+def test_slice_counts_do_not_separate_the_classes() -> None:
     cases = draw_cases(2, 200, 256, 48, "none")
     area = roc_auc_score([case.positive for case in cases], [case.slices[0] for case in cases])
     assert 0.4 < area < 0.6
@@ -295,15 +296,12 @@ def reference_scores(images: np.ndarray, classes: np.ndarray, train: np.ndarray,
 
     The same for every cohort, so that its AUC is a measure of how hard a cohort is.
     """
-    import torch
-    from torch import nn
-
     torch.manual_seed(0)
     torch.set_num_threads(1)
     x, y = torch.tensor(images)[:, :, None] - 0.3, torch.tensor(classes).float()
     layers: list[nn.Module] = []
-    for before, after, width in ((1, 16, 5), (16, 32, 3), (32, 32, 3)):
-        layers += [nn.Conv2d(before, after, width, 2, width // 2), nn.BatchNorm2d(after), nn.ReLU()]
+    for inputs, outputs, width in ((1, 16, 5), (16, 32, 3), (32, 32, 3)):
+        layers += [nn.Conv2d(inputs, outputs, width, 2, width // 2), nn.BatchNorm2d(outputs), nn.ReLU()]
     body, head = nn.Sequential(*layers), nn.Linear(32, 1)
     network = lambda scans: head(body(scans.flatten(0, 1)).mean((2, 3)).unflatten(0, scans.shape[:2]).mean(1))[:, 0]  # noqa: E731
     parameters, steps = [*body.parameters(), *head.parameters()], 6 * (len(train) // 2)
@@ -321,11 +319,11 @@ def reference_scores(images: np.ndarray, classes: np.ndarray, train: np.ndarray,
         return network(x[torch.as_tensor(test)]).numpy()
 
 
-def test_the_reference_network_is_neither_blind_nor_perfect(looks: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-    from sklearn.metrics import roc_auc_score
-
-    images, _, classes = looks
-    halves = np.arange(SEEN) // 2 % 2
+def test_the_reference_network_is_neither_random_nor_perfect(
+    samples: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    images, _, classes = samples
+    halves = np.arange(SAMPLES) // 2 % 2
     areas = []
     for half in (0, 1):
         train, test = np.flatnonzero(halves != half), np.flatnonzero(halves == half)

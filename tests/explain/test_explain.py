@@ -17,18 +17,25 @@ from claire.explain.work import choose_scans
 
 from tests.support.command import claire
 from tests.support.explaining import FLAT, SOLID, Trained, train_tiny
-from tests.support.synthetic import Made
+from tests.support.synthetic import CohortFiles
 
 QUICK = ["--heal-steps", "4", "--attribution-steps", "4", "--candidates", "4"]
 
 
 @pytest.fixture(scope="module", params=[FLAT, SOLID], ids=["2D", "3D"])
-def trained(request: pytest.FixtureRequest, made: Made, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return train_tiny(made, request.param, tmp_path_factory.mktemp("run"))
+def trained(
+    request: pytest.FixtureRequest, cohort_files: CohortFiles, tmp_path_factory: pytest.TempPathFactory
+) -> Trained:
+    return train_tiny(cohort_files, request.param, tmp_path_factory.mktemp("run"))
 
 
 def explain(trained: Trained, out: Path, *flags: str, **replaced: Path) -> int:
-    files = {"weights": trained.weights, "run": trained.run, "cohort": trained.made.cohort, "folds": trained.made.folds}
+    files = {
+        "weights": trained.weights,
+        "run": trained.run,
+        "cohort": trained.files.cohort,
+        "folds": trained.files.folds,
+    }
     argv = [word for name, path in {**files, **replaced}.items() for word in (f"--{name}", str(path))]
     return claire("explain", [*argv, "--device", "cpu", "--out", str(out), *QUICK, *flags])
 
@@ -148,7 +155,7 @@ def test_a_refined_network_that_does_no_harm_is_the_one_explained(
 
 
 def test_a_judge_that_shares_the_grid_answers_its_gate(trained: Trained, tmp_path: Path) -> None:
-    other = train_tiny(trained.made, trained.variant.model_copy(update={"rate": 0.25}), tmp_path, steps=1)
+    other = train_tiny(trained.files, trained.variant.model_copy(update={"rate": 0.25}), tmp_path, steps=1)
     assert explain(trained, tmp_path / "out", "--judge", str(other.weights), "--limit", "1") == 0
     gates = {gate["name"]: gate for gate in document(tmp_path / "out")["gates"]}
     assert gates["flips_judge"]["n"] == 3
@@ -157,7 +164,7 @@ def test_a_judge_that_shares_the_grid_answers_its_gate(trained: Trained, tmp_pat
 def test_a_judge_of_another_grid_is_refused(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = train_tiny(trained.made, trained.variant.model_copy(update={"size": 48}), tmp_path, steps=1)
+    other = train_tiny(trained.files, trained.variant.model_copy(update={"size": 48}), tmp_path, steps=1)
     assert explain(trained, tmp_path / "out", "--judge", str(other.weights)) == 2
     assert "--judge differs from the explained network in size" in capsys.readouterr().err
 
@@ -165,7 +172,7 @@ def test_a_judge_of_another_grid_is_refused(
 def test_files_of_different_runs_are_refused(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = train_tiny(trained.made, trained.variant.model_copy(update={"rate": 0.5}), tmp_path, steps=1)
+    other = train_tiny(trained.files, trained.variant.model_copy(update={"rate": 0.5}), tmp_path, steps=1)
     assert explain(trained, tmp_path / "out", run=other.run) == 2
     assert "Give the two files of one training" in capsys.readouterr().err
 
@@ -173,7 +180,7 @@ def test_files_of_different_runs_are_refused(
 def test_other_folds_than_those_of_the_training_are_refused(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = read_csv(trained.made.folds)
+    rows = read_csv(trained.files.folds)
     turned = [{**row, "fold": (int(row["fold"]) + 1) % 3} for row in rows]
     assert explain(trained, tmp_path / "out", folds=write_folds(tmp_path / "folds.csv", turned)) == 2
     assert "other test scans than run" in capsys.readouterr().err

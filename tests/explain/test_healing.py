@@ -9,12 +9,14 @@ from claire.explain.healing import healer as healing
 from claire.explain.probe import log_odds_of
 
 from tests.support.explaining import FLAT, SOLID, Trained, train_tiny
-from tests.support.synthetic import Made
+from tests.support.synthetic import CohortFiles
 
 
 @pytest.fixture(scope="module", params=[FLAT, SOLID], ids=["2D", "3D"])
-def trained(request: pytest.FixtureRequest, made: Made, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return train_tiny(made, request.param, tmp_path_factory.mktemp("run"))
+def trained(
+    request: pytest.FixtureRequest, cohort_files: CohortFiles, tmp_path_factory: pytest.TempPathFactory
+) -> Trained:
+    return train_tiny(cohort_files, request.param, tmp_path_factory.mktemp("run"))
 
 
 def loaders(trained: Trained, label: str) -> list:

@@ -10,12 +10,14 @@ from claire.explain.lesions.interventions import Effects, Removals, crucial_set
 from claire.explain.maps import faithfulness
 
 from tests.support.explaining import FLAT, SOLID, Trained, train_tiny
-from tests.support.synthetic import Made
+from tests.support.synthetic import CohortFiles
 
 
 @pytest.fixture(scope="module", params=[FLAT, SOLID], ids=["2D", "3D"])
-def trained(request: pytest.FixtureRequest, made: Made, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return train_tiny(made, request.param, tmp_path_factory.mktemp("run"))
+def trained(
+    request: pytest.FixtureRequest, cohort_files: CohortFiles, tmp_path_factory: pytest.TempPathFactory
+) -> Trained:
+    return train_tiny(cohort_files, request.param, tmp_path_factory.mktemp("run"))
 
 
 def lesion_and_bystander(trained: Trained) -> Candidates:

@@ -14,12 +14,14 @@ from claire.explain.maps import attribution
 from claire.explain.probe import log_odds, log_odds_of
 
 from tests.support.explaining import FLAT, SOLID, Trained, train_tiny
-from tests.support.synthetic import Made
+from tests.support.synthetic import CohortFiles
 
 
 @pytest.fixture(scope="module", params=[FLAT, SOLID], ids=["2D", "3D"])
-def trained(request: pytest.FixtureRequest, made: Made, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return train_tiny(made, request.param, tmp_path_factory.mktemp("run"))
+def trained(
+    request: pytest.FixtureRequest, cohort_files: CohortFiles, tmp_path_factory: pytest.TempPathFactory
+) -> Trained:
+    return train_tiny(cohort_files, request.param, tmp_path_factory.mktemp("run"))
 
 
 def healthy(trained: Trained) -> np.ndarray:
@@ -42,7 +44,9 @@ def test_the_differentiable_input_is_the_one_that_training_saw(trained: Trained,
     np.testing.assert_allclose(seen.numpy(), case.view.image(variant), atol=1e-6)
 
 
-def test_slices_embedded_one_by_one_and_pooled_give_the_same_logits(made: Made, trained: Trained) -> None:
+def test_slices_embedded_one_by_one_and_pooled_give_the_same_logits(
+    cohort_files: CohortFiles, trained: Trained
+) -> None:
     case = trained.case("positive")
     if trained.probe.slicewise:
         features = trained.probe.embed(list(case.hu), list(case.lungs))

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-from claire.core.command.record import SCHEMA_VERSION
 from claire.core.contracts.cohort import Cohort, open_cohort
 from claire.core.contracts.folds import read_folds
+from claire.core.contracts.run import RunFacts, Split, prediction_rows, write_run
 from claire.core.contracts.variant import Variant
+from claire.core.contracts.weights import WeightsFacts, write_weights
 from claire.core.networks.build import build_network
 from claire.core.networks.devices import Device
-from claire.explain.probe import Case, Probe, make_case, probabilities
-from safetensors.torch import save_file
+from claire.core.networks.input import to_input
+from claire.core.networks.predict import predict
+from claire.core.networks.scan_network import ScanNetwork
+from claire.core.networks.view import cut_hu
+from claire.explain.probe import Case, Probe, make_case
 from torch import nn
 from torch.nn import functional
 
-from tests.support.synthetic import CLASSES, Made
+from tests.support.runs import run_facts
+from tests.support.synthetic import CLASSES, CohortFiles
 
 FOLD = 0
+CPU = Device(torch.device("cpu"), "fp32")
 FLAT = Variant(architecture="python:tests.support.explaining:tiny", view="whole", size=32, slices=8, pooling="topk")
 SOLID = FLAT.model_copy(update={"dimensions": "3D"})
 
@@ -48,9 +49,9 @@ def tiny(variant: Variant, classes: int) -> nn.Module:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained run of fold 0."""
+    """A trained run of fold 0; `files` are those of its cohort."""
 
-    made: Made
+    files: CohortFiles
     variant: Variant
     weights: Path
     run: Path
@@ -58,53 +59,48 @@ class Trained:
     probe: Probe
 
     def case(self, label: str, nth: int = 0) -> Case:
+        """Return the nth scan of a class on the network's grid."""
         scans = [scan for scan in self.cohort.scans if scan.label == label]
         return make_case(self.cohort, scans[nth], self.variant)
 
 
-def train_tiny(made: Made, variant: Variant, folder: Path, steps: int = 60) -> Trained:
-    """Train on all scans of the training role, masked to the lungs by what the network can learn there."""
+def train_tiny(files: CohortFiles, variant: Variant, folder: Path, steps: int = 60) -> Trained:
+    """Train on all scans of the training role at once, and write weights and archive of the run."""
     torch.manual_seed(0)
-    cohort, network = open_cohort(made.cohort), build_network(variant, len(CLASSES))
-    roles = read_folds(made.folds).roles(FOLD)
-    scans = cohort.by_patient(roles["train"])
-    images = torch.stack([_image(make_case(cohort, scan, variant), variant) for scan in scans])
+    cohort, network = open_cohort(files.cohort), build_network(variant, len(CLASSES))
+    scans = cohort.by_patient(read_folds(files.folds).roles(FOLD)["train"])
+    images = torch.stack([to_input(torch.from_numpy(cut_hu(cohort, scan, variant)), variant) for scan in scans])
     targets = torch.tensor([cohort.target(scan) for scan in scans])
     optimiser = torch.optim.AdamW(network.parameters(), 2e-2)
     for _ in range(steps):
         optimiser.zero_grad()
         functional.cross_entropy(network(images).scan, targets).backward()
         optimiser.step()
-    run = f"{variant.id}-f{FOLD}"
-    weights = folder / f"{run}.safetensors"
-    metadata = {
-        "variant": json.dumps(variant.document()), "classes": json.dumps(CLASSES), "fold": str(FOLD),
-        "cohort": made.sha256, "run": run,
-    }  # fmt: skip
-    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, weights, metadata)
-    probe = Probe(network, variant, Device(torch.device("cpu"), "fp32"))
-    return Trained(made, variant, weights, _archive(folder, run, variant, probe, cohort, roles), cohort, probe)
+    facts = run_facts(variant, FOLD, CLASSES, files.sha256)
+    weights = write_weights(folder / f"{facts.run}.safetensors", network.state_dict(), weights_facts(variant, facts))
+    run = _write_archive(folder, facts, variant, network, files)
+    return Trained(files, variant, weights, run, cohort, Probe(network, variant, CPU))
 
 
-def _image(case: Case, variant: Variant) -> torch.Tensor:
-    return torch.from_numpy(case.view.image(variant))
+def weights_facts(variant: Variant, facts: RunFacts) -> WeightsFacts:
+    """Return the facts in the weights file of a run."""
+    return WeightsFacts(
+        run=facts.run,
+        variant=variant,
+        fold=facts.fold,
+        classes=facts.classes,
+        cohort_sha256=facts.cohort_sha256,
+    )
 
 
-def _archive(
-    folder: Path, run: str, variant: Variant, probe: Probe, cohort: Cohort, roles: dict[str, set[str]]
-) -> Path:
-    columns = ["run", "fold", "split", "level", "patient", "scan", "slice", "target"]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*columns, *(f"probability_{name}" for name in CLASSES)])
-    for split in ("validation", "test"):
-        for scan in cohort.by_patient(roles[split]):
-            chances = probabilities(probe.of(make_case(cohort, scan, variant)))
-            writer.writerow([run, FOLD, split, "scan", scan.patient, scan.scan, "", scan.label, *np.round(chances, 9)])
-    facts = {"schema_version": SCHEMA_VERSION, "fold": FOLD, "classes": list(CLASSES), "cohort": cohort.sha256}
-    path = folder / f"{run}.run.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("predictions.csv", text.getvalue())
-        archive.writestr("variant.json", json.dumps(variant.document()))
-        archive.writestr("train.json", json.dumps(facts))
-    return path
+def _write_archive(folder: Path, facts: RunFacts, variant: Variant, network: ScanNetwork, files: CohortFiles) -> Path:
+    cohort, roles = open_cohort(files.cohort), read_folds(files.folds).roles(FOLD)
+    splits: tuple[Split, ...] = ("validation", "test")
+    rows = [
+        row
+        for split in splits
+        for row in prediction_rows(
+            facts, split, predict(network, cohort, cohort.by_patient(roles[split]), variant, CPU.torch)
+        )
+    ]
+    return write_run(folder / f"{facts.run}.run.zip", variant, facts, rows, [])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from claire.core.contracts.cohort_summary import CohortSummary, write_cohort_summary
-from claire.core.contracts.run import PredictionRow, RunFacts, Split, write_run
+from claire.core.contracts.run import PredictionRow, RunFacts, Split, run_name, write_run
 from claire.core.contracts.scan_table import ScanRow, write_scan_table
 from claire.core.contracts.variant import Variant
 
@@ -24,7 +24,7 @@ def told_apart(gap: float) -> Score:
 def run_facts(variant: Variant, fold: int, classes: Sequence[str], sha256: str = SHA) -> RunFacts:
     """Return facts of a training that nobody did."""
     return RunFacts(
-        run=f"{variant.id}-f{fold}",
+        run=run_name(variant, fold),
         fold=fold,
         classes=tuple(classes),
         cohort_sha256=sha256,
@@ -112,12 +112,12 @@ class World:
         """Write the archive of one run whose scores come from `score`, and add it to the manifest."""
         rng = np.random.default_rng([seed, fold])
         rows: list[PredictionRow] = []
-        run = f"{variant.id}-f{fold}"
+        run = run_name(variant, fold)
         for i in range(self.patients):
-            home, target = self.fold(i), self.target(i)
+            target = self.target(i)
             rng = np.random.default_rng([seed, i]) if self.stubborn else rng
             splits: dict[int, Split] = {fold: "test", (fold + 1) % self.folds: "validation"}
-            split = splits.get(home)
+            split = splits.get(self.fold(i))
             if split is None:
                 continue
             for j in range(self.scans_each):
@@ -139,7 +139,7 @@ class World:
         return tuple((raw / raw.sum()).tolist())
 
     def pack(self, variant: Variant, fold: int, rows: list[PredictionRow], sha256: str = SHA) -> Path:
-        path = self.folder / f"{variant.id}-f{fold}.run.zip"
+        path = self.folder / f"{run_name(variant, fold)}.run.zip"
         write_run(path, variant, run_facts(variant, fold, self.classes, sha256), rows, [])
         if path not in self.runs:
             self.runs.append(path)

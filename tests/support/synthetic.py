@@ -15,8 +15,8 @@ CLASSES = ("negative", "positive")
 
 
 @dataclass(frozen=True)
-class Made:
-    """Paths of a synthetic cohort."""
+class CohortFiles:
+    """Files of a synthetic cohort, and the hash of its content."""
 
     cohort: Path
     folds: Path
@@ -37,7 +37,7 @@ def voxels(seed: int, positive: bool) -> tuple[np.ndarray, np.ndarray]:
     return (hu + rng.normal(0, 25, hu.shape)).astype(np.int16), lungs
 
 
-def make_cohort(folder: Path, patients: int = 18, folds: int = 3) -> Made:
+def make_cohort(folder: Path, patients: int = 18, folds: int = 3) -> CohortFiles:
     """Write `cohort.h5` and `folds.csv` of one scan a patient, classes alternating."""
     affine = np.diag([-8.0, -8.0, 10.0, 1.0])
     scans, rows = [], []
@@ -67,4 +67,4 @@ def make_cohort(folder: Path, patients: int = 18, folds: int = 3) -> Made:
 
     folder.mkdir(parents=True, exist_ok=True)
     sha256 = write_cohort(folder / "cohort.h5", scans, CLASSES, SIZE, blocks())
-    return Made(folder / "cohort.h5", write_folds(folder / "folds.csv", rows), sha256)
+    return CohortFiles(folder / "cohort.h5", write_folds(folder / "folds.csv", rows), sha256)

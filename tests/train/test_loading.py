@@ -1,4 +1,4 @@
-"""Views kept for training, epochs drawn from (seed, epoch, scan), augmentation."""
+"""Views of scans, epochs drawn from (seed, epoch, scan), augmentation."""
 
 from __future__ import annotations
 
@@ -7,67 +7,73 @@ import pytest
 import torch
 from claire.core.contracts.cohort import Cohort, open_cohort
 from claire.core.contracts.variant import Variant
-from claire.core.networks.view import make_view
+from claire.core.networks.input import to_input
+from claire.core.networks.view import cut_hu, make_view
 from claire.train import loading
-from claire.train.loading import Item, Views, ahead, batches, cut, epoch_batches, gather, to_image
+from claire.train.loading import Item, Views, batches, epoch_batches, gather, prefetch, to_image
 
-from tests.support.synthetic import Made
+from tests.support.synthetic import CohortFiles
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
-def cohort(made: Made) -> Cohort:
-    return open_cohort(made.cohort)
+def cohort(cohort_files: CohortFiles) -> Cohort:
+    return open_cohort(cohort_files.cohort)
 
 
 def variant(**more: object) -> Variant:
     return Variant(**{"size": 24, "slices": 4, **more})
 
 
-def epoch(views: Views, made_for: Variant, number: int) -> list[torch.Tensor]:
-    return [images for images, _ in batches(views, epoch_batches(views, made_for, number), made_for, CPU)]
+def epoch(views: Views, variant: Variant, number: int) -> list[torch.Tensor]:
+    return [images for images, _ in batches(views, epoch_batches(views, variant, number), variant, CPU)]
 
 
 @pytest.mark.parametrize(
     "more", [{}, {"view": "lungs"}, {"view": "whole", "normalisation": "slice"}, {"dimensions": "3D"}]
 )
 def test_without_augmentation_it_is_the_view_that_is_explained(cohort: Cohort, more: dict[str, str]) -> None:
-    chosen = variant(**more)
-    image = to_image(torch.from_numpy(cut(cohort, cohort.scans[1], chosen)[None]), chosen)
-    np.testing.assert_allclose(image[0], make_view(cohort, cohort.scans[1], chosen).image(chosen), atol=1e-6)
+    settings = variant(**more)
+    views = Views(cohort, cohort.scans, settings)
+    plain = [Item(1, np.arange(settings.slices))]
+    image = to_image(gather(views, plain), settings, plain)
+    assert torch.equal(image[0], to_input(torch.from_numpy(cut_hu(cohort, cohort.scans[1], settings)), settings))
+    view = make_view(cohort, cohort.scans[1], settings)
+    explained = to_input(torch.from_numpy(view.hu), settings, torch.from_numpy(view.lungs > 0))
+    torch.testing.assert_close(image[0], explained, atol=1e-6, rtol=0)
 
 
 def test_the_even_spread_lies_among_the_candidates(cohort: Cohort) -> None:
-    chosen = variant(slices=2)
-    wide, even = Views(cohort, cohort.scans, chosen, jitter=True), Views(cohort, cohort.scans, chosen)
-    assert np.array_equal(wide[3][loading.JITTER // 2 :: loading.JITTER], even[3])
+    settings = variant(slices=2)
+    jittered, even = Views(cohort, cohort.scans, settings, jitter=True), Views(cohort, cohort.scans, settings)
+    assert np.array_equal(jittered[3][loading.CANDIDATES // 2 :: loading.CANDIDATES], even[3])
 
 
-def test_views_that_memory_does_not_hold_lie_in_a_file(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = Views(cohort, cohort.scans, variant())
-    monkeypatch.setattr(loading, "KEPT_BYTES", 0)
+def test_views_too_large_for_memory_are_mapped_from_a_file(cohort: Cohort, monkeypatch: pytest.MonkeyPatch) -> None:
+    in_memory = Views(cohort, cohort.scans, variant())
+    monkeypatch.setattr(loading, "MEMORY_BYTES", 0)
     mapped = Views(cohort, cohort.scans, variant())
     assert isinstance(mapped[2], np.memmap)
-    assert np.array_equal(mapped[2], kept[2])
+    assert np.array_equal(mapped[2], in_memory[2])
 
 
 def test_an_epoch_holds_every_scan_once(cohort: Cohort) -> None:
     views = Views(cohort, cohort.scans, variant())
-    plan = epoch_batches(views, variant(batch=5), 0)
-    assert sorted(item.place for items in plan for item in items) == list(range(len(views)))
+    plan = epoch_batches(views, variant(batch_size=5), 0)
+    assert sorted(item.index for items in plan for item in items) == list(range(len(views)))
     assert {len(items) for items in plan} == {4, 5}
 
 
 def test_no_scan_is_left_alone_in_the_last_batch(cohort: Cohort) -> None:
     views = Views(cohort, cohort.scans[:9], variant())
-    assert [len(items) for items in epoch_batches(views, variant(batch=4), 0)] == [3, 3, 3]
+    assert [len(items) for items in epoch_batches(views, variant(batch_size=4), 0)] == [3, 3, 3]
 
 
 def test_inherited_labels_draw_slices(cohort: Cohort) -> None:
-    chosen = variant(labels="inherited", batch=16)
-    views = Views(cohort, cohort.scans, chosen)
-    images = epoch(views, chosen, 0)
+    settings = variant(labels="inherited", batch_size=16)
+    views = Views(cohort, cohort.scans, settings)
+    images = epoch(views, settings, 0)
     assert sum(len(part) for part in images) == 4 * len(views)
     assert images[0].shape[1:] == (1, 24, 24)
 
@@ -81,8 +87,8 @@ def test_an_epoch_is_the_same_again_and_the_next_one_another(cohort: Cohort) -> 
 
 def test_an_interrupted_epoch_goes_on_with_the_same_batches(cohort: Cohort) -> None:
     views = Views(cohort, cohort.scans, variant(), jitter=True)
-    rest = epoch_batches(views, variant(), 1)[2:]
-    images = [part for part, _ in batches(views, rest, variant(), CPU)]
+    remaining = epoch_batches(views, variant(), 1)[2:]
+    images = [part for part, _ in batches(views, remaining, variant(), CPU)]
     assert all(map(torch.equal, images, epoch(views, variant(), 1)[2:]))
 
 
@@ -106,21 +112,21 @@ def test_a_flip_mirrors_columns_and_nothing_else(cohort: Cohort) -> None:
     assert torch.equal(images[1], images[0].flip(-1))
 
 
-def test_an_identical_move_changes_nothing(cohort: Cohort) -> None:
+def test_the_identity_transform_changes_nothing(cohort: Cohort) -> None:
     views = Views(cohort, cohort.scans, variant())
     still = Item(1, np.arange(4), theta=np.eye(2, 3, dtype=np.float32))
     hu = gather(views, [still])
-    torch.testing.assert_close(to_image(hu, variant(), [still]), to_image(hu, variant()), atol=1e-4, rtol=0)
+    torch.testing.assert_close(to_image(hu, variant(), [still]), to_input(hu, variant()), atol=1e-4, rtol=0)
 
 
 def test_without_augmentation_every_epoch_shows_the_same_images(cohort: Cohort) -> None:
-    chosen = variant(augmentation="none", batch=100)
-    views = Views(cohort, cohort.scans, chosen)
-    sums = [torch.sort(epoch(views, chosen, number)[0].sum((1, 2, 3))).values for number in (0, 1)]
+    settings = variant(augmentation="none", batch_size=100)
+    views = Views(cohort, cohort.scans, settings)
+    sums = [torch.sort(epoch(views, settings, number)[0].sum((1, 2, 3))).values for number in (0, 1)]
     assert torch.equal(*sums)
 
 
-def test_reading_ahead_keeps_order_and_passes_errors_on() -> None:
-    assert list(ahead(range(5))) == [0, 1, 2, 3, 4]
+def test_prefetching_keeps_order_and_passes_errors_on() -> None:
+    assert list(prefetch(range(5))) == [0, 1, 2, 3, 4]
     with pytest.raises(ZeroDivisionError):
-        list(ahead(1 // x for x in (1, 0)))
+        list(prefetch(1 // x for x in (1, 0)))

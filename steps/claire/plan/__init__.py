@@ -1,6 +1,6 @@
 """Turn a grid of variants into the list of trainings.
 
-Needs no data, so that whatever is wrong with a grid is told before anything is submitted. `--list` prints the
+Needs no data, so a fault in a grid is reported before anything is submitted. `--list` prints the
 variants and what they cost, and writes nothing.
 """
 
@@ -12,14 +12,35 @@ from claire.core.command.parameters import InputFile, Integers, Manifest, StepPa
 class Parameters(StepParameters):
     """Parameters of `claire plan`."""
 
-    grid: InputFile = parameter(help="YAML grid of variants")
-    fold_count: int = parameter(help="folds that each variant is trained on", ge=1)
-    seed: int = parameter(0, help="seed of the variants whose grid names none", ge=0)
-    pretrained: Manifest = parameter((), help="manifest of the weights files that `pretraining` may name")
-    explain_folds: Integers | None = parameter(
-        None, help="folds whose test scans are to be explained: checked here; all by default, `none` for none"
+    grid: InputFile = parameter(
+        help="YAML grid of variants", details="Write your own (below), or take one of configs/grids."
     )
-    list: bool = parameter(False, help="print the variants and their cost; write nothing", for_people=True)
+    fold_count: int = parameter(
+        help="folds that each variant is trained on", details="The same number as for `cohort`.", ge=1
+    )
+    seed: int = parameter(
+        0,
+        help="seed of the variants whose grid names none",
+        details="Change it to train everything again with other random numbers.",
+        ge=0,
+        lt=2**31,
+    )
+    pretrained: Manifest = parameter(
+        (),
+        help="manifest of the weights files that `pretraining` may name",
+        details="`pretraining: weights:NAME` names a file by its name, without its directory.",
+    )
+    explain_folds: Integers | None = parameter(
+        None,
+        help="folds whose test scans are explained; all by default; none: `none`",
+        details="Only checked here, so that a fold that does not exist is refused before anything is submitted.",
+    )
+    list: bool = parameter(
+        False,
+        help="print the variants and their cost; write nothing",
+        details="One row per variant with the settings that differ; the settings that all share stand above.",
+        for_people=True,
+    )
 
 
 def run(parameters: Parameters) -> None:
@@ -28,7 +49,7 @@ def run(parameters: Parameters) -> None:
     from claire.core.contracts.folds import require_count
     from claire.core.networks.architectures import require_known
     from claire.plan.grid import expand, load_grid
-    from claire.plan.work import listing, make_plan, require_folds, write_trainings
+    from claire.plan.work import make_plan, require_folds, variant_table, write_plan_files
 
     require_count(parameters.fold_count)
     require_folds(parameters.explain_folds or (), parameters.fold_count)
@@ -36,11 +57,12 @@ def run(parameters: Parameters) -> None:
     variants = expand(grid, parameters.seed)
     for variant in variants:
         require_known(variant.architecture, variant.dimensions)
-    plan = make_plan(grid.name, variants, parameters.fold_count, [path.name for path in parameters.pretrained])
+    names = [path.name for path in parameters.pretrained]
+    plan = make_plan(grid.name, variants, parameters.fold_count, names)
     if parameters.list:
-        print(listing(plan, variants))
+        print(variant_table(plan, variants))
         return
     files = {"grid": parameters.grid, **{f"pretrained/{path.name}": path for path in parameters.pretrained}}
     recorded = parameters.recorded() | {"name": grid.name}
     with Record("plan", "", parameters.out, recorded, files) as record:
-        write_trainings(parameters.out, plan, variants, record)
+        write_plan_files(parameters.out, plan, variants, record)

@@ -47,17 +47,19 @@ _STRICT = ConfigDict(extra="forbid", frozen=True)
 
 def _axes() -> type[BaseModel]:
     """Return the model of `axes`: each key of a variant with the list of its values."""
+    annotated: Any = Annotated  # as values, for mypy takes subscripts of types for types
+    list_of: Any = list
     fields: dict[str, Any] = {}
     for name, field in Settings.model_fields.items():
-        value = Annotated[field.annotation, Field(), *field.metadata]  # type: ignore[valid-type]
-        fields[name] = (Annotated[list[value], Field(min_length=1, description=field.description)], [])
+        value = annotated[(field.annotation, Field(), *field.metadata)]
+        fields[name] = (annotated[list_of[value], Field(min_length=1, description=field.description)], [])
     return create_model("Axes", __config__=_STRICT, __doc__="Keys with their values: all combinations.", **fields)
 
 
 Axes = _axes()
 
 
-class Part(BaseModel):
+class GridPart(BaseModel):
     """A product of axes over a base. What comes later wins: preset, then base, then axes."""
 
     model_config = _STRICT
@@ -65,36 +67,37 @@ class Part(BaseModel):
     base: Annotated[Settings, Field(description="settings that all variants of this part share")] = Settings()
     axes: Annotated[Axes, Field(description="settings to vary, each with the list of its values")] = Axes()  # type: ignore[valid-type]
     exclude: Annotated[
-        list[Settings], Field(description="combinations to leave out: a variant goes if it has all values of an entry")
+        list[Settings], Field(description="combinations to leave out: a variant with all values of an entry is dropped")
     ] = []
 
-    def layer(self) -> dict[str, list[object]]:
+    def values(self) -> dict[str, list[object]]:
         """Return the keys that this part sets, each with its values."""
-        preset = Settings(**PRESETS[self.preset]) if self.preset else Settings()
+        preset = Settings.model_validate(PRESETS[self.preset]) if self.preset else Settings()
         return {
-            **{name: [value] for name, value in _given(preset).items()},
-            **{name: [value] for name, value in _given(self.base).items()},
-            **_given(self.axes),
+            **{name: [value] for name, value in _set_keys(preset).items()},
+            **{name: [value] for name, value in _set_keys(self.base).items()},
+            **_set_keys(self.axes),
         }
 
 
-class Grid(Part):
+class Grid(GridPart):
     """A grid of variants. The parts of `union` inherit preset, base, axes and exclude of the grid and override them."""
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$", description="name of the grid, without blanks")]
-    union: Annotated[list[Part], Field(description="parts whose variants are put together")] = []
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$", description="name of the grid, without spaces")]
+    union: Annotated[list[GridPart], Field(description="parts whose variants are joined")] = []
 
     def products(self) -> list[tuple[str, dict[str, list[object]], list[Settings]]]:
-        """Return (name, keys with their values, exclusions) of each product that the grid puts together."""
-        own = self.layer()
+        """Return (name, keys with their values, exclusions) of each product of axes in the grid."""
+        inherited = self.values()
         if not self.union:
-            return [("grid", own, self.exclude)]
+            return [("grid", inherited, self.exclude)]
         return [
-            (f"union.{i}", {**own, **part.layer()}, [*self.exclude, *part.exclude]) for i, part in enumerate(self.union)
+            (f"union.{i}", {**inherited, **part.values()}, [*self.exclude, *part.exclude])
+            for i, part in enumerate(self.union)
         ]
 
 
-def _given(model: BaseModel) -> dict[str, Any]:
+def _set_keys(model: BaseModel) -> dict[str, Any]:
     return {name: getattr(model, name) for name in type(model).model_fields if name in model.model_fields_set}
 
 
@@ -102,11 +105,11 @@ class _Loader(yaml.SafeLoader):
     """Refuses a duplicate key, of which YAML would silently keep the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = []
+        keys: list[object] = []
         for key, _ in node.value:
-            if key.value in seen:
+            if key.value in keys:
                 raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' is a duplicate", key.start_mark)
-            seen.append(key.value)
+            keys.append(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -120,52 +123,56 @@ def load_grid(path: Path) -> Grid:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UsageError(f"{path.name}{line}: {error.problem}", "Correct the YAML.") from error
     except RecursionError as error:
-        raise UsageError(f"{path.name} is nested too deeply", "A grid has five levels at most.") from error
+        raise UsageError(
+            f"{path.name} is nested too deeply: expected at most five levels", "Correct the YAML."
+        ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"{path.name} is not YAML text", "Give a grid such as configs/grids/sample.yml.") from error
     if not isinstance(values, Mapping):
         raise UsageError(
-            f"{path.name} is empty or not a mapping of keys", "A grid has a name and base, axes, union or exclude."
+            f"{path.name} is empty or not a mapping of keys", "Give it a name, and base, axes, union or exclude."
         )
     try:
         return Grid.model_validate(values)
     except ValidationError as error:
         raise UsageError(
             f"{path.name}: {explain_faults(error, Grid.model_fields)}",
-            f"A grid knows: {', '.join(Grid.model_fields)}.\n  A variant knows: {', '.join(Settings.model_fields)}.",
+            f"Use the keys of a grid: {', '.join(Grid.model_fields)}.\n"
+            f"  And those of a variant: {', '.join(Settings.model_fields)}.",
         ) from error
 
 
 def _refuse_bombs(name: str, root: yaml.Node | None) -> None:
-    """Raise UsageError where aliases (`*name`) make few lines stand for more than `MOST_NODES` values."""
+    """Raise UsageError where aliases (`*name`) expand a few lines to more than `MOST_NODES` values."""
     sizes: dict[int, int] = {}
 
     def size(node: yaml.Node) -> int:
         if id(node) not in sizes:
             sizes[id(node)] = 1  # for a node within itself
-            parts = node.value if isinstance(node, yaml.CollectionNode) else []
-            inner = [child for part in parts for child in (part if isinstance(part, tuple) else (part,))]
-            sizes[id(node)] = 1 + sum(map(size, inner))
+            items = node.value if isinstance(node, yaml.CollectionNode) else []
+            children = [child for item in items for child in (item if isinstance(item, tuple) else (item,))]
+            sizes[id(node)] = 1 + sum(map(size, children))
         return sizes[id(node)]
 
     if root is not None and size(root) > MOST_NODES:
-        raise UsageError(f"{name} stands for more than {MOST_NODES} values", "Use fewer aliases, or split the grid.")
+        raise UsageError(f"{name} expands to more than {MOST_NODES} values", "Use fewer aliases, or split the grid.")
 
 
 def expand(grid: Grid, seed: int = 0) -> list[Variant]:
-    """Return the variants of a grid in its order, duplicates collapsed; `seed` is theirs where the grid says none.
+    """Return the variants of a grid in its order, without duplicates; `seed` is theirs where the grid sets none.
 
-    Settings that have no effect beside the others (see `settle`) are set alike, so that no training is done twice.
-    Raises UsageError on settings that do not fit together, a grid without variants or with too many.
+    Settings without effect get one value (see `without_idle_settings`), so that no training is done twice. Raises
+    UsageError on settings that exclude each other, on a grid without variants and on one with too many.
     """
     products = grid.products()
     count = sum(math.prod(map(len, axes.values())) for _, axes, _ in products)
     if count > MOST_VARIANTS:
         raise UsageError(
-            f"grid '{grid.name}' has {count} combinations, more than {MOST_VARIANTS}", "Split it into several grids."
+            f"grid '{grid.name}' is too large: expected at most {MOST_VARIANTS} combinations, got {count}",
+            "Split it into several grids.",
         )
     variants = dict.fromkeys(
-        parse_variant(settle(values), f"grid '{grid.name}', {name}")
+        parse_variant(without_idle_settings(values), f"grid '{grid.name}', {name}")
         for name, axes, exclude in products
         for values in _combinations(axes, seed)
         if not any(_matches(values, entry) for entry in exclude)
@@ -182,21 +189,21 @@ def _combinations(axes: Mapping[str, list[object]], seed: int) -> Iterator[dict[
 
 
 def _matches(values: Mapping[str, object], entry: Settings) -> bool:
-    return all(values[name] == value for name, value in _given(entry).items())
+    return all(values[name] == value for name, value in _set_keys(entry).items())
 
 
-def settle(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return settings in which those without effect are alike.
+def without_idle_settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings in which those without effect have one fixed value.
 
     Only the step schedule has a step size and a factor. Inherited labels and volumes have nothing to pool: a scan's
     score is the mean over its slices, or comes from the volume at once.
     """
-    settled = dict(values)
+    effective = dict(values)
     if values["schedule"] != "step":
-        settled |= {name: Settings.model_fields[name].default for name in ("step_size", "gamma")}
+        effective |= {name: Settings.model_fields[name].default for name in ("step_size", "gamma")}
     if values["labels"] == "inherited" or values["dimensions"] == "3D":
-        settled["pooling"] = "mean"
-    return settled
+        effective["pooling"] = "mean"
+    return effective
 
 
 def grid_schema() -> dict[str, Any]:

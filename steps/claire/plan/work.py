@@ -1,4 +1,4 @@
-"""The trainings of a grid: planned, written, listed."""
+"""The plan of a grid: made, written, listed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from claire.core.contracts.variant import Variant, write_variant
 
 def require_folds(folds: Sequence[int], fold_count: int) -> None:
     """Raise UsageError where `folds` names a fold that does not exist."""
-    wrong = [fold for fold in folds if not 0 <= fold < fold_count]
-    if wrong:
+    unknown = [fold for fold in folds if not 0 <= fold < fold_count]
+    if unknown:
         raise UsageError(
-            f"--explain-folds names fold {wrong[0]}: expected 0 to {fold_count - 1}",
-            "Name folds of --fold-count, counted from 0.",
+            f"--explain-folds names a fold that does not exist: expected 0 to {fold_count - 1}, got {unknown[0]}",
+            f"Name folds of --fold-count {fold_count}, counted from 0.",
         )
 
 
@@ -29,7 +29,7 @@ def make_plan(name: str, variants: Sequence[Variant], fold_count: int, pretraine
     """
     ids = [variant.id for variant in variants]
     if len(set(ids)) < len(ids):
-        raise UsageError(f"grid '{name}' has two variants of the same short id", "Change a seed of the grid.")
+        raise UsageError(f"grid '{name}' has two variants with the same short id", "Change a seed of the grid.")
     return Plan(
         name=name,
         fold_count=fold_count,
@@ -48,41 +48,41 @@ def weights_position(pretraining: str, pretrained: Sequence[str]) -> int:
     if name not in pretrained:
         names = ", ".join(pretrained) or "none"
         raise UsageError(
-            f"pretraining '{pretraining}' names no weights file that was given (given: {names})",
-            f"Add a file named {name} to `pretrained` in the job, or to the manifest of --pretrained.",
+            f"pretraining '{pretraining}' names an unknown weights file: expected one of --pretrained ({names})",
+            f"Add a file named {name} to `pretrained` of the job file, or to the manifest of --pretrained.",
         )
     if pretrained.count(name) > 1:
-        raise UsageError(f"two weights files have the name {name}", "Rename one.")
+        raise UsageError(f"weights file {name} is a duplicate: two paths of --pretrained end in it", "Rename one file.")
     return pretrained.index(name)
 
 
-def write_trainings(out: Path, plan: Plan, variants: Sequence[Variant], record: Record) -> None:
+def write_plan_files(out: Path, plan: Plan, variants: Sequence[Variant], record: Record) -> None:
     """Write `<id>.variant.json` of each variant and `plan.json`."""
     for variant in variants:
         record.output(write_variant(out / f"{variant.id}.variant.json", variant))
     record.output(write_plan(out / "plan.json", plan))
     record.counts.update(variants=len(variants), trainings=plan.trainings, epochs=plan.epochs)
-    log.info("%s", cost(plan))
+    log.info("%s", cost_line(plan))
 
 
-def cost(plan: Plan) -> str:
-    """Return what a plan costs, in a line."""
+def cost_line(plan: Plan) -> str:
+    """Return the cost of a plan in trainings and epochs, as one line."""
     return (
         f"{plan.name}: {len(plan.variants)} variants x {plan.fold_count} folds = {plan.trainings} trainings, "
         f"at most {plan.epochs} epochs"
     )
 
 
-def listing(plan: Plan, variants: Sequence[Variant]) -> str:
-    """Return the table of variants: what they share, then one row each with what differs; then the cost."""
+def variant_table(plan: Plan, variants: Sequence[Variant]) -> str:
+    """Return what `--list` prints: settings that all variants share, one row per variant with the others, the cost."""
     settings = [_cells(variant) for variant in variants]
     differing = [name for name in settings[0] if len({cells[name] for cells in settings}) > 1]
     shared = ", ".join(f"{name} {cell}" for name, cell in settings[0].items() if name not in differing)
-    head = ["variant", *differing]
+    header = ["variant", *differing]
     rows = [[v.id, *(cells[name] for name in differing)] for v, cells in zip(variants, settings, strict=True)]
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    table = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in (head, *rows)]
-    return "\n".join([f"shared: {shared}", "", *table, "", cost(plan)])
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in (header, *rows)]
+    return "\n".join([f"shared: {shared}", "", *lines, "", cost_line(plan)])
 
 
 def _cells(variant: Variant) -> dict[str, str]:

@@ -1,14 +1,15 @@
 """Train one variant on one fold and predict its validation and test scans.
 
-Learns from the fold's training patients, stops by its validation patients, and looks at its test patients once, when
+Learns from the fold's training patients, stops by its validation patients, and predicts its test patients once, when
 the best epoch is fixed. Writes the weights, an archive of predictions and history, and last the record.
 
-With --store, a finished training is taken from there instead of being repeated, and an unfinished one goes on from its
+With --store, a finished training is taken from there instead of being repeated, and an unfinished one resumes from its
 checkpoint: run the same command again after any interruption.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from claire.core.command.parameters import InputFile, SitePath, StepParameters, parameter
@@ -17,15 +18,34 @@ from claire.core.command.parameters import InputFile, SitePath, StepParameters, 
 class Parameters(StepParameters):
     """Parameters of `claire train`."""
 
-    variant: InputFile = parameter(help="<id>.variant.json of `claire plan`")
-    cohort: InputFile = parameter(help="cohort.h5 of `claire cohort`")
-    folds: InputFile = parameter(help="folds.csv of `claire cohort`")
-    fold: int = parameter(help="fold whose patients are the test, counted from 0", ge=0)
-    pretrained: InputFile | None = parameter(None, help="weights file that the variant's pretraining names")
-    store: SitePath | None = parameter(
-        None, help="absolute path of a directory that keeps finished trainings and checkpoints"
+    variant: InputFile = parameter(
+        help="`<id>.variant.json` of `claire plan`", details="It holds every setting of the training."
     )
-    device: Literal["auto", "cpu", "cuda"] = parameter("auto", help="where to train; auto: a GPU if there is one")
+    cohort: InputFile = parameter(
+        help="cohort.h5 of `claire cohort`", details="It is mapped into memory, never read as a whole."
+    )
+    folds: InputFile = parameter(help="folds.csv of `claire cohort`", details="The one written beside that cohort.")
+    fold: int = parameter(
+        help="fold whose patients are the test, counted from 0",
+        details="The next fold validates, the others train. Fixed splits of the labels table stay in every fold.",
+        ge=0,
+    )
+    pretrained: InputFile | None = parameter(
+        None,
+        help="weights file that the variant's pretraining names",
+        details="A safetensors file, or a torch file of tensors alone: a pickle that could run code is refused. "
+        "Weights are matched by name and shape; log and record say what was loaded, left random and unused.",
+    )
+    store: SitePath | None = parameter(
+        None,
+        help="absolute path of a directory that keeps finished trainings and checkpoints",
+        details="Give it wherever a job can be killed (see below).",
+    )
+    device: Literal["auto", "cpu", "cuda"] = parameter(
+        "auto",
+        help="where to train; auto: a GPU if there is one",
+        details="A GPU counts that this PyTorch serves (sm_70 and newer); `cuda` refuses to run without one.",
+    )
 
 
 def run(parameters: Parameters) -> None:
@@ -40,17 +60,20 @@ def run(parameters: Parameters) -> None:
     about("train", job.name)
     make_deterministic(parameters.threads)
     device = choose_device(parameters.device, job.variant.dimensions)
-    inputs = {"variant": parameters.variant, "cohort": job.cohort.sha256, "folds": parameters.folds}
-    if job.pretrained:
-        inputs["pretrained"] = job.pretrained
+    inputs: dict[str, Path | str] = {
+        "variant": parameters.variant,
+        "cohort": job.cohort.sha256,
+        "folds": parameters.folds,
+        **({"pretrained": job.pretrained} if job.pretrained else {}),
+    }
     if parameters.store is None:
         train(job, device, parameters.out, inputs, None)
         return
     entry = open_entry(parameters.store, "train", store_key(job, parameters.folds, device))
     if entry.drop_if_damaged():
-        log.warning("the store's result is damaged: set aside there as .damaged, training again")
+        log.warning("the result in the store is damaged: moved aside as .damaged; training again")
     if entry.finished:
-        log.info("finished before: taken from the store")
+        log.info("already finished: taken from the store")
     else:
         with entry.publishing() as staging:
             train(job, device, staging, inputs, entry.partial / "checkpoint.pt")

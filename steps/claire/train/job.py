@@ -1,4 +1,4 @@
-"""One training: its inputs read, checked and keyed before any time is spent."""
+"""The inputs of a training: read and checked before any time is spent, and their content key."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from claire.core.command.files import sha256_file
 from claire.core.command.record import source_hash
 from claire.core.contracts.cohort import Cohort, Scan, open_cohort
 from claire.core.contracts.folds import Folds, read_folds
+from claire.core.contracts.run import run_name
 from claire.core.contracts.variant import Variant, VariantDocument, read_variant
 from claire.core.networks.devices import Device
 from claire.train import Parameters
@@ -33,17 +34,17 @@ class Job:
     @property
     def name(self) -> str:
         """Name of the run, the stem of its files."""
-        return f"{self.variant.id}-f{self.fold}"
+        return run_name(self.variant, self.fold)
 
 
 def read_job(parameters: Parameters) -> Job:
-    """Read and check what a training needs; raises UsageError or ClaireError before any time is spent."""
+    """Read and check the inputs of a training. Raises UsageError or ClaireError."""
     variant, folds = read_variant(parameters.variant), read_folds(parameters.folds)
     last = max(folds.count, 1) - 1
     require(
         parameters.fold <= last,
-        f"--fold {parameters.fold} does not exist: the folds table has {folds.count} folds",
-        f"Choose 0 to {last}.",
+        f"--fold is not a fold of {parameters.folds.name}: expected 0 to {last}, got {parameters.fold}",
+        "Choose one of them.",
     )
     _check_pretrained(variant, parameters.pretrained)
     cohort = open_cohort(parameters.cohort)
@@ -54,25 +55,23 @@ def read_job(parameters: Parameters) -> Job:
 
 
 def _check_pretrained(variant: Variant, pretrained: Path | None) -> None:
-    wanted = variant.pretraining.removeprefix("weights:") if variant.pretraining != "none" else None
-    name = pretrained.name if pretrained else None
+    expected = "none" if variant.pretraining == "none" else variant.pretraining.removeprefix("weights:")
+    actual = pretrained.name if pretrained else "none"
     require(
-        wanted == name,
-        f"variant {variant.id} starts from {wanted or 'no weights'}, but --pretrained gives {name or 'none'}",
+        expected == actual,
+        f"--pretrained is not the file that variant {variant.id} names: expected {expected}, got {actual}",
         "Give the weights file that the variant's `pretraining` names, and no other.",
     )
 
 
 def _check_patients(cohort: Cohort, folds: Folds) -> None:
     remedy = "Give the folds.csv that was written beside this cohort.h5."
-    scanned, dealt = {scan.patient for scan in cohort.scans}, {*folds.fold, *folds.fixed}
-    if strangers := scanned - dealt:
+    with_scan, with_fold = {scan.patient for scan in cohort.scans}, {*folds.fold, *folds.fixed}
+    if missing := with_scan - with_fold:
+        raise ClaireError(f"{len(missing)} patients of the cohort are in no fold, such as {min(missing)}", remedy)
+    if unknown := with_fold - with_scan:
         raise ClaireError(
-            f"{len(strangers)} patients of the cohort are in no fold, {min(strangers)} among them", remedy
-        )
-    if absent := dealt - scanned:
-        raise ClaireError(
-            f"{len(absent)} patients of the folds have no scan in the cohort, {min(absent)} among them", remedy
+            f"{len(unknown)} patients of the folds have no scan in the cohort, such as {min(unknown)}", remedy
         )
 
 
@@ -86,12 +85,12 @@ def _check_roles(scans: dict[str, list[Scan]], cohort: Cohort, fold: int) -> Non
     if missing:
         raise ClaireError(
             f"fold {fold} has no training scan of class {', '.join(missing)}",
-            "A class needs patients in every role: gather more, or draw fewer folds.",
+            "Gather more patients of that class, or draw fewer folds: every role needs patients of every class.",
         )
 
 
 def store_key(job: Job, folds: Path, device: Device) -> dict[str, Any]:
-    """Return all that a training's result depends on; its hash is the key in the store."""
+    """Return everything that the result of a training depends on; its hash is the key in the store."""
     return {
         "source": source_hash(),
         "libraries": versions(),

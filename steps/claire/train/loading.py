@@ -1,7 +1,7 @@
-"""Batches for training: scans cut to a variant's view once, drawn and augmented anew every epoch.
+"""Batches for training: views of scans made once, slices and augmentation drawn anew every epoch.
 
-Everything random is drawn from (seed, epoch, scan[, slice]), never from a running generator, so an epoch is the same
-whoever computes it and wherever a training was interrupted.
+Random numbers are drawn from (seed, epoch, scan[, slice]), never from a running generator, so an epoch is the same in
+every process and wherever a training was interrupted.
 """
 
 from __future__ import annotations
@@ -25,43 +25,46 @@ from claire.core.networks.input import normalise, window
 from claire.core.networks.view import cut_hu
 
 T = TypeVar("T")
-#: Bytes of views that are kept in memory; more go to a file in the temporary folder that is mapped into memory.
-KEPT_BYTES = 512 * 2**20
-#: Candidates a slice of the even spread is drawn from: itself and its neighbours half a step away or less.
-JITTER = 3
+#: Bytes of views that stay in memory; more go to a file in the temporary folder that is mapped into memory.
+MEMORY_BYTES = 512 * 2**20
+#: Candidates that a slice of the even spread is drawn from: itself and its neighbours half a step away or less.
+CANDIDATES = 3
 #: Ranges of augmentation: degrees, relative size, share of the width, and contrast and brightness in window units.
-TURN, STRETCH, SHIFT, CONTRAST, BRIGHTNESS = 10.0, 0.1, 0.05, 0.1, 0.05
-FLIPPED, MOVED = 0.5, 0.5
+ROTATION, SCALE, SHIFT, CONTRAST, BRIGHTNESS = 10.0, 0.1, 0.05, 0.1, 0.05
+#: Probabilities of a flip and of an affine transform.
+FLIP, TRANSFORM = 0.5, 0.5
 
 
 class Views:
-    """Scans as a variant's network sees them, int16 HU, cut when first asked for and kept.
+    """Scans as a variant's network sees them, int16 HU, made when first read and kept.
 
-    With `jitter`, 2D scans hold JITTER candidates a slice. They are kept in memory up to KEPT_BYTES, beyond that in an
-    unnamed file in the temporary folder, reserved at once, so that memory stays flat and a full disk is told early.
+    With `jitter`, 2D scans hold CANDIDATES of each slice. Views are kept in memory up to MEMORY_BYTES, beyond that in
+    an unnamed file in the temporary folder, allocated at once, so that memory stays flat and a full disk is reported
+    before training.
     """
 
     def __init__(self, cohort: Cohort, scans: Sequence[Scan], variant: Variant, jitter: bool = False) -> None:
         self.cohort, self.scans = cohort, tuple(scans)
-        self.spread = JITTER if jitter and variant.dimensions == "2D" else 1
-        self.variant = variant.model_copy(update={"slices": variant.slices * self.spread})
-        self._kept = _room((len(scans), self.variant.slices, variant.size, variant.size))
-        self._done = [False] * len(scans)
+        self.candidates = CANDIDATES if jitter and variant.dimensions == "2D" else 1
+        self.variant = variant.model_copy(update={"slices": variant.slices * self.candidates})
+        self._views = _allocate((len(scans), self.variant.slices, variant.size, variant.size))
+        self._is_made = [False] * len(scans)
 
     def __len__(self) -> int:
         return len(self.scans)
 
-    def __getitem__(self, place: int) -> np.ndarray:
-        """Return (slices · spread, size, size) int16 HU of the scan at `place`; outside the lungs air, if so viewed."""
-        if not self._done[place]:
-            self._kept[place] = cut_hu(self.cohort, self.scans[place], self.variant)
-            self._done[place] = True
-        return self._kept[place]
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Return (slices · candidates, size, size) int16 HU of a scan; for `view: lungs` air outside the lungs."""
+        if not self._is_made[index]:
+            self._views[index] = cut_hu(self.cohort, self.scans[index], self.variant)
+            self._is_made[index] = True
+        view: np.ndarray = self._views[index]
+        return view
 
 
-def _room(shape: tuple[int, ...]) -> np.ndarray:
+def _allocate(shape: tuple[int, ...]) -> np.ndarray:
     size = int(np.prod(shape)) * 2
-    if size <= KEPT_BYTES:
+    if size <= MEMORY_BYTES:
         return np.empty(shape, np.int16)
     with tempfile.TemporaryFile() as file:
         os.posix_fallocate(file.fileno(), 0, size)
@@ -70,13 +73,13 @@ def _room(shape: tuple[int, ...]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Item:
-    """What one position of a batch holds: slices of the view of the scan at `place`, and how they are augmented.
+    """An item of a batch: `slices` of the view of the scan at `index`, and how they are augmented.
 
     `theta` (2, 3) maps output to input coordinates in −1…1, None for none; `contrast` and `brightness` act on the
     windowed image.
     """
 
-    place: int
+    index: int
     slices: np.ndarray
     theta: np.ndarray | None = None
     flip: bool = False
@@ -87,68 +90,68 @@ class Item:
 def epoch_batches(views: Views, variant: Variant, epoch: int) -> list[list[Item]]:
     """Return the batches of an epoch: every scan once (`labels: inherited`: every slice of its spread once), shuffled.
 
-    The last batches are evened out, so that none holds a single item where the batch is larger than one.
+    Batches differ by one item at most, so that none holds a single item where the batch size is larger than one.
     """
-    items = [item for place in range(len(views)) for item in _items(views, place, variant, epoch)]
+    items = [item for index in range(len(views)) for item in _items(views, index, variant, epoch)]
     order = np.random.default_rng((variant.seed, epoch)).permutation(len(items))
     parts = np.array_split(order, -(-len(items) // variant.batch_size))
     return [[items[i] for i in part] for part in parts]
 
 
-def _items(views: Views, place: int, variant: Variant, epoch: int) -> list[Item]:
-    name = int.from_bytes(hashlib.sha256(views.scans[place].scan.encode()).digest()[:8])
+def _items(views: Views, index: int, variant: Variant, epoch: int) -> list[Item]:
+    name = int.from_bytes(hashlib.sha256(views.scans[index].scan.encode()).digest()[:8])
     rng = np.random.default_rng((variant.seed, epoch, name))
-    slices = np.arange(variant.slices) * views.spread
-    if views.spread > 1:
-        slices += rng.integers(views.spread, size=len(slices))
+    slices = np.arange(variant.slices) * views.candidates
+    if views.candidates > 1:
+        slices += rng.integers(views.candidates, size=len(slices))
     groups = slices[:, None] if variant.labels == "inherited" else slices[None]
     if variant.augmentation == "none":
-        return [Item(place, group) for group in groups]
-    return [_augmented(place, group, rng) for group in groups]
+        return [Item(index, group) for group in groups]
+    return [_augmented(index, group, rng) for group in groups]
 
 
-def _augmented(place: int, slices: np.ndarray, rng: np.random.Generator) -> Item:
-    flip, moved = bool(rng.random() < FLIPPED), bool(rng.random() < MOVED)
-    turn, (stretch, contrast, brightness), shift = rng.uniform(-1, 1), rng.uniform(-1, 1, 3), rng.uniform(-1, 1, 2)
+def _augmented(index: int, slices: np.ndarray, rng: np.random.Generator) -> Item:
+    flip, transform = bool(rng.random() < FLIP), bool(rng.random() < TRANSFORM)
+    rotation, (scale, contrast, brightness), shift = rng.uniform(-1, 1), rng.uniform(-1, 1, 3), rng.uniform(-1, 1, 2)
     theta = None
-    if moved:
-        angle, size = np.deg2rad(TURN * turn), 1 + STRETCH * stretch
-        rotation = size * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-        rotation[:, 0] *= -1 if flip else 1
-        theta = np.column_stack([rotation, 2 * SHIFT * shift]).astype(np.float32)
-    return Item(place, slices, theta, flip and not moved, 1 + CONTRAST * contrast, BRIGHTNESS * brightness)
+    if transform:
+        angle, size = np.deg2rad(ROTATION * rotation), 1 + SCALE * scale
+        matrix = size * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        matrix[:, 0] *= -1 if flip else 1
+        theta = np.column_stack([matrix, 2 * SHIFT * shift]).astype(np.float32)
+    return Item(index, slices, theta, flip and not transform, 1 + CONTRAST * contrast, BRIGHTNESS * brightness)
 
 
 def gather(views: Views, items: Sequence[Item]) -> Tensor:
     """Return the slices of a batch, (B, D, size, size) int16 HU."""
-    first = views[items[0].place]
+    first = views[items[0].index]
     batch = np.empty((len(items), len(items[0].slices), *first.shape[1:]), np.int16)
     for row, item in zip(batch, items, strict=True):
-        np.take(views[item.place], item.slices, axis=0, out=row)
+        np.take(views[item.index], item.slices, axis=0, out=row)
     return torch.from_numpy(batch)
 
 
 def to_image(hu: Tensor, variant: Variant, items: Sequence[Item]) -> Tensor:
     """Return the network's input, float32 in 0…1, of (B, D, size, size) int16 HU, augmented as `items` say.
 
-    Without augmentation it equals `to_input`. Runs where `hu` lies.
+    Without augmentation it equals `to_input`. Runs on the device of `hu`.
     """
     image = hu.float()
-    moved = [i for i, item in enumerate(items) if item.theta is not None]
-    if moved:
-        image[moved] = _move(image[moved], np.stack([items[i].theta for i in moved]))
+    thetas = {i: item.theta for i, item in enumerate(items) if item.theta is not None}
+    if thetas:
+        rows = list(thetas)
+        image[rows] = _transform(image[rows], np.stack(list(thetas.values())))
     for i, item in enumerate(items):
         if item.flip:
             image[i] = image[i].flip(-1)
     image = window(image, variant)
-    if items:
-        image.mul_(_column([item.contrast for item in items], image))
-        image.add_(_column([item.brightness for item in items], image))
+    image.mul_(_column([item.contrast for item in items], image))
+    image.add_(_column([item.brightness for item in items], image))
     return normalise(image.clamp_(0, 1), variant)
 
 
-def _move(image: Tensor, thetas: np.ndarray) -> Tensor:
-    # The slices of a scan stand where channels do: one grid serves them all, four times as fast as one each.
+def _transform(image: Tensor, thetas: np.ndarray) -> Tensor:
+    # Slices take the place of channels, so that they share one grid: four times as fast as a grid for each.
     theta = torch.from_numpy(thetas).to(image.device)
     grid = functional.affine_grid(theta, [len(image), 1, *image.shape[-2:]], align_corners=False)
     return functional.grid_sample(image, grid, padding_mode="border", align_corners=False)
@@ -161,22 +164,22 @@ def _column(values: Sequence[float], like: Tensor) -> Tensor:
 def batches(
     views: Views, plan: Sequence[Sequence[Item]], variant: Variant, device: torch.device
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (images, places): (B, D, size, size) float32 in 0…1 on `device`, and (B,) the scans they are of.
+    """Yield (images, indices): (B, D, size, size) float32 in 0…1 on `device`, and (B,) the scans they are of.
 
     For a GPU the next batch is read while this one is learned; windowing and augmentation run on the device.
     """
     pinned = device.type == "cuda"
-    raw = ((gather(views, items).pin_memory() if pinned else gather(views, items), items) for items in plan)
-    for hu, items in ahead(raw) if pinned else raw:
+    gathered = ((gather(views, items).pin_memory() if pinned else gather(views, items), items) for items in plan)
+    for hu, items in prefetch(gathered) if pinned else gathered:
         images = to_image(hu.to(device, non_blocking=True), variant, items)
-        yield images, torch.tensor([item.place for item in items], device=device)
+        yield images, torch.tensor([item.index for item in items], device=device)
 
 
-def ahead(items: Iterable[T]) -> Iterator[T]:
+def prefetch(items: Iterable[T]) -> Iterator[T]:
     """Yield `items`, computing the next one in a thread while this one is used."""
     source, end = iter(items), object()
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(next, source, end)
-        while (item := coming.result()) is not end:
-            coming = pool.submit(next, source, end)
+        following = pool.submit(next, source, end)
+        while (item := following.result()) is not end:
+            following = pool.submit(next, source, end)
             yield item  # type: ignore[misc]

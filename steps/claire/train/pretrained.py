@@ -1,4 +1,4 @@
-"""Weights files for networks: loaded where names and shapes match, and a report of what did not."""
+"""Weights files of others: loaded where names and shapes match, with a report of what did not match."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PREFIXES = ("module.", "backbone.", "model.", "network.")
 
 @dataclass(frozen=True)
 class Filled:
-    """Names of the network's weights that a file filled, those it did not, and those of the file that nothing takes."""
+    """Names of the network's weights that a file filled, of those it did not, and of the file's own that are unused."""
 
     loaded: tuple[str, ...]
     untouched: tuple[str, ...]
@@ -33,11 +33,11 @@ class Filled:
 def load_pretrained(network: ScanNetwork, path: Path) -> Filled:
     """Fill a network from a safetensors file or a torch state dict, by name and shape; return what was filled.
 
-    Names are tried as they stand, as the backbone's, and without the prefixes of common wrappers; the original's
-    DenseNet names (`norm.1` for `norm1`) are known. A head of other shape stays as it is. Raises ClaireError where the
+    Names are tried as they are, as the backbone's, and without the prefixes of common wrappers; the DenseNet names of
+    old files (`norm.1` for `norm1`) are known. A head of another shape is left as it is. Raises ClaireError where the
     file cannot be read without running code in it, or fills no weight of the backbone.
     """
-    tensors = {_modern(name): value for name, value in read_tensors(path).items()}
+    tensors = {_current_name(name): value for name, value in read_tensors(path).items()}
     own = network.state_dict()
     names = {name: target for name in tensors if (target := _target(name, tensors[name], own)) is not None}
     loaded = {target: tensors[name] for name, target in names.items()}
@@ -55,7 +55,7 @@ def load_pretrained(network: ScanNetwork, path: Path) -> Filled:
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file or of a torch file that `weights_only` can read.
 
-    Raises ClaireError for anything else: a pickle can run code, so none is unpacked.
+    Raises ClaireError for anything else: unpickling can run code.
     """
     try:
         if path.suffix == ".safetensors":
@@ -76,7 +76,7 @@ def _unwrap(content: Any) -> Mapping[str, Any]:
     return content if inner is None else inner
 
 
-def _modern(name: str) -> str:
+def _current_name(name: str) -> str:
     return re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)", r"\1", name)
 
 

@@ -1,4 +1,4 @@
-"""A job trained: network built, filled, learned, its scans predicted, all results written."""
+"""A training from its inputs to its files: network, training loop, predictions, weights, archive, record."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from claire.train.pretrained import load_pretrained
 from claire.train.training import Learning, Training
 
 
-def train(job: Job, device: Device, out: Path, inputs: Mapping[str, Path | str], checkpoint: Path | None) -> list[Path]:
-    """Train and predict; write the weights, the archive and last the record into `out`; return their paths."""
+def train(job: Job, device: Device, out: Path, inputs: Mapping[str, Path | str], checkpoint: Path | None) -> None:
+    """Train and predict; write the weights, the archive and last the record into `out`."""
     with Record("train", job.name, out, {"fold": job.fold, "variant": job.variant.id}, inputs) as record:
         torch.manual_seed(job.variant.seed)
         network = build_network(job.variant, len(job.cohort.classes))
@@ -42,12 +42,10 @@ def train(job: Job, device: Device, out: Path, inputs: Mapping[str, Path | str],
         training.run()
         facts = _facts(job, device, training, pretrained)
         predictions = {split: list(_predict(job, network, split, device)) for split in SPLITS}
-        weights = record.output(_write_weights(out / f"{job.name}.safetensors", job, network))
-        rows = _rows(facts, predictions)
-        run = write_run(out / f"{job.name}.run.zip", job.variant, facts, rows, training.progress.history)
-        record.output(run)
+        record.output(_write_weights(out / f"{job.name}.safetensors", job, network))
+        rows, history = _rows(facts, predictions), training.progress.history
+        record.output(write_run(out / f"{job.name}.run.zip", job.variant, facts, rows, history))
         record.facts = {**facts.model_dump(mode="json", exclude={"schema_version"}), "libraries": versions()}
-    return [weights, run, record.path]
 
 
 def _fill(network: ScanNetwork, path: Path | None) -> Pretrained | None:
@@ -55,14 +53,14 @@ def _fill(network: ScanNetwork, path: Path | None) -> Pretrained | None:
         return None
     filled = load_pretrained(network, path)
     log.info(
-        "%s: %d weights loaded; %d of the network left as drawn (%s); %d of the file unused (%s)",
-        path.name, len(filled.loaded), len(filled.untouched), _some(filled.untouched), len(filled.unused),
-        _some(filled.unused),
+        "%s: %d weights loaded; %d of the network left random (%s); %d of the file unused (%s)",
+        path.name, len(filled.loaded), len(filled.untouched), _shortened(filled.untouched), len(filled.unused),
+        _shortened(filled.unused),
     )  # fmt: skip
     return Pretrained(loaded=len(filled.loaded), untouched=filled.untouched, unused=filled.unused)
 
 
-def _some(names: Sequence[str]) -> str:
+def _shortened(names: Sequence[str]) -> str:
     return ", ".join([*names[:4], "…"] if len(names) > 4 else names) or "none"
 
 
@@ -84,8 +82,8 @@ def _predict(job: Job, network: ScanNetwork, split: Split, device: Device) -> It
 
 
 def _rows(facts: RunFacts, predictions: Mapping[Split, Sequence[ScanPrediction]]) -> Iterator[PredictionRow]:
-    for split, of_split in predictions.items():
-        yield from prediction_rows(facts, split, of_split)
+    for split, predictions_of_split in predictions.items():
+        yield from prediction_rows(facts, split, predictions_of_split)
 
 
 def _facts(job: Job, device: Device, training: Training, pretrained: Pretrained | None) -> RunFacts:

@@ -1,4 +1,4 @@
-"""Reading what train packs into a run."""
+"""`<run>.run.zip`: what train writes and evaluate, explain and report read."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from claire.core.command.errors import ClaireError
-from claire.core.contracts.run import read_predictions, read_run
+from claire.core.contracts.archive import ArchiveReader, write_archive
+from claire.core.contracts.run import PredictionRow, read_predictions, read_run
 
 from tests.support.runs import SHA, World, told_apart, variants
 
 CLASSES = ("negative", "positive")
-LINE = ["r", 0, "test", "scan", "P0001", "S00010", "", "positive", 0.25, 0.75]
+ROW = PredictionRow("r", 0, "test", "scan", "P0001", "S00010", None, "positive", (0.25, 0.75))
 
 
 @pytest.fixture
@@ -21,14 +22,28 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path, patients=12)
 
 
-def one(world: World, *cells: object) -> Path:
-    return world.pack(variants(1)[0], 0, [[*LINE[: 10 - len(cells)], *cells]])
+def one_row(world: World) -> Path:
+    """Write a run with one prediction."""
+    return world.pack(variants(1)[0], 0, [ROW])
 
 
-def test_a_run_tells_who_it_is(world: World) -> None:
+def with_cells(world: World, *cells: str) -> Path:
+    """Write a run with one prediction, then put `cells` in the place of its last ones, as damage would."""
+    path = one_row(world)
+    with ArchiveReader(path, "") as archive:
+        members = {name: archive.read(name).decode() for name in archive.names()}
+    head, row = members["predictions.csv"].splitlines()
+    changed = [*row.split(",")[: -len(cells)], *cells]
+    with write_archive(path) as archive:
+        for name, content in members.items():
+            archive.add(name, f"{head}\n{','.join(changed)}\n" if name == "predictions.csv" else content)
+    return path
+
+
+def test_a_run_names_variant_fold_and_cohort(world: World) -> None:
     run = read_run(world.train(variants(1)[0], 1, told_apart(1)), CLASSES)
     assert run.name == f"{variants(1)[0].id}-f1"
-    assert (run.fold, run.cohort, set(run.scans)) == (1, SHA, {"validation", "test"})
+    assert (run.fold, run.facts.cohort_sha256, set(run.scans)) == (1, SHA, {"validation", "test"})
     assert run.scans["test"].probability.shape == (4, 2)
     assert run.scans["test"].probability.sum(axis=1) == pytest.approx(np.ones(4))
 
@@ -48,24 +63,26 @@ def test_a_slice_without_a_label_has_none(world: World) -> None:
 
 
 @pytest.mark.parametrize(("cell", "finite"), [("0.5", True), ("", False), ("nan", False), ("1.5", False)])
-def test_probabilities_that_are_none_are_noticed(world: World, cell: str, finite: bool) -> None:
-    assert read_predictions(one(world, 0.5, cell), "scan", CLASSES)["test"].finite == finite
+def test_an_invalid_probability_is_noticed(world: World, cell: str, finite: bool) -> None:
+    assert read_predictions(with_cells(world, "0.5", cell), "scan", CLASSES)["test"].finite == finite
 
 
-@pytest.mark.parametrize("cells", [("positive", 0.5, "half"), ("unheard", 0.5, 0.5), ("x", "positive", 0.5, 0.5)])
-def test_a_cell_that_cannot_be_read_names_the_file(world: World, cells: tuple[object, ...]) -> None:
+@pytest.mark.parametrize(
+    "cells", [("positive", "0.5", "half"), ("unheard", "0.5", "0.5"), ("x", "positive", "0.5", "0.5")]
+)
+def test_a_cell_that_cannot_be_read_names_the_file(world: World, cells: tuple[str, ...]) -> None:
     with pytest.raises(ClaireError, match=r"-f0\.run\.zip: predictions\.csv"):
-        read_predictions(one(world, *cells), "scan", CLASSES)
+        read_predictions(with_cells(world, *cells), "scan", CLASSES)
 
 
 def test_other_classes_are_refused(world: World) -> None:
     with pytest.raises(ClaireError, match="predicts the classes negative, positive"):
-        read_predictions(one(world), "scan", ("healthy", "ill"))
+        read_predictions(one_row(world), "scan", ("healthy", "ill"))
 
 
 @pytest.mark.parametrize("member", ["predictions.csv", "variant.json", "train.json"])
-def test_a_member_that_lacks_is_named(world: World, tmp_path: Path, member: str) -> None:
-    whole, cut = one(world), tmp_path / "cut.run.zip"
+def test_a_missing_member_is_named(world: World, tmp_path: Path, member: str) -> None:
+    whole, cut = one_row(world), tmp_path / "cut.run.zip"
     with zipfile.ZipFile(whole) as source, zipfile.ZipFile(cut, "w") as target:
         for name in source.namelist():
             if name != member:
@@ -75,13 +92,13 @@ def test_a_member_that_lacks_is_named(world: World, tmp_path: Path, member: str)
 
 
 def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.run.zip").write_bytes(b"PK no zip")
-    with pytest.raises(ClaireError, match="no complete archive"):
+    (tmp_path / "x.run.zip").write_bytes(b"PK not a zip")
+    with pytest.raises(ClaireError, match="not a complete archive"):
         read_run(tmp_path / "x.run.zip", CLASSES)
 
 
 def test_a_variant_changed_by_hand_is_refused(world: World, tmp_path: Path) -> None:
-    whole, forged = one(world), tmp_path / "forged.run.zip"
+    whole, forged = one_row(world), tmp_path / "forged.run.zip"
     with zipfile.ZipFile(whole) as source, zipfile.ZipFile(forged, "w") as target:
         for name in source.namelist():
             target.writestr(name, source.read(name).replace(b'"epochs": 50', b'"epochs": 51'))

@@ -42,7 +42,7 @@ class Chest:
 
 
 def draw_build(rng: np.random.Generator, female: bool) -> Build:
-    """Draw the proportions of one person."""
+    """Return random proportions of one person."""
     scale = rng.uniform(0.93, 1.07) * (0.94 if female else 1.0)
     return Build(
         half_width=133 * scale * rng.uniform(0.96, 1.04),
@@ -58,17 +58,16 @@ def draw_build(rng: np.random.Generator, female: bool) -> Build:
 
 
 def make_grid(build: Build, size: int, slices: int, thickness: float | None, shift: tuple[float, float, float]) -> Grid:
-    """Return the grid of a scan that covers the whole chest; `thickness` None means without gaps, at most 8 mm."""
+    """Return the grid of a scan of the whole chest; `thickness` None: slices without gaps, of at most 8 mm."""
     extent = build.height + 26
     spacing = round(extent / slices, 3)
     field = 2 * (build.half_width + build.fat + 34)
     pixel = round(field / size, 4)
     centred = (np.arange(size) - (size - 1) / 2) * pixel
-    axis = lambda values, shape: np.asarray(values, np.float32).reshape(shape)  # noqa: E731
     return Grid(
-        x=axis(centred + shift[0], (1, 1, -1)),
-        y=axis(centred + 16 + shift[1], (1, -1, 1)),
-        z=axis(np.arange(slices) * spacing - 10 + shift[2], (-1, 1, 1)),
+        x=np.asarray(centred + shift[0], np.float32).reshape(1, 1, -1),
+        y=np.asarray(centred + 16 + shift[1], np.float32).reshape(1, -1, 1),
+        z=np.asarray(np.arange(slices) * spacing - 10 + shift[2], np.float32).reshape(-1, 1, 1),
         pixel=pixel,
         spacing=spacing,
         thickness=min(spacing, 8.0) if thickness is None else thickness,
@@ -76,7 +75,7 @@ def make_grid(build: Build, size: int, slices: int, thickness: float | None, shi
 
 
 def make_chest(build: Build, grid: Grid) -> Chest:
-    """Build a healthy chest on `grid`; the same person on any grid."""
+    """Return a healthy chest on `grid`; the same person on any grid."""
     rng = np.random.default_rng(build.tree_seed)
     x, y, z = grid.x, grid.y, grid.z
     u = z / build.height
@@ -127,8 +126,8 @@ def _wall(
     )
     paint(hu, soft(skin, grid.pixel), 5)
     paint(hu, soft(skin - 2.2, grid.pixel), FAT)
-    meat = 50 + 9 * waves(grid, rng, 22, 8)
-    hu += soft(muscle, grid.pixel) * (meat - hu)
+    fibres = 50 + 9 * waves(grid, rng, 22, 8)
+    hu += soft(muscle, grid.pixel) * (fibres - hu)
     planes = soft(1.1 - np.abs(muscle - 7 - 3 * waves(grid, rng, 60, 3)), grid.pixel)
     paint(hu, planes * (cavity < -3) * 0.7, FAT)
 
@@ -141,7 +140,8 @@ def _domes(build: Build, grid: Grid) -> np.ndarray:
     left = build.dome[1] - 0.30 * (
         np.abs((grid.x - 70) / 78) ** 2.6 + np.abs((grid.y + 10) / (0.95 * build.half_depth)) ** 2.6
     )
-    return build.height * np.maximum(np.where(grid.x < 0, right, left), 0.0)
+    height: np.ndarray = build.height * np.maximum(np.where(grid.x < 0, right, left), 0.0)
+    return height
 
 
 def _abdomen(hu: np.ndarray, build: Build, grid: Grid, cavity: np.ndarray, rng: np.random.Generator) -> None:
@@ -161,7 +161,7 @@ def _abdomen(hu: np.ndarray, build: Build, grid: Grid, cavity: np.ndarray, rng: 
 
 
 def _mediastinum(hu: np.ndarray, build: Build, grid: Grid, u: np.ndarray, cavity: np.ndarray) -> np.ndarray:
-    """Paint heart and great vessels; return the distance in mm from all that no lung enters, positive inside."""
+    """Paint heart and great vessels; return the distance in mm from what lung does not enter, positive inside."""
     x, y, z = grid.x, grid.y, grid.z
     height, scale, depth = build.height, build.heart_scale, build.half_depth
     cx, cy, cu = build.heart
@@ -193,7 +193,8 @@ def _mediastinum(hu: np.ndarray, build: Build, grid: Grid, u: np.ndarray, cavity
     core = 10 + 15 * np.exp(-(((y + 4) / 40) ** 2)) + 7 * np.clip((u - 0.7) / 0.2, 0, 1)
     centre = core - np.abs(x - 2 - 3 * np.sin(4 * u))
     spine = 23 - np.hypot(x, (y - 0.86 * depth) * 0.85)
-    return np.maximum.reduce([centre + 0 * z, heart + 4, solid + 2.5, spine + 0 * z])
+    distance: np.ndarray = np.maximum.reduce([centre + 0 * z, heart + 4, solid + 2.5, spine + 0 * z])
+    return distance
 
 
 def _lung_occupancy(build: Build, grid: Grid, u: np.ndarray, cavity: np.ndarray, organs: np.ndarray) -> np.ndarray:
@@ -202,30 +203,32 @@ def _lung_occupancy(build: Build, grid: Grid, u: np.ndarray, cavity: np.ndarray,
     dome = reach - np.hypot(apex, grid.y - 12)
     plane = np.minimum(np.minimum(cavity - 3, -organs), np.where(u > 0.4, dome, 99))
     above = np.minimum(grid.z - _domes(build, grid), np.minimum(grid.z, build.height - grid.z))
-    return soft(plane, grid.pixel) * soft(above, grid.thickness)
+    occupancy: np.ndarray = soft(plane, grid.pixel) * soft(above, grid.thickness)
+    return occupancy
 
 
 def _parenchyma(build: Build, grid: Grid, u: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Lung without large vessels: gravity, texture, fissures."""
+    """Return the HU of lung without large vessels: gravity, texture, fissures."""
     texture = 10 * waves(grid, rng, 55, 6) + 10 * waves(grid, rng, 20, 10)
     air = build.parenchyma + 32 * grid.y / build.half_depth - 10 * u + texture
     tilt = rng.uniform(-6, 6, 2)
     major = (grid.z - build.height * 0.52 - 0.85 * grid.y) * 0.76 + np.where(grid.x < 0, tilt[0], tilt[1])
     minor = np.where((grid.x < 0) & (grid.y < -5), grid.z - build.height * 0.52 + tilt[1], 99)
     line = np.maximum(soft(0.7 - np.abs(major), grid.thickness / 2), soft(0.7 - np.abs(minor), grid.thickness / 2))
-    return air + 55 * line
+    parenchyma: np.ndarray = air + 55 * line
+    return parenchyma
 
 
 def _trachea(hu: np.ndarray, build: Build, grid: Grid) -> None:
     carina = (-1.0, 12.0, build.height * 0.64)
-    ways = [
+    airways = [
         ((0.0, 6.0, build.height * 1.2), carina, 8.5),
         (carina, (-36.0, 2.0, build.height * 0.55), 6.5),
         (carina, (36.0, 2.0, build.height * 0.58), 5.8),
     ]
     for extra, value in ((1.8, 35.0), (0.0, -985.0)):
         field = np.full(grid.shape, -60, np.float32)
-        for start, end, radius in ways:
+        for start, end, radius in airways:
             tube(field, grid, start, end, radius + extra)
         paint(hu, soft(field, grid.pixel), value)
 

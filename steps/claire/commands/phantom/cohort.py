@@ -1,4 +1,4 @@
-"""A cohort of phantoms on disk: who has what, the series of each visit, tables and truth."""
+"""A cohort of phantoms on disk: its patients, the series of each visit, the ground truth."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CLASSES = ("negative", "positive")
 
 @dataclass(frozen=True)
 class Case:
-    """One patient to be made: who, of which class, how acquired, with what besides the main series."""
+    """A patient to make: person, class, traits and slices of each visit, series beside the main one."""
 
     number: int
     seed: int
@@ -35,7 +35,7 @@ class Case:
 
 
 def draw_cases(seed: int, patients: int, size: int, slices: int, confound: str) -> list[Case]:
-    """Draw a cohort. Both classes have the same mix of sites, scanners, kernels and sexes, unless confounded."""
+    """Return random patients; both classes have the same mix of sites, scanners, kernels, sexes, unless confounded."""
     rng = np.random.default_rng([seed, 101])
     positives = rng.permutation(np.arange(patients) % 2 == 1)
     cases: list[Case] = []
@@ -70,7 +70,7 @@ def _draw_case(
 
 
 def write_case(case: Case, out: Path) -> int:
-    """Write one patient's series and truth under `out`; return the number of files."""
+    """Write the series and the ground truth of a patient under `out`; return the number of files."""
     rng = np.random.default_rng([case.seed, 99])
     files = 0
     for visit, traits in enumerate(case.traits):
@@ -102,39 +102,39 @@ def _study(case: Case, visit: int, traits: Traits, rng: np.random.Generator) -> 
 
 
 def _series(case: Case, phantom: Phantom) -> list[Series]:
-    """Return the main series (number 2) and what is reconstructed or acquired beside it."""
+    """Return the main series (number 2) and the others of the same visit."""
     grid, hu = phantom.grid, phantom.render()
-    positions, pixel = axial_positions(grid), (grid.pixel, grid.pixel)
-    made = [
-        Series(2, "CHEST", ("ORIGINAL", "PRIMARY", "AXIAL"), hu, positions, AXIAL, pixel, grid.thickness, grid.spacing)
-    ]
+    positions, pixel, axial = axial_positions(grid), (grid.pixel, grid.pixel), ("ORIGINAL", "PRIMARY", "AXIAL")
+    series = [Series(2, "CHEST", axial, hu, positions, AXIAL, pixel, grid.thickness, grid.spacing)]
     corner, tall = (positions[0][0], 0.0, positions[-1][2]), (grid.spacing, grid.pixel)
     if case.localiser:
         plan = hu[::-1].mean(1, dtype=np.float32)[None].astype(np.int16)
-        made.append(Series(1, "SCOUT", ("ORIGINAL", "PRIMARY", "LOCALIZER"), plan, [corner], CORONAL, tall, 5.0, None))
+        series.append(
+            Series(1, "SCOUT", ("ORIGINAL", "PRIMARY", "LOCALIZER"), plan, [corner], CORONAL, tall, 5.0, None)
+        )
     pairs = hu[: len(hu) // 2 * 2].reshape(-1, 2, *hu.shape[1:])
     between = [(x, y, z + grid.spacing / 2) for x, y, z in positions[: 2 * len(pairs) : 2]]
     if case.second == "thick":
         thick = np.rint(pairs.mean(1, dtype=np.float32)).astype(np.int16)
-        kind = ("ORIGINAL", "PRIMARY", "AXIAL")
-        made.append(Series(3, "CHEST THICK", kind, thick, between, AXIAL, pixel, 2 * grid.spacing, 2 * grid.spacing))
+        series.append(Series(3, "CHEST THICK", axial, thick, between, AXIAL, pixel, 2 * grid.spacing, 2 * grid.spacing))
     if case.second == "mip":
-        kind = ("DERIVED", "SECONDARY", "AXIAL", "MIP")
-        made.append(Series(4, "MIP", kind, pairs.max(1), between, AXIAL, pixel, 2 * grid.spacing, 2 * grid.spacing))
+        mip = ("DERIVED", "SECONDARY", "AXIAL", "MIP")
+        series.append(Series(4, "MIP", mip, pairs.max(1), between, AXIAL, pixel, 2 * grid.spacing, 2 * grid.spacing))
     if case.second == "coronal":
         rows = np.linspace(0.25, 0.65, 12) * hu.shape[1]
-        cut = np.ascontiguousarray(hu[::-1, rows.astype(int)].swapaxes(0, 1))
-        places = [(corner[0], float(grid.y.flat[int(row)]), corner[2]) for row in rows]
-        step = float(places[1][1] - places[0][1])
-        made.append(Series(5, "COR MPR", ("DERIVED", "SECONDARY", "MPR"), cut, places, CORONAL, tall, step, step))
-    return made
+        coronal = np.ascontiguousarray(hu[::-1, rows.astype(int)].swapaxes(0, 1))
+        corners = [(corner[0], float(grid.y.flat[int(row)]), corner[2]) for row in rows]
+        step = float(corners[1][1] - corners[0][1])
+        image_type = ("DERIVED", "SECONDARY", "MPR")
+        series.append(Series(5, "COR MPR", image_type, coronal, corners, CORONAL, tall, step, step))
+    return series
 
 
 def write_truth(folder: Path, uid: str, phantom: Phantom, case: Case, study: Study) -> None:
-    """Write what is true of a series: its lesions, their label map, the lungs."""
+    """Write the ground truth of a series: its lesions, their label map, the lungs."""
     affine = phantom.affine
-    for what, data in (("lesions", phantom.labels), ("lungs", phantom.lungs)):
-        with atomic(folder / f"{uid}.{what}.nii.gz") as stream:
+    for name, data in (("lesions", phantom.labels), ("lungs", phantom.lungs)):
+        with atomic(folder / f"{uid}.{name}.nii.gz") as stream:
             stream.write(to_nifti_gz(Volume(data, affine)))
     scanner = study.traits.scanner
     write_json(

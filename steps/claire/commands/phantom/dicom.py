@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian
 
 from claire.commands.phantom.scanners import Person, Scanner, Traits, make_uid
 from claire.commands.phantom.shapes import Grid
@@ -50,8 +50,8 @@ def axial_positions(grid: Grid) -> list[tuple[float, float, float]]:
 
 
 def to_stored(hu: np.ndarray, scanner: Scanner, round_field: bool = True) -> np.ndarray:
-    """Turn HU into a scanner's stored values; outside its round field of view stands its padding value."""
-    stored = np.rint((hu.astype(np.float32) - scanner.intercept) / scanner.slope)
+    """Return HU as a scanner's stored values, with its padding value outside its round field of view."""
+    stored: np.ndarray = np.rint((hu.astype(np.float32) - scanner.intercept) / scanner.slope)
     if scanner.padding is not None and round_field:
         rows, columns = (np.arange(n) - (n - 1) / 2 for n in hu.shape[-2:])
         outside = np.hypot(rows[:, None], columns[None]) > hu.shape[-1] / 2
@@ -78,7 +78,7 @@ def _write_image(
 ) -> None:
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID = CTImageStorage
-    meta.MediaStorageSOPInstanceUID = uid
+    meta.MediaStorageSOPInstanceUID = UID(uid)
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     image = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
     image.update(head)
@@ -95,7 +95,7 @@ def _decimal(value: float) -> str:
 
 
 def _head(series: Series, study: Study, uid: str) -> Dataset:
-    """Return all that the images of a series have in common."""
+    """Return the header that the images of a series share."""
     scanner, grid_rows, grid_columns = study.traits.scanner, *series.hu.shape[1:]
     head = Dataset()
     head.SpecificCharacterSet = "ISO_IR 192"
@@ -111,7 +111,7 @@ def _head(series: Series, study: Study, uid: str) -> Dataset:
     head.KVP, head.XRayTubeCurrent = "120", 180
     head.ConvolutionKernel = study.traits.kernel_name
     head.SliceThickness = _decimal(series.thickness)
-    if series.spacing is not None and scanner.says_spacing:
+    if series.spacing is not None and scanner.writes_spacing:
         head.SpacingBetweenSlices = _decimal(series.spacing)
     head.FrameOfReferenceUID = make_uid(study.uid, "frame")
     head.PositionReferenceIndicator = ""
@@ -122,7 +122,7 @@ def _head(series: Series, study: Study, uid: str) -> Dataset:
     head.BitsAllocated, head.BitsStored, head.HighBit = 16, 16, 15
     head.PixelRepresentation = int(scanner.signed)
     head.RescaleSlope, head.RescaleIntercept = f"{scanner.slope:g}", f"{scanner.intercept:g}"
-    if scanner.says_spacing:
+    if scanner.writes_spacing:
         head.RescaleType = "HU"
     if scanner.padding is not None:
         head.PixelPaddingValue = scanner.padding
@@ -132,7 +132,7 @@ def _head(series: Series, study: Study, uid: str) -> Dataset:
 
 
 def _identify(head: Dataset, study: Study) -> None:
-    """Write the made-up identity where real headers carry theirs, private tags included."""
+    """Write the made-up identity where real headers have theirs, private tags included."""
     person = study.person
     head.PatientName, head.PatientID = person.name, person.patient_id
     head.PatientBirthDate, head.PatientSex, head.PatientAge = person.birth, person.sex, f"{person.age:03d}Y"

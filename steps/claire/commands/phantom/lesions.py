@@ -10,12 +10,12 @@ from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from claire.commands.phantom.anatomy import Chest
-from claire.commands.phantom.shapes import Grid
+from claire.commands.phantom.shapes import Box, Grid
 
 #: HU of airspace that is filled completely; less filling is ground glass.
 FILLED = 40.0
 DECIDING = ("crazy_paving", "atoll")
-#: Lesions of negatives that look like deciding ones: what keeps the classes from being told apart without error.
+#: Lesions of negatives that look like deciding ones: they keep the classes from being separable without error.
 MIMICS = ("organising", "proteinosis")
 #: Share of a lesion's largest filling above which a voxel counts as the lesion.
 SUPPORT = 0.05
@@ -28,13 +28,13 @@ class Filling:
     kind: str
     role: str
     side: int
-    box: tuple[slice, slice, slice]
+    box: Box
     share: np.ndarray
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One lesion to be grown: its kind, volume in ml and the range of its filling."""
+    """A lesion to grow: its kind, side (1 right, 2 left), volume in ml and the range of its filling."""
 
     kind: str
     side: int
@@ -48,10 +48,10 @@ Shape = Callable[[np.random.Generator, np.ndarray, np.ndarray], np.ndarray]
 
 
 def draw_plans(rng: np.random.Generator, positive: bool, lung_ml: float) -> list[Plan]:
-    """Draw a patient's lesions: the same total volume and the same HU in both classes, another pattern.
+    """Return random lesions of a patient: the same total volume and HU in both classes, another pattern.
 
     Positives: bilateral, peripheral, multifocal meshes and rings beside a few bystanders; some are mild, about 5 % have
-    no lesion of their own. Negatives: solid opacities, mostly of one side; some carry mimics of one side besides.
+    no deciding lesion. Negatives: solid opacities, mostly of one side; some have mimics on one side as well.
     """
     total = lung_ml * float(np.clip(rng.lognormal(np.log(0.24), 0.28), 0.10, 0.38))
     mild, none = rng.random() < 0.09, rng.random() < 0.05
@@ -72,14 +72,14 @@ def draw_plans(rng: np.random.Generator, positive: bool, lung_ml: float) -> list
 
 
 def _split(rng: np.random.Generator, total: float, count: int, kinds: tuple[str, ...], side: int | None) -> list[Plan]:
-    """Cut a volume into lesions, of one side (with a few strays) or of both in turn."""
+    """Return lesions that share a volume, on one side (with a few strays) or on both in turn."""
     shares = rng.dirichlet(np.full(count, 4.0)) * total
     first = int(rng.integers(2))
     plans = []
     for i, share in enumerate(shares):
         stray = rng.random() < 0.2
-        where = 1 + (first + i) % 2 if side is None else 3 - side if stray else side
-        plans.append(Plan(str(rng.choice(kinds)), where, float(share), *_filling(rng)))
+        lung = 1 + (first + i) % 2 if side is None else 3 - side if stray else side
+        plans.append(Plan(str(rng.choice(kinds)), lung, float(share), *_filling(rng)))
     return plans
 
 
@@ -89,7 +89,7 @@ def _filling(rng: np.random.Generator) -> tuple[float, float, float]:
 
 
 def _companions(rng: np.random.Generator) -> list[Plan]:
-    """What both classes have alike: nodules, dependent atelectasis, effusion, fibrosis."""
+    """Return lesions that both classes have: nodules, dependent atelectasis, effusion, fibrosis."""
     plans = [
         Plan("nodule", int(rng.integers(1, 3)), float(rng.uniform(0.3, 5)), 0.6, 0.98, 12.0)
         for _ in range(int(rng.integers(0, 3)))
@@ -106,7 +106,7 @@ def _companions(rng: np.random.Generator) -> list[Plan]:
 
 
 def grow_lesions(rng: np.random.Generator, chest: Chest, grid: Grid, plans: list[Plan]) -> list[Filling]:
-    """Grow each plan into lung that is still free; a plan that finds no room is left out."""
+    """Grow each plan into lung that is still free; a plan without room is left out."""
     free = chest.open > 0.5
     grown = []
     for plan in plans:
@@ -126,14 +126,14 @@ def _grow(rng: np.random.Generator, chest: Chest, grid: Grid, free: np.ndarray, 
     box = _around(grid, centre, radius * reach * np.asarray(axes))
     room = free[box] & (chest.lungs[box] == plan.side)
     inside = np.argwhere(room)
-    wanted = round(plan.volume_ml / grid.voxel_ml)
-    if len(inside) == 0 or wanted == 0:
+    count = round(plan.volume_ml / grid.voxel_ml)
+    if len(inside) == 0 or count == 0:
         return None
-    mm = grid.places(inside + [part.start for part in box])
-    far = np.linalg.norm((mm - centre) / axes, axis=1) + 0.22 * radius * _ripple(rng, mm, max(1.6 * radius, 12))
-    chosen = np.argsort(far, kind="stable")[:wanted]
-    inside, mm, far = inside[chosen], mm[chosen], far[chosen]
-    score = _score(rng, plan.kind, mm, far, chest.depth[box][tuple(inside.T)])
+    mm = grid.positions_mm(inside + [part.start for part in box])
+    distance = np.linalg.norm((mm - centre) / axes, axis=1) + 0.22 * radius * _ripple(rng, mm, max(1.6 * radius, 12))
+    nearest = np.argsort(distance, kind="stable")[:count]
+    inside, mm, distance = inside[nearest], mm[nearest], distance[nearest]
+    score = _score(rng, plan.kind, mm, distance, chest.depth[box][tuple(inside.T)])
     rank = np.empty(len(score), np.float32)
     rank[np.argsort(score, kind="stable")] = (np.arange(len(score)) + 0.5) / len(score)
     share = np.zeros(room.shape, np.float32)
@@ -145,15 +145,15 @@ def _grow(rng: np.random.Generator, chest: Chest, grid: Grid, free: np.ndarray, 
 
 
 def _centre(rng: np.random.Generator, chest: Chest, grid: Grid, free: np.ndarray, plan: Plan) -> np.ndarray | None:
-    """Pick where a lesion starts: (z, y, x) in mm."""
-    places = np.flatnonzero(free & (chest.lungs == plan.side))
-    if not len(places):
+    """Return a random centre of a lesion, (z, y, x) in mm, where its kind is typical; None without free lung."""
+    voxels = np.flatnonzero(free & (chest.lungs == plan.side))
+    if not len(voxels):
         return None
-    tried = places[(rng.random(400) * len(places)).astype(int)]
-    slices, rows, columns = np.unravel_index(tried, free.shape)
+    candidates = voxels[(rng.random(400) * len(voxels)).astype(int)]
+    slices, rows, columns = np.unravel_index(candidates, free.shape)
     z, y, x = grid.z.reshape(-1)[slices], grid.y.reshape(-1)[rows], grid.x.reshape(-1)[columns]
     depth = chest.depth[slices, rows, columns]
-    wish = {
+    preference = {
         "crazy_paving": -np.abs(depth - 16),
         "atoll": -np.abs(depth - 20),
         "organising": -np.abs(depth - 20),
@@ -165,59 +165,63 @@ def _centre(rng: np.random.Generator, chest: Chest, grid: Grid, free: np.ndarray
         "effusion": y - 0.8 * (z - z.min()),
         "fibrosis": -depth - 0.25 * (z - z.min()),
     }[plan.kind]
-    loose = 25 if plan.kind in ("pneumonia", "ground_glass", "nodule") else 7
-    best = int(np.argmax(wish + rng.gumbel(0, loose, len(tried))))
+    spread = 25 if plan.kind in ("pneumonia", "ground_glass", "nodule") else 7
+    best = int(np.argmax(preference + rng.gumbel(0, spread, len(candidates))))
     return np.array([z[best], y[best], x[best]])
 
 
 def _axes(rng: np.random.Generator, kind: str) -> tuple[tuple[float, float, float], float]:
-    """Stretch along (z, y, x) and how many radii to look around."""
+    """Return the stretch along (z, y, x), and the radius of the box around the lesion in its radii."""
     if kind in ("atelectasis", "effusion"):
         return (2.2, 0.45, 1.3), 2.2
     if kind == "fibrosis":
         return (1.8, 1.2, 0.6), 2.6
     stretch = np.exp(rng.uniform(-0.22, 0.22, 3)) * [1.0 if kind == "nodule" else 1.6, 1.0, 1.0]
-    return tuple(float(s) for s in stretch / stretch.prod() ** (1 / 3)), 2.0
+    z, y, x = (float(s) for s in stretch / stretch.prod() ** (1 / 3))
+    return (z, y, x), 2.0
 
 
-def _around(grid: Grid, centre: np.ndarray, reach: np.ndarray) -> tuple[slice, slice, slice]:
-    spans = []
-    for axis, middle, far in zip((grid.z, grid.y, grid.x), centre, reach, strict=True):
+def _around(grid: Grid, centre: np.ndarray, reach: np.ndarray) -> Box:
+    spans: list[slice] = []
+    for axis, middle, distance in zip((grid.z, grid.y, grid.x), centre, reach, strict=True):
         values = axis.reshape(-1)
-        first = max(int(np.searchsorted(values, middle - far)) - 2, 0)
-        spans.append(slice(first, min(int(np.searchsorted(values, middle + far)) + 2, values.size)))
-    return tuple(spans)
+        first = max(int(np.searchsorted(values, middle - distance)) - 2, 0)
+        spans.append(slice(first, min(int(np.searchsorted(values, middle + distance)) + 2, values.size)))
+    return spans[0], spans[1], spans[2]
 
 
 def _ripple(rng: np.random.Generator, mm: np.ndarray, wavelength: float) -> np.ndarray:
-    """Smooth random values of about unit variance at points in mm."""
-    total = np.zeros(len(mm))
+    """Return smooth random values of about unit variance at points in mm."""
+    total: np.ndarray = np.zeros(len(mm))
     for _ in range(5):
         k = rng.normal(size=3)
         k *= 2 * np.pi / wavelength / np.linalg.norm(k)
         total += np.sin(mm @ k + rng.uniform(0, 2 * np.pi))
-    return total * np.sqrt(2 / 5)
+    ripple: np.ndarray = total * np.sqrt(2 / 5)
+    return ripple
 
 
-def _score(rng: np.random.Generator, kind: str, mm: np.ndarray, far: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Order a lesion's voxels from least to most filled; the values themselves do not count, only their order."""
-    edge = far.max() - far
+def _score(rng: np.random.Generator, kind: str, mm: np.ndarray, distance: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """Return a value for each voxel of a lesion whose order is that of the filling; nothing else of it counts."""
+    edge: np.ndarray = distance.max() - distance
+    score: np.ndarray = -depth  # atelectasis
     if kind in ("crazy_paving", "proteinosis"):
-        return -np.minimum(_septa(rng, mm, 12.0), np.abs(edge - 3.5) + 1.0)
-    if kind in ("atoll", "organising"):
-        return -np.minimum(np.abs(edge - 5.0), 2.0 + _septa(rng, mm, 16.0)) + 0.8 * _ripple(rng, mm, 14)
-    if kind == "fibrosis":
-        return -_septa(rng, mm, 8.0)
-    if kind == "atelectasis":
-        return -depth
-    return edge + 1.5 * _ripple(rng, mm, 25)
+        score = -np.minimum(_septa(rng, mm, 12.0), np.abs(edge - 3.5) + 1.0)
+    elif kind in ("atoll", "organising"):
+        score = -np.minimum(np.abs(edge - 5.0), 2.0 + _septa(rng, mm, 16.0)) + 0.8 * _ripple(rng, mm, 14)
+    elif kind == "fibrosis":
+        score = -_septa(rng, mm, 8.0)
+    elif kind != "atelectasis":
+        score = edge + 1.5 * _ripple(rng, mm, 25)
+    return score
 
 
 def _septa(rng: np.random.Generator, mm: np.ndarray, cell: float) -> np.ndarray:
-    """Distance in mm from the walls of random cells of about `cell` mm (Worley noise)."""
+    """Return the distance in mm from the walls of random cells of about `cell` mm (Worley noise)."""
     low, high = mm.min(0) - cell, mm.max(0) + cell
-    steps = [np.arange(a, b, cell) for a, b in zip(low, high, strict=True)]
+    steps = [np.arange(first, last, cell) for first, last in zip(low, high, strict=True)]
     seeds = np.stack(np.meshgrid(*steps, indexing="ij"), -1).reshape(-1, 3)
     seeds = seeds + rng.uniform(-0.38, 0.38, seeds.shape) * cell
-    near = cKDTree(seeds).query(mm, k=2)[0]
-    return (near[:, 1] - near[:, 0]) / 2
+    nearest: np.ndarray = cKDTree(seeds).query(mm, k=2)[0]
+    distance: np.ndarray = (nearest[:, 1] - nearest[:, 0]) / 2
+    return distance

@@ -1,4 +1,4 @@
-"""One synthetic scan with its truth: a chest, its lesions, a scanner's blur and noise, any subset renderable."""
+"""A synthetic scan with its ground truth: chest, lesions, blur and noise of a scanner; with any of its lesions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SHARP = Kernel("sharp", 0.45, 0.7, 26.0, 0.0)
 
 @dataclass(frozen=True)
 class Lesion:
-    """What is true of one lesion of a scan. `id` is its value in the label map; centroid in LPS mm."""
+    """The ground truth of a lesion. `id` is its value in the label map; centroid in LPS mm."""
 
     id: int
     kind: str
@@ -47,7 +47,7 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Phantom:
-    """One scan and its truth. Arrays are (slices, rows, columns), slices from feet to head."""
+    """A scan and its ground truth. Arrays are (slices, rows, columns), slices from feet to head."""
 
     positive: bool
     grid: Grid
@@ -62,42 +62,44 @@ class Phantom:
         return self.grid.affine
 
     def render(self, keep: Collection[int] | None = None) -> np.ndarray:
-        """Return int16 HU with the lesions whose ids are in `keep` (None: all); all else stays the same, noise too."""
+        """Return int16 HU with the lesions of the ids in `keep` (None: all); anatomy and noise stay the same."""
         hu = self.base.copy()
         for number, filling in enumerate(self.fillings, start=1):
             if keep is None or number in keep:
                 part = hu[filling.box]
                 part += filling.share * np.maximum(np.float32(FILLED) - part, 0)
-        return np.clip(np.rint(hu + self.noise), *HU_RANGE).astype(np.int16)
+        rounded = np.rint(hu + self.noise)
+        clipped: np.ndarray = np.clip(rounded, *HU_RANGE)
+        return clipped.astype(np.int16)
 
     @cached_property
     def labels(self) -> np.ndarray:
         """Label map, int16: the id of the lesion that fills a voxel most, 0 outside."""
         labels = np.zeros(self.base.shape, np.int16)
-        most = np.zeros(self.base.shape, np.float32)
+        largest = np.zeros(self.base.shape, np.float32)
         for number, filling in enumerate(self.fillings, start=1):
-            more = filling.share > most[filling.box]
-            labels[filling.box][more] = number
-            np.maximum(most[filling.box], filling.share, out=most[filling.box])
+            larger = filling.share > largest[filling.box]
+            labels[filling.box][larger] = number
+            np.maximum(largest[filling.box], filling.share, out=largest[filling.box])
         return labels
 
     @cached_property
     def lesions(self) -> tuple[Lesion, ...]:
-        """The truth of every lesion, in the order of their ids."""
+        """The ground truth of every lesion, in the order of their ids."""
         hu = self.render()
         return tuple(self._describe(hu, number, filling) for number, filling in enumerate(self.fillings, start=1))
 
     def _describe(self, hu: np.ndarray, number: int, filling: Filling) -> Lesion:
-        places = np.argwhere(self.labels[filling.box] == number) + [part.start for part in filling.box]
-        right, anterior, up = (self.affine @ [*places.mean(0)[::-1], 1])[:3]
+        voxels = np.argwhere(self.labels[filling.box] == number) + [part.start for part in filling.box]
+        right, anterior, up = (self.affine @ [*voxels.mean(0)[::-1], 1])[:3]
         return Lesion(
             id=number,
             kind=filling.kind,
             role=filling.role,
             side="right" if filling.side == 1 else "left",
             centroid_lps_mm=(round(-float(right), 2), round(-float(anterior), 2), round(float(up), 2)),
-            volume_ml=round(len(places) * self.grid.voxel_ml, 3),
-            mean_hu=round(float(hu[tuple(places.T)].mean()), 1),
+            volume_ml=round(len(voxels) * self.grid.voxel_ml, 3),
+            mean_hu=round(float(hu[tuple(voxels.T)].mean()), 1),
         )
 
 
@@ -150,7 +152,8 @@ def _stick_marker(hu: np.ndarray, skin: float, grid: Grid) -> None:
 
 
 def _blur(hu: np.ndarray, kernel: Kernel, grid: Grid) -> np.ndarray:
-    blurred = ndimage.gaussian_filter(hu, (0, kernel.blur_mm / grid.pixel, kernel.blur_mm / grid.pixel), truncate=3)
+    sigma = (0, kernel.blur_mm / grid.pixel, kernel.blur_mm / grid.pixel)
+    blurred: np.ndarray = ndimage.gaussian_filter(hu, sigma, truncate=3)
     if kernel.sharpen:
         blurred += kernel.sharpen * (blurred - ndimage.gaussian_filter(blurred, (0, 1, 1), truncate=2))
     return blurred
@@ -164,4 +167,5 @@ def _noise(kernel: Kernel, grid: Grid, rng: np.random.Generator) -> np.ndarray:
         noise -= 0.6 * ndimage.gaussian_filter(noise, (0, 1, 1), truncate=2)
     radius = np.hypot(grid.x - grid.x.mean(), grid.y - grid.y.mean()) / (grid.pixel * grid.shape[1] / 2)
     strength = kernel.noise_hu * np.sqrt(5 / grid.thickness) * np.clip(1.2 - 0.6 * radius, 0.5, None)
-    return (noise / noise.std() * strength).astype(np.float32)
+    scaled: np.ndarray = noise / noise.std() * strength
+    return scaled.astype(np.float32)

@@ -1,4 +1,4 @@
-"""Made-up scanners, sites and people: all that a series' header says besides the picture."""
+"""Made-up scanners, sites and people: the header of a series."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from claire.commands.phantom.patient import MEDIUM, SHARP, SMOOTH, Kernel
 
 @dataclass(frozen=True)
 class Scanner:
-    """A scanner as it writes: names, kernels by sharpness, and how HU become stored values.
+    """A scanner and its headers: names, kernels by sharpness, and how HU become stored values.
 
     `thickness`: slice thickness as a share of the slice spacing. `padding`: HU outside the round field of view.
     """
@@ -26,7 +26,7 @@ class Scanner:
     signed: bool
     padding: int | None
     head_first_numbers: bool
-    says_spacing: bool
+    writes_spacing: bool
 
 
 # In order: maker, model, (smooth, sharp) kernel, thickness, slope, intercept, signed, padding, order, spacing.
@@ -45,7 +45,7 @@ _GIVEN = {
 
 @dataclass(frozen=True)
 class Person:
-    """A made-up patient; `patient_id` is what labels.csv names."""
+    """A made-up patient; `patient_id` is the key column of labels.csv."""
 
     patient_id: str
     name: str
@@ -59,7 +59,7 @@ class Person:
 
 @dataclass(frozen=True)
 class Traits:
-    """What one scan is acquired with; `--confound` ties one of them to the label."""
+    """How a scan is acquired; `--confound` ties one of these traits to the label."""
 
     scanner: Scanner
     kernel_name: str
@@ -69,7 +69,7 @@ class Traits:
 
 
 def draw_person(rng: np.random.Generator, number: int, sex: str, site: str) -> Person:
-    """Invent a patient."""
+    """Return a made-up patient."""
     age = int(np.clip(rng.normal(58, 14), 19, 89))
     return Person(
         patient_id=f"MRN-{number:03d}{rng.integers(10**5):05d}",
@@ -84,7 +84,7 @@ def draw_person(rng: np.random.Generator, number: int, sex: str, site: str) -> P
 
 
 def choose_traits(scanner: Scanner, sharp: bool, positive: bool, confound: str) -> Traits:
-    """Return what a scan is acquired with; the trait that `confound` names follows the label instead."""
+    """Return how a scan is acquired; the trait that `confound` names follows the label."""
     name, kernel = scanner.kernels[int(positive if confound == "kernel" else sharp)]
     thickness = scanner.thickness
     if confound == "kernel":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from claire.commands.phantom.shapes import Grid, axis_distance, soft, surround
+from claire.commands.phantom.shapes import Grid, Point, axis_distance, bounding_box, soft
 
 
 def grow_trees(
@@ -15,15 +15,15 @@ def grow_trees(
     count = 170
     for side, sign in ((1, -1), (2, 1)):
         hilum = np.array([sign * 36, 0.0, height * (0.54 if side == 1 else 0.58)])
-        places = np.argwhere(lungs == side)
-        if len(places) < count:
+        voxels = np.argwhere(lungs == side)
+        if len(voxels) < count:
             continue
         for kind in range(2):
             shift = np.array([0, 9.0 * (1 if kind else -1), -12.0 * kind])
-            ends = _points(grid, places, count, rng)
+            ends = _points(grid, voxels, count, rng)
             for start, end, radius in _branches(hilum + shift, ends, rng):
                 _stamp(vessels, grid, start, end, radius)
-        for start, end, radius in _branches(hilum, _points(grid, places, 14, rng), rng):
+        for start, end, radius in _branches(hilum, _points(grid, voxels, 14, rng), rng):
             if radius > 0.75:
                 shrunk = start + 0.7 * (end - start)
                 _stamp(walls, grid, start, shrunk, 1.25 * radius + 1.0)
@@ -31,13 +31,16 @@ def grow_trees(
     return vessels, walls * 0.75, lumen * 0.9
 
 
-def _points(grid: Grid, places: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    picked = places[(rng.random(count) * len(places)).astype(int)]
-    mm = grid.places(picked)[:, ::-1]
+def _points(grid: Grid, voxels: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
+    """Return random points (x, y, z) in mm within voxels."""
+    drawn = voxels[(rng.random(count) * len(voxels)).astype(int)]
+    mm: np.ndarray = grid.positions_mm(drawn)[:, ::-1]
     return mm + rng.uniform(-0.5, 0.5, (count, 3)) * [grid.pixel, grid.pixel, grid.spacing]
 
 
-def _branches(root: np.ndarray, ends: np.ndarray, rng: np.random.Generator) -> list[tuple]:
+def _branches(
+    root: np.ndarray, ends: np.ndarray, rng: np.random.Generator
+) -> list[tuple[np.ndarray, np.ndarray, float]]:
     """Grow a tree from `root` to all `ends` by least added path, radii by Murray's law (cubes add up at a fork)."""
     order = np.argsort(np.linalg.norm(ends - root, axis=1), kind="stable")
     size = 1 + 2 * len(ends)
@@ -60,12 +63,17 @@ def _branches(root: np.ndarray, ends: np.ndarray, rng: np.random.Generator) -> l
 
 def _stamp(field: np.ndarray, grid: Grid, start: np.ndarray, end: np.ndarray, radius: float) -> None:
     """Draw a vessel with its partial volume: thin against pixel and slice, it fades."""
-    box = surround(grid, tuple(start), tuple(end), radius + max(grid.pixel, grid.thickness / 2))
+    ends = _point(start), _point(end)
+    box = bounding_box(grid, *ends, radius + max(grid.pixel, grid.thickness / 2))
     if box is None:
         return
-    distance, _ = axis_distance(grid, box, tuple(start), tuple(end), grid.thickness)
+    distance, _ = axis_distance(grid, box, *ends, grid.thickness)
     length = float(np.linalg.norm(end - start))
     upright = abs(float(end[2] - start[2])) / max(length, 1e-6)
     share = upright + (1 - upright) * min(1.0, 2 * radius / grid.thickness)
     share *= min(1.0, 2.2 * radius / grid.pixel)
     np.maximum(field[box], share * soft(radius - distance, grid.pixel), out=field[box])
+
+
+def _point(values: np.ndarray) -> Point:
+    return values[0], values[1], values[2]

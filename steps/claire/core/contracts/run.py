@@ -1,4 +1,4 @@
-"""`<variant>-f<k>.run.zip`: what a finished training leaves: predictions, history, variant and facts."""
+"""`<run>.run.zip`: the results of a training: predictions, history, variant and facts."""
 
 from __future__ import annotations
 
@@ -24,15 +24,23 @@ SPLITS: tuple[Split, ...] = ("validation", "test", "external")
 
 
 class Pretrained(Part):
-    """How many weights a given file filled, the network's own that it did not, and those of the file unused."""
+    """Number of weights that a given file filled, names of those it did not, and of those of the file unused."""
 
     loaded: int
     untouched: tuple[str, ...]
     unused: tuple[str, ...]
 
 
+def run_name(variant: Variant, fold: int) -> str:
+    """Return the name of a run, the stem of its files."""
+    return f"{variant.id}-f{fold}"
+
+
 class RunFacts(Document):
-    """Facts of a training. `scans` and `patients` count by role; `best_epoch` counts from 1."""
+    """Facts of a training. `parameters`: number of weights; `best_epoch` counts from 1.
+
+    `scans` and `patients` count by role (train, validation, test, external).
+    """
 
     run: str
     fold: int
@@ -77,10 +85,10 @@ COLUMNS = PredictionRow._fields[:-1]
 
 @dataclass(frozen=True)
 class ScanPrediction:
-    """What a network says of one scan, as probabilities.
+    """The probabilities that a network gives for one scan.
 
     `probability`: (classes,); `slices`: (rows,) the kept slices that a 2D network saw, each once, and
-    `slice_probability`: (rows, classes) what it said of them; empty in 3D.
+    `slice_probability`: (rows, classes) those of the slices; both empty in 3D.
     """
 
     scan: Scan
@@ -129,10 +137,10 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predictions of one run for one split at one level, a row a scan or slice.
+    """Predictions of one run for one split at one level, one row per scan or slice.
 
     `patient` and `scan` (n,) hold pseudonyms, `slice` (n,) the index in the ingested scan (−1 for scans), `target` (n,)
-    the class index (−1 where nobody labelled it) and `probability` (n, classes) what the network said.
+    the class index (−1 where there is no label) and `probability` (n, classes) those of the network.
     """
 
     patient: np.ndarray
@@ -168,18 +176,18 @@ class Run:
     scans: Mapping[str, Predictions]
 
     def slices(self, classes: Sequence[str]) -> dict[str, Predictions]:
-        """Read the predictions of single slices by split; they are many, so they are read when asked for."""
+        """Read the predictions of single slices by split; they are many, so they are read only when needed."""
         return read_predictions(self.path, "slice", classes)
 
 
 def read_run(path: Path, classes: Sequence[str]) -> Run:
     """Read a run's archive. Raises ClaireError, naming the file, where it is damaged or of other classes."""
     with ArchiveReader(path, REMEDY) as archive:
-        where = f"{path.name}: variant.json"
-        document = parse_document(archive.read("variant.json"), VariantDocument, where, REMEDY)
-        variant = check_id(document, where, REMEDY)
+        member = f"{path.name}: variant.json"
+        document = parse_document(archive.read("variant.json"), VariantDocument, member, REMEDY)
+        variant = check_id(document, member, REMEDY)
         facts = parse_document(archive.read("train.json"), RunFacts, f"{path.name}: train.json", REMEDY)
-    name = f"{variant.id}-f{facts.fold}"
+    name = run_name(variant, facts.fold)
     return Run(path, name, variant, facts.fold, facts, read_predictions(path, "scan", classes))
 
 
@@ -210,14 +218,14 @@ def _by_split(
     rows: Iterable[list[str]], header: Sequence[str], level: str, classes: Sequence[str]
 ) -> dict[str, Predictions]:
     column_of = {name: header.index(name) for name in header}
-    chosen: dict[str, list[list[str]]] = {split: [] for split in SPLITS}
+    rows_of: dict[str, list[list[str]]] = {split: [] for split in SPLITS}
     for row in rows:
         if row and row[column_of["level"]] == level:
-            chosen.setdefault(row[column_of["split"]], []).append(row)
-    if set(chosen) - set(SPLITS):
+            rows_of.setdefault(row[column_of["split"]], []).append(row)
+    if set(rows_of) - set(SPLITS):
         raise ValueError("unknown split")
     index = {name: i for i, name in enumerate(classes)} | {"": -1}
-    return {split: _columns(selected, column_of, index, classes) for split, selected in chosen.items() if selected}
+    return {split: _columns(selected, column_of, index, classes) for split, selected in rows_of.items() if selected}
 
 
 def _columns(

@@ -16,15 +16,15 @@ from claire.core.command.files import sha256_json
 REMEDY = "Run `claire plan` again."
 
 
-def _no_switch(value: object) -> object:
-    """YAML reads yes, no, on and off as switches, which would pass for 1 and 0."""
+def _refuse_boolean(value: object) -> object:
+    """YAML reads yes, no, on and off as booleans, which would pass for 1 and 0."""
     if isinstance(value, bool):
         raise ValueError("should be a number")
     return value
 
 
 #: Comes after the bounds in an annotation, so that these stay in the schema.
-NUMBER = BeforeValidator(_no_switch)
+NUMBER = BeforeValidator(_refuse_boolean)
 
 
 class Window(BaseModel):
@@ -50,7 +50,7 @@ class Settings(BaseModel):
     window: Annotated[Window, Field(description="HU window, centre and width")] = Window()
     normalisation: Annotated[
         Literal["window", "slice"],
-        Field(description="HU window as it is, or stretched per slice to its own range (the original's way)"),
+        Field(description="windowed HU as they are, or each slice stretched to its own range (as in the original)"),
     ] = "window"
     size: Annotated[int, Field(ge=16, le=1024, description="input rows and columns in pixels"), NUMBER] = 224
     slices: Annotated[
@@ -68,29 +68,34 @@ class Settings(BaseModel):
     ] = "none"
     labels: Annotated[
         Literal["multiple-instance", "inherited"],
-        Field(description="learn from scans, or let every slice inherit its scan's label (the original's way)"),
+        Field(description="learn from scans, or let every slice inherit its scan's label (as in the original)"),
     ] = "multiple-instance"
     pooling: Annotated[
-        Literal["attention", "topk", "mean", "max"], Field(description="how slices become a scan's score (2D)")
+        Literal["attention", "topk", "mean", "max"],
+        Field(description="how the scores of slices are pooled to that of the scan (2D)"),
     ] = "attention"
-    optimiser: Annotated[Literal["adam", "adamw"], Field(description="Adam, or Adam with decoupled decay")] = "adamw"
-    learning_rate: Annotated[float, Field(gt=0, description="learning rate at the start"), NUMBER] = 1e-4
+    optimiser: Annotated[Literal["adam", "adamw"], Field(description="Adam, or Adam with decoupled weight decay")] = (
+        "adamw"
+    )
+    learning_rate: Annotated[float, Field(gt=0, description="initial learning rate"), NUMBER] = 1e-4
     weight_decay: Annotated[float, Field(ge=0, description="weight decay of the optimiser"), NUMBER] = 5e-4
     schedule: Annotated[
-        Literal["constant", "step", "cosine"], Field(description="course of the learning rate over the epochs")
+        Literal["constant", "step", "cosine"], Field(description="schedule of the learning rate over the epochs")
     ] = "cosine"
     step_size: Annotated[int, Field(ge=1, description="epochs between drops of the step schedule"), NUMBER] = 10
     gamma: Annotated[float, Field(gt=0, le=1, description="factor of a drop of the step schedule"), NUMBER] = 0.1
-    epochs: Annotated[int, Field(ge=1, description="most epochs of a training"), NUMBER] = 50
+    epochs: Annotated[int, Field(ge=1, description="maximum number of epochs"), NUMBER] = 50
     patience: Annotated[
-        int, Field(ge=1, description="epochs without a better validation loss before it stops"), NUMBER
+        int, Field(ge=1, description="epochs without a lower validation loss before training stops"), NUMBER
     ] = 10
-    batch_size: Annotated[int, Field(ge=1, description="scans a step (labels: inherited: slices a step)"), NUMBER] = 4
-    class_weights: Annotated[bool, Field(description="weight the loss by the rarity of a class")] = True
-    augmentation: Annotated[Literal["none", "standard"], Field(description="random changes of the training images")] = (
-        "standard"
-    )
-    seed: Annotated[int, Field(ge=0, lt=2**31, description="seed of everything random in a training"), NUMBER] = 0
+    batch_size: Annotated[
+        int, Field(ge=1, description="scans per step (labels: inherited: slices per step)"), NUMBER
+    ] = 4
+    class_weights: Annotated[bool, Field(description="weight the loss by inverse class frequency")] = True
+    augmentation: Annotated[
+        Literal["none", "standard"], Field(description="random transforms of the training images")
+    ] = "standard"
+    seed: Annotated[int, Field(ge=0, lt=2**31, description="seed of all random numbers of a training"), NUMBER] = 0
 
 
 class Variant(Settings):
@@ -99,9 +104,9 @@ class Variant(Settings):
     @model_validator(mode="after")
     def _fits_together(self) -> Variant:
         if self.dimensions == "3D" and self.labels == "inherited":
-            raise ValueError("labels: inherited is for 2D variants; a volume has its scan's label anyway")
+            raise ValueError("labels: inherited is for 2D variants only: a volume has its scan's label anyway")
         if self.dimensions == "3D" and self.normalisation == "slice":
-            raise ValueError("normalisation: slice is for 2D variants")
+            raise ValueError("normalisation: slice is for 2D variants only")
         return self
 
     @property
@@ -111,35 +116,41 @@ class Variant(Settings):
 
 
 def explain_faults(error: ValidationError, known: Iterable[str] = ()) -> str:
-    """Return what pydantic found in words for people; unknown keys are compared with a variant's and with `known`."""
+    """Return the faults that pydantic reports in words; unknown keys are compared with a variant's and with `known`."""
     names = {*Settings.model_fields, *known}
     return "; ".join(_fault(fault, names) for fault in error.errors(include_url=False))
 
 
 def _fault(fault: Any, names: Collection[str]) -> str:
-    keys, kind = [str(key) for key in fault["loc"]], fault["type"]
-    place, message = ".".join(keys), fault["msg"]
+    keys, kind, message = [str(key) for key in fault["loc"]], fault["type"], fault["msg"]
+    path = ".".join(keys)
     if kind == "missing":
-        return f"key '{place}' is missing"
+        return f"key '{path}' is missing"
     if kind == "extra_forbidden":
-        close = get_close_matches(keys[-1], Window.model_fields if "window" in keys else names, 1)
-        return f"unknown key '{place}'" + (f" (did you mean '{close[0]}'?)" if close else "")
+        return f"unknown key '{path}'" + _suggestion(keys[-1], Window.model_fields if "window" in keys else names)
     if kind == "value_error":
         message = message.removeprefix("Value error, ")
-        return f"{place}: {message}, not {fault['input']!r}" if keys else message
+        return f"{path}: {message}, got {fault['input']!r}" if keys else message
     if kind == "string_pattern_mismatch":
         field = next((Settings.model_fields[key] for key in keys if key in Settings.model_fields), None)
         message = f"should be {field.description}" if field else message
-    return f"{place}: {message.removeprefix('Input ')}, not {fault['input']!r}"
+    return f"{path}: {message.removeprefix('Input ')}, got {fault['input']!r}"
+
+
+def _suggestion(key: str, names: Collection[str]) -> str:
+    """Return a question that names the nearest key; the words of a key count too: `rate` is near `learning_rate`."""
+    nearest = {word: name for name in names for word in name.split("_")} | {name: name for name in names}
+    close = get_close_matches(key, nearest, 1)
+    return f" (did you mean '{nearest[close[0]]}'?)" if close else ""
 
 
 def parse_variant(values: Mapping[str, object], where: str) -> Variant:
-    """Validate `values`; raise UsageError that names `where`, the keys at fault and what they may be."""
+    """Return the variant of `values`. Raises UsageError that names `where`, the wrong keys and what they may be."""
     try:
         return Variant.model_validate(values)
     except ValidationError as error:
         known = ", ".join(Variant.model_fields)
-        raise UsageError(f"{where}: {explain_faults(error)}", f"Known keys: {known}.") from error
+        raise UsageError(f"{where}: {explain_faults(error)}", f"Use the keys of a variant: {known}.") from error
 
 
 class VariantDocument(Document):

@@ -1,26 +1,26 @@
-"""`<run>.safetensors`: the weights of a network, with the facts that build and place it."""
+"""`<run>.safetensors`: the weights of a network, with the facts that are needed to build it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
 
 from claire.core.command.documents import Document, parse_document
 from claire.core.command.errors import ClaireError
 from claire.core.command.files import atomic
 from claire.core.contracts.variant import Variant
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 REMEDY = "Train this run again."
 _KEY = "claire"
 
 
 class WeightsFacts(Document):
-    """What a weights file says of its network: the run it is of. `refined`: adversarially, by explain."""
+    """What a weights file says of its network: run, variant, cohort. `refined`: trained further by explain."""
 
     run: str
     variant: Variant
@@ -31,28 +31,18 @@ class WeightsFacts(Document):
 
 
 def write_weights(path: Path, state: Mapping[str, Tensor], facts: WeightsFacts) -> Path:
-    """Write weights as safetensors, the same bytes for the same weights."""
-    from safetensors.torch import save
+    """Write weights as safetensors, the same bytes for the same weights.
 
+    All facts are one entry of the metadata: the library writes several entries in random order.
+    """
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     with atomic(path) as stream:
-        stream.write(_fixed_order(save(tensors, {_KEY: facts.to_canonical_json()})))
+        stream.write(save(tensors, {_KEY: facts.to_canonical_json()}))
     return path
 
 
-def _fixed_order(content: bytes) -> bytes:
-    """Return safetensors bytes with a header in fixed order: the library writes its metadata in random order."""
-    size = int.from_bytes(content[:8], "little")
-    header = json.dumps(json.loads(content[8 : 8 + size]), sort_keys=True, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)
-    return len(header).to_bytes(8, "little") + header + content[8 + size :]
-
-
 def read_weights(path: Path) -> tuple[dict[str, Tensor], WeightsFacts]:
-    """Return (state, facts); no code in the file is run. Raises ClaireError where it is damaged or not one of ours."""
-    import torch
-    from safetensors import SafetensorError, safe_open
-
+    """Return (state, facts); runs no code in the file. Raises ClaireError where it is damaged or of another program."""
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}

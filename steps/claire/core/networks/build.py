@@ -1,7 +1,6 @@
 """Networks by name: a backbone of a library or of the user's own, its head replaced by one that reads a whole scan.
 
-Any classifier whose last layer is linear will do: the head is found by running the network once, not by a table of
-names.
+Any classifier whose last layer is linear will do: the head is found by a forward pass, not in a table of names.
 """
 
 from __future__ import annotations
@@ -16,12 +15,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.contracts.variant import Variant
 from claire.core.contracts.weights import WeightsFacts, read_weights
-from claire.core.networks.architectures import require_known, unknown
-from claire.core.networks.scan_network import ScanNetwork
+from claire.core.networks.architectures import require_known, unknown_network
+from claire.core.networks.scan_network import ScanNetwork, channels_last
 
 #: What MONAI's networks call their numbers of input channels and of classes.
 MONAI_SIGNATURES = (
@@ -30,13 +30,15 @@ MONAI_SIGNATURES = (
     ("n_input_channels", "num_classes"),
 )
 HEADS = (nn.Linear, nn.Conv2d, nn.Conv3d)
+#: Layers that pass on the features of the layer before them.
+PASSING = re.compile("Pool|Dropout|Identity|Flatten")
 
 
 def build_network(variant: Variant, classes: int) -> ScanNetwork:
     """Return the untrained network of a variant; draws its weights from torch's global generator.
 
     Raises UsageError where the name is unknown (near matches are listed), the library cannot build it from channels
-    alone, it is no classifier, or it cannot take the variant's size.
+    alone, it is not a classifier, or it cannot take the variant's size.
     """
     library, name = variant.architecture.split(":", 1)
     backbone, channels = BUILDERS[library](name, variant, classes)
@@ -44,35 +46,58 @@ def build_network(variant: Variant, classes: int) -> ScanNetwork:
         return backbone
     dimensions = 2 if variant.dimensions == "2D" else 3
     shape = (channels, *([variant.slices] if dimensions == 3 else []), variant.size, variant.size)
-    trace = _run_once(backbone, shape, variant)
-    width = _strip_head(backbone, trace) if library != "python" else trace.width
+    trace = _trace(backbone, shape, variant)
+    width = _remove_head(backbone, trace) if library != "python" else trace.width
     pooling = "inherited" if variant.labels == "inherited" else variant.pooling
-    made = ScanNetwork(backbone, width, classes, dimensions, channels, pooling, trace.features)
-    return made.to(memory_format=torch.channels_last if dimensions == 2 else torch.channels_last_3d)
+    network = ScanNetwork(backbone, width, classes, dimensions, channels, pooling, trace.features)
+    return channels_last(network, dimensions)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    """A layer in a forward pass, with the shape of its output."""
+
+    name: str
+    module: nn.Module
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class _Trace:
-    """What one run of a backbone showed: names of its last linear layer and last spatial block, width of its output."""
+    """Names of the last linear layer and of the last spatial block of a backbone, and the width of its output."""
 
     head: str | None
     features: str
     width: int
 
 
-def _run_once(backbone: nn.Module, shape: tuple[int, ...], variant: Variant) -> _Trace:
-    ran: list[tuple[str, nn.Module, tuple[int, ...]]] = []
-
-    def watch(name: str, module: nn.Module) -> Any:
-        return module.register_forward_hook(
-            lambda _m, _i, out: ran.append((name, module, tuple(out.shape))) if isinstance(out, Tensor) else None
+def _trace(backbone: nn.Module, shape: tuple[int, ...], variant: Variant) -> _Trace:
+    layers, output = _forward_pass(backbone, shape, variant)
+    if not isinstance(output, Tensor) or output.ndim != 2:
+        raise UsageError(
+            f"{variant.architecture} is not a classifier: expected one vector per image",
+            "Name an architecture that classifies.",
         )
+    width = output.shape[1]
+    return _Trace(_last_head(layers, width), _last_block(layers, len(shape) + 1, variant), width)
+
+
+def _forward_pass(backbone: nn.Module, shape: tuple[int, ...], variant: Variant) -> tuple[list[_Layer], object]:
+    """Return the layers in the order of their calls, and the output for one input of zeros."""
+    layers: list[_Layer] = []
+
+    def watch(name: str, module: nn.Module) -> RemovableHandle:
+        def note(_module: nn.Module, _inputs: object, output: object) -> None:
+            if isinstance(output, Tensor):
+                layers.append(_Layer(name, module, tuple(output.shape)))
+
+        return module.register_forward_hook(note)
 
     hooks = [watch(name, module) for name, module in backbone.named_modules() if name]
     was_training = backbone.training
     try:
         with torch.no_grad():
-            out = backbone.eval()(torch.zeros(1, *shape))
+            return layers, backbone.eval()(torch.zeros(1, *shape))
     except (RuntimeError, ValueError, AssertionError, TypeError, IndexError) as error:
         depth = f"{variant.slices} slices of " if variant.dimensions == "3D" else "slices of "
         raise UsageError(
@@ -84,51 +109,51 @@ def _run_once(backbone: nn.Module, shape: tuple[int, ...], variant: Variant) -> 
         backbone.train(was_training)
         for hook in hooks:
             hook.remove()
-    if not isinstance(out, Tensor) or out.ndim != 2:
-        raise UsageError(
-            f"{variant.architecture} is no classifier: its output is not one vector an image",
-            "Name an architecture that classifies.",
-        )
-    return _Trace(_last_head(ran, out.shape[1]), _last_block(ran, len(shape) + 1, variant), out.shape[1])
 
 
-def _last_head(ran: list[tuple[str, nn.Module, tuple[int, ...]]], width: int) -> str | None:
-    return next(
-        (name for name, module, shape in reversed(ran) if isinstance(module, HEADS) and shape[1] == width), None
-    )
+def _last_head(layers: list[_Layer], width: int) -> str | None:
+    heads = [layer.name for layer in layers if isinstance(layer.module, HEADS) and layer.shape[1] == width]
+    return heads[-1] if heads else None
 
 
-def _last_block(ran: list[tuple[str, nn.Module, tuple[int, ...]]], ndim: int, variant: Variant) -> str:
-    passing = re.compile("Pool|Dropout|Identity|Flatten")
-    times = Counter(name for name, _, _ in ran)
+def _last_block(layers: list[_Layer], ndim: int, variant: Variant) -> str:
+    """Return the name of the last layer with a spatial output that is called once."""
+    calls = Counter(layer.name for layer in layers)
     spatial = [
-        (name, shape)
-        for name, module, shape in ran
-        if len(shape) == ndim and times[name] == 1 and not passing.search(type(module).__name__)
+        layer
+        for layer in layers
+        if len(layer.shape) == ndim and calls[layer.name] == 1 and not PASSING.search(type(layer.module).__name__)
     ]
     # Layers with the channels last (Swin) have fewer "channels" than "columns"; one pixel is no map.
-    wishes = (lambda s: s[1] >= max(s[2:]) > 1, lambda s: max(s[2:]) > 1, lambda s: True)
-    for wish in wishes:
-        if fitting := [name for name, shape in spatial if wish(shape)]:
-            return fitting[-1]
+    criteria: tuple[Callable[[tuple[int, ...]], bool], ...] = (
+        lambda shape: shape[1] >= max(shape[2:]) > 1,
+        lambda shape: max(shape[2:]) > 1,
+        lambda shape: True,
+    )
+    for criterion in criteria:
+        if names := [layer.name for layer in spatial if criterion(layer.shape)]:
+            return names[-1]
     raise UsageError(
-        f"{variant.architecture} has no layer with a spatial output, so nothing could be explained",
+        f"{variant.architecture} has no layer with a spatial output: its decisions could not be explained",
         "Build it from convolutions.",
     )
 
 
-def _strip_head(backbone: nn.Module, trace: _Trace) -> int:
+def _remove_head(backbone: nn.Module, trace: _Trace) -> int:
+    """Replace the last linear layer by the identity; return the width of its input."""
     if trace.head is None:
         return trace.width
     parent, _, name = trace.head.rpartition(".")
-    head = backbone.get_submodule(trace.head)
+    head: Any = backbone.get_submodule(trace.head)
     setattr(backbone.get_submodule(parent), name, nn.Identity())
-    return head.in_features if isinstance(head, nn.Linear) else head.in_channels
+    width: int = head.in_features if isinstance(head, nn.Linear) else head.in_channels
+    return width
 
 
-def _torchvision(name: str, variant: Variant, classes: int) -> tuple[nn.Module, int]:
-    from torchvision import models
+# Libraries of networks are imported when a variant names them: MONAI takes several seconds.
 
+
+def _torchvision(name: str, variant: Variant, _classes: int) -> tuple[nn.Module, int]:
     require_known(variant.architecture, variant.dimensions)
     options: dict[str, Any] = {}
     if name in ("inception_v3", "googlenet"):
@@ -138,23 +163,24 @@ def _torchvision(name: str, variant: Variant, classes: int) -> tuple[nn.Module, 
     elif name.startswith("maxvit"):
         options = {"input_size": (variant.size, variant.size)}
     try:
-        return models.get_model(name, weights=None, **options), 3
+        return importlib.import_module("torchvision.models").get_model(name, weights=None, **options), 3
     except (ValueError, AssertionError) as error:
-        raise UsageError(f"torchvision:{name} at {variant.size} pixels: {error}", "Give another size.") from error
+        raise UsageError(
+            f"torchvision:{name} cannot be built for {variant.size} pixels: {error}", "Give another size."
+        ) from error
 
 
 def _monai(name: str, variant: Variant, classes: int) -> tuple[nn.Module, int]:
-    from monai.networks import nets
-
-    known = {one: getattr(nets, one) for one in dir(nets) if callable(getattr(nets, one)) and not one.startswith("_")}
+    nets = importlib.import_module("monai.networks.nets")
     dimensions = int(variant.dimensions[0])
     if re.fullmatch("efficientnet[-_]b[0-8]", name):
         return nets.EfficientNetBN(name.replace("_", "-"), pretrained=False, spatial_dims=dimensions, in_channels=1), 1
-    if name not in known:
-        raise unknown(variant.architecture, variant.dimensions)
+    network = getattr(nets, name, None)
+    if name.startswith("_") or not callable(network):
+        raise unknown_network(variant.architecture, variant.dimensions)
     for inputs, outputs in MONAI_SIGNATURES:
         try:
-            return known[name](**{"spatial_dims": dimensions, inputs: 1, outputs: classes}), 1
+            return network(**{"spatial_dims": dimensions, inputs: 1, outputs: classes}), 1
         except TypeError:
             continue
     raise UsageError(
@@ -166,21 +192,25 @@ def _monai(name: str, variant: Variant, classes: int) -> tuple[nn.Module, int]:
 def _python(name: str, variant: Variant, classes: int) -> tuple[nn.Module, int]:
     module, _, factory = name.partition(":")
     try:
-        make: Callable[[Variant, int], nn.Module] = getattr(importlib.import_module(module), factory)
+        build: Callable[[Variant, int], object] = getattr(importlib.import_module(module), factory)
     except (ImportError, AttributeError, ValueError) as error:
         raise UsageError(
             f"python:{name} cannot be imported: {error}",
             "Write python:package.module:factory, and install the package or put its folder on PYTHONPATH.",
         ) from error
     try:
-        made = make(variant, classes)
+        backbone = build(variant, classes)
     except Exception as error:
-        raise UsageError(f"python:{name} failed: {type(error).__name__}: {error}", "Mend the factory.") from error
-    if not isinstance(made, nn.Module):
-        raise UsageError(f"python:{name} returned {type(made).__name__}, not a torch.nn.Module", "Return a network.")
-    return made, 1
+        raise UsageError(f"python:{name} failed: {type(error).__name__}: {error}", "Correct the factory.") from error
+    if not isinstance(backbone, nn.Module):
+        raise UsageError(
+            f"python:{name} returned another type: expected torch.nn.Module, got {type(backbone).__name__}",
+            "Return a network.",
+        )
+    return backbone, 1
 
 
+#: Builders by library: each returns (backbone, number of its input channels). A library is added here.
 BUILDERS: dict[str, Callable[[str, Variant, int], tuple[nn.Module, int]]] = {
     "torchvision": _torchvision,
     "monai": _monai,

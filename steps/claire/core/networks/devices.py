@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -10,8 +9,9 @@ from dataclasses import dataclass
 import torch
 
 from claire.core.command.errors import UsageError
+from claire.core.command.progress import log
 
-log = logging.getLogger("claire")
+#: Compute capability of the oldest GPU that the pinned PyTorch serves (V100).
 OLDEST_GPU = (7, 0)
 
 
@@ -24,7 +24,7 @@ class Device:
 
     @property
     def kind(self) -> str:
-        """`cpu-bf16`, `cuda-fp16` and so on: what a result depends on beyond its inputs."""
+        """`cpu-bf16`, `cuda-fp16` and so on: what results depend on besides their inputs."""
         return f"{self.torch.type}-{self.precision}"
 
     def autocast(self) -> AbstractContextManager[None]:
@@ -34,11 +34,11 @@ class Device:
 
 
 def choose_device(name: str, dimensions: str) -> Device:
-    """Return the device for `auto`, `cpu` or `cuda`. Raises UsageError where `cuda` is asked for and cannot be used.
+    """Return the device for `auto`, `cpu` or `cuda`. Raises UsageError where `cuda` is named and cannot be used.
 
-    On processors bf16 where they compute in it (AVX-512 BF16, AMX: twice as fast as fp32), on GPUs bf16 from sm_80 on
-    and fp16 before (the V100 has no bf16). `auto` falls back to the processor. `dimensions`: 2D or 3D;
-    3D networks run in fp32 on processors.
+    Processors: bf16 where they compute in it (AVX-512 BF16, AMX: twice as fast as fp32), but fp32 for 3D networks
+    (`dimensions`: 2D or 3D). GPUs: bf16 from sm_80 on, fp16 before (the V100 has no bf16). `auto` falls back to the
+    processor.
     """
     if name == "cpu":
         return Device(torch.device("cpu"), "fp32" if dimensions == "3D" else _cpu_precision())
@@ -48,7 +48,8 @@ def choose_device(name: str, dimensions: str) -> Device:
         return Device(torch.device("cuda"), precision)
     if name == "cuda":
         raise UsageError(
-            f"--device cuda: {fault}", "Run where there is a GPU that this PyTorch serves, or take --device auto."
+            f"--device cuda cannot be used: {fault}",
+            "Run on a machine with a GPU that this PyTorch serves, or take --device auto.",
         )
     log.info("no GPU: %s; running on the processor", fault)
     return choose_device("cpu", dimensions)
@@ -57,20 +58,22 @@ def choose_device(name: str, dimensions: str) -> Device:
 def _gpu_fault() -> str | None:
     if not torch.cuda.is_available():
         return "PyTorch sees no GPU here"
-    capability = torch.cuda.get_device_capability()
-    return None if capability >= OLDEST_GPU else f"the GPU is of sm_{capability[0]}{capability[1]}, too old"
+    major, minor = torch.cuda.get_device_capability()
+    if (major, minor) >= OLDEST_GPU:
+        return None
+    return f"the GPU is too old: expected at least sm_{OLDEST_GPU[0]}{OLDEST_GPU[1]}, got sm_{major}{minor}"
 
 
 def _cpu_precision() -> str:
-    # Not for Conv3d: in bf16 oneDNN reads memory that nobody wrote there (torch 2.10): other results each time, or NaN.
+    # Not for Conv3d: there oneDNN in bf16 reads uninitialised memory (torch 2.10): other results each time, or NaN.
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16" if fast and torch.backends.mkldnn.is_available() else "fp32"
+    return "bf16" if fast and torch.backends.mkldnn.is_available() else "fp32"  # type: ignore[no-untyped-call]
 
 
 def make_deterministic(threads: int) -> None:
-    """Make this process compute the same again from the same seed, on `threads` processor threads.
+    """Make computations of this process reproducible from a seed, on `threads` processor threads.
 
-    Operations of a GPU that have no deterministic form only warn.
+    Operations of a GPU that have no deterministic implementation only warn.
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(threads)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from claire.core.contracts.variant import Variant
-from claire.core.networks.view import AIR_HU
+from claire.core.imaging.volume import AIR_HU
 
 
 def to_input(hu: Tensor, variant: Variant, lungs: Tensor | None = None) -> Tensor:

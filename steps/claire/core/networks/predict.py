@@ -1,4 +1,4 @@
-"""What a network says of scans."""
+"""Predictions of a trained network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from claire.core.networks.view import cut_hu, pick_slices
 def predict(
     network: ScanNetwork, cohort: Cohort, scans: Sequence[Scan], variant: Variant, device: torch.device
 ) -> Iterator[ScanPrediction]:
-    """Yield a prediction a scan, in full precision, one scan in memory at a time."""
+    """Yield the prediction of each scan, in full precision, one scan in memory at a time."""
     network.eval()
     for scan in scans:
         image = to_input(torch.from_numpy(cut_hu(cohort, scan, variant)[None]).to(device), variant)
@@ -26,7 +26,12 @@ def predict(
             output = network(image)
         rows, first = np.unique(pick_slices(scan.count, variant.slices), return_index=True)
         if output.slices is None:
-            rows, slices = rows[:0], np.empty((0, output.scan.shape[1]))
+            rows, of_slices = rows[:0], np.empty((0, output.scan.shape[1]))
         else:
-            slices = torch.softmax(output.slices[0].double(), -1).cpu().numpy()[first]
-        yield ScanPrediction(scan, torch.softmax(output.scan[0].double(), -1).cpu().numpy(), rows, slices)
+            of_slices = _probability(output.slices[0])[first]
+        yield ScanPrediction(scan, _probability(output.scan[0]), rows, of_slices)
+
+
+def _probability(logits: torch.Tensor) -> np.ndarray:
+    probability: np.ndarray = torch.softmax(logits.double(), -1).cpu().numpy()
+    return probability

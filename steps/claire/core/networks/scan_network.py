@@ -7,6 +7,7 @@ learning). 3D backbones see the volume.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,7 @@ TOP_SHARE = 0.25
 
 @dataclass
 class ScanOutput:
-    """What a network says of a batch of scans.
+    """The output of a network for a batch of scans.
 
     `scan`: (B, classes) logits; `slices`: (B, D, classes) logits, None in 3D; `attention`: (B, D) weights that sum to
     1 over the slices, None without attention pooling.
@@ -57,7 +58,7 @@ class ScanNetwork(nn.Module):
     - `mean`: the mean of z;
     - `topk`, `max`: per class the mean of the top quarter, or the maximum, of z − z₀, the evidence against the
       reference class 0, whose own logit is then 0: one diseased slice suffices, a healthy one is no evidence;
-    - `inherited` (the original's way): log of the mean of the slices' probabilities.
+    - `inherited` (as in the original): log of the mean of the slices' probabilities.
     """
 
     def __init__(
@@ -84,12 +85,13 @@ class ScanNetwork(nn.Module):
         """Return the logits of a batch of scans (B, D, size, size), float32 in 0…1."""
         grey = (volume - GREY_MEAN) / GREY_DEVIATION
         if self.dimensions == 3:
-            features = self.backbone(_copy_channels(grey.unsqueeze(1), self.channels))
+            features: Tensor = self.backbone(_copy_channels(grey.unsqueeze(1), self.channels))
             with torch.autocast(volume.device.type, enabled=False):
                 return ScanOutput(self.head(features.float()))
         features = self.backbone(_copy_channels(grey.flatten(0, 1).unsqueeze(1), self.channels))
         with torch.autocast(volume.device.type, enabled=False):
-            return self.pool(features.float().unflatten(0, volume.shape[:2]))
+            of_slices: Tensor = features.float().unflatten(0, volume.shape[:2])  # type: ignore[no-untyped-call]
+            return self.pool(of_slices)
 
     def pool(self, features: Tensor) -> ScanOutput:
         """Return the logits of scans from the features of their slices, (B, D, width); for 2D networks."""
@@ -105,6 +107,13 @@ class ScanNetwork(nn.Module):
         evidence = slices - slices[..., :1]
         taken = 1 if self.pooling == "max" else max(1, round(TOP_SHARE * slices.shape[1]))
         return ScanOutput(evidence.topk(taken, dim=1).values.mean(1), slices)
+
+
+def channels_last(network: ScanNetwork, dimensions: int) -> ScanNetwork:
+    """Return the network with its weights in the memory format in which convolutions are fastest."""
+    move: Any = network.to  # for mypy: torch declares no overload of `Module.to` with a memory format
+    moved: ScanNetwork = move(memory_format=torch.channels_last if dimensions == 2 else torch.channels_last_3d)
+    return moved
 
 
 def _copy_channels(grey: Tensor, channels: int) -> Tensor:

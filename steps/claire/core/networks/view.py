@@ -1,4 +1,4 @@
-"""What a network sees of a scan: slices picked, view cut, resized, windowed — when read, in memory."""
+"""The view that a network gets of a scan: slices picked, cropped, resized, in memory, whenever it is read."""
 
 from __future__ import annotations
 
@@ -40,12 +40,13 @@ class View:
 def apply_window(hu: np.ndarray, window: Window) -> np.ndarray:
     """Map HU to 0…1, float32, clipped."""
     low = window.centre - window.width / 2
-    return np.clip((hu.astype(np.float32) - low) / window.width, 0, 1)
+    image: np.ndarray = np.clip((hu.astype(np.float32) - low) / window.width, 0, 1)
+    return image
 
 
-def pick_slices(count: int, wanted: int) -> np.ndarray:
-    """Return `wanted` indices spread evenly over `count` slices, repeating where there are too few."""
-    return np.minimum((np.arange(wanted) + 0.5) * count / wanted, count - 1).astype(int)
+def pick_slices(count: int, picked: int) -> np.ndarray:
+    """Return `picked` indices spread evenly over `count` slices, repeated where there are too few."""
+    return np.minimum((np.arange(picked) + 0.5) * count / picked, count - 1).astype(int)
 
 
 def lung_box(lungs: np.ndarray, margin: int = 4) -> tuple[int, int, int, int]:
@@ -61,7 +62,7 @@ def lung_box(lungs: np.ndarray, margin: int = 4) -> tuple[int, int, int, int]:
 
 
 def make_view(cohort: Cohort, scan: Scan, variant: Variant) -> View:
-    """Return a scan on the grid of the variant's input: deterministic, before any augmentation; HU are whole numbers.
+    """Return a scan on the grid of the variant's input: deterministic, without augmentation; HU are integers.
 
     2D: `variant.slices` kept slices, as they are. 3D: the volume resampled to `variant.slices` slices. Resampling is
     linear with anti-aliasing (a triangle as wide as an output pixel), lungs take the nearest.
@@ -81,14 +82,15 @@ def make_view(cohort: Cohort, scan: Scan, variant: Variant) -> View:
 
 @lru_cache(maxsize=64)
 def triangles(old: int, new: int) -> np.ndarray:
-    """Return the (new, old) float32 matrix that resamples a line of `old` pixels to `new`, linear, anti-aliased.
+    """Return the (new, old) float32 matrix that resamples `old` pixels to `new`, linear, anti-aliased.
 
-    The weights of every output pixel are a triangle around its centre, as wide as the larger of the two pixels.
+    The weights of an output pixel form a triangle around its centre, as wide as the larger of the two pixels.
     """
-    wide = max(old / new, 1.0)
+    width = max(old / new, 1.0)
     centre = (np.arange(new) + 0.5) * old / new - 0.5
-    weights = np.maximum(0, 1 - np.abs(np.arange(old) - centre[:, None]) / wide)
-    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+    weights: np.ndarray = np.maximum(0, 1 - np.abs(np.arange(old) - centre[:, None]) / width)
+    normalised: np.ndarray = weights / weights.sum(1, keepdims=True)
+    return normalised.astype(np.float32)
 
 
 def _resize_labels(mask: np.ndarray, size: int) -> np.ndarray:
@@ -110,7 +112,7 @@ def _view_affine(
 
 
 def cut_hu(cohort: Cohort, scan: Scan, variant: Variant) -> np.ndarray:
-    """Return a scan's view as (slices, size, size) int16 HU, air outside the lungs if the variant says so."""
+    """Return a scan's view as (slices, size, size) int16 HU; for `view: lungs` air outside the lungs."""
     view = make_view(cohort, scan, variant)
     hu = np.where(view.lungs > 0, view.hu, AIR_HU) if variant.view == "lungs" else view.hu
     return hu.astype(np.int16)
