@@ -6,15 +6,15 @@ import csv
 import json
 import zipfile
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from claire.core.command.tables import read_csv
-from claire.core.contracts.folds import write_folds
+from claire.core.contracts.folds import read_fold_rows, write_folds
+from claire.core.contracts.run import Predictions
 from claire.core.imaging.volume import from_nifti_gz
 from claire.explain.work import choose_scans
 
+from tests.explain.test_lesions import make_scan
 from tests.support.command import claire
 from tests.support.explaining import FLAT, SOLID, Trained, train_tiny
 from tests.support.synthetic import CohortFiles
@@ -146,7 +146,7 @@ def test_without_a_healer_lesions_are_ranked_all_the_same(trained: Trained, tmp_
 def test_a_refined_network_that_does_no_harm_is_the_one_explained(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("claire.explain.network", "claire.explain.healing.gates"):
+    for module in ("claire.explain.refine", "claire.explain.healing.gates"):
         monkeypatch.setattr(f"{module}.FEWEST", 2)
     assert explain(trained, tmp_path, "--refine-steps", "2", "--limit", "1", "--keep-weights") == 0
     found = document(tmp_path)["network"]
@@ -155,7 +155,7 @@ def test_a_refined_network_that_does_no_harm_is_the_one_explained(
 
 
 def test_a_judge_that_shares_the_grid_answers_its_gate(trained: Trained, tmp_path: Path) -> None:
-    other = train_tiny(trained.files, trained.variant.model_copy(update={"rate": 0.25}), tmp_path, steps=1)
+    other = train_tiny(trained.files, trained.variant.model_copy(update={"learning_rate": 0.25}), tmp_path, steps=1)
     assert explain(trained, tmp_path / "out", "--judge", str(other.weights), "--limit", "1") == 0
     gates = {gate["name"]: gate for gate in document(tmp_path / "out")["gates"]}
     assert gates["flips_judge"]["n"] == 3
@@ -172,7 +172,7 @@ def test_a_judge_of_another_grid_is_refused(
 def test_files_of_different_runs_are_refused(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = train_tiny(trained.files, trained.variant.model_copy(update={"rate": 0.5}), tmp_path, steps=1)
+    other = train_tiny(trained.files, trained.variant.model_copy(update={"learning_rate": 0.5}), tmp_path, steps=1)
     assert explain(trained, tmp_path / "out", run=other.run) == 2
     assert "Give the two files of one training" in capsys.readouterr().err
 
@@ -180,8 +180,8 @@ def test_files_of_different_runs_are_refused(
 def test_other_folds_than_those_of_the_training_are_refused(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = read_csv(trained.files.folds)
-    turned = [{**row, "fold": (int(row["fold"]) + 1) % 3} for row in rows]
+    rows = read_fold_rows(trained.files.folds)
+    turned = [row.model_copy(update={"fold": (row.fold + 1) % 3}) for row in rows]
     assert explain(trained, tmp_path / "out", folds=write_folds(tmp_path / "folds.csv", turned)) == 2
     assert "other test scans than run" in capsys.readouterr().err
 
@@ -190,8 +190,8 @@ def test_other_folds_than_those_of_the_training_are_refused(
 def test_a_limit_takes_called_scans_first_and_a_sample_of_the_others(limit: int, called: int, others: int) -> None:
     names = np.array([f"S{i}" for i in range(12)])
     chance = np.array([[0.1, 0.9]] * 4 + [[0.9, 0.1]] * 8)
-    run = SimpleNamespace(scans={"test": SimpleNamespace(scan=names, probability=chance)})
-    scans = [SimpleNamespace(scan=name) for name in names]
-    chosen = choose_scans(scans, run, 0.5, SimpleNamespace(limit=limit, seed=0))
+    predicted = Predictions(names, names, np.full(12, -1), np.zeros(12, int), chance)
+    scans = [make_scan().model_copy(update={"scan": str(name)}) for name in names]
+    chosen = choose_scans(scans, predicted, 0.5, limit, seed=0)
     assert sum(int(scan.scan[1:]) < 4 for scan in chosen) == called
     assert len(chosen) == called + others

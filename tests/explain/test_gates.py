@@ -6,7 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from claire.explain.healing.gates import Healed, gates, judge_refinement, may_propose, reliable
+from claire.explain.healing.gates import Healed, gates, may_propose, reliable
+from claire.explain.refine import judge_refinement
 
 
 def healed(n: int = 60, flips: float = 1.0, control: float = 0.0, mask: float = 0.002, judge: bool = True) -> Healed:
@@ -70,7 +71,7 @@ def test_gates_of_nothing_are_closed_and_plain_json() -> None:
     nothing = Healed(*(np.zeros(0, kind) for kind in (bool, float, bool, bool, float, float)))
     found = gates(nothing, 0)
     assert not reliable(found)
-    json.dumps([gate.document() for gate in found], allow_nan=False)
+    json.dumps([gate.model_dump(mode="json") for gate in found], allow_nan=False)
 
 
 def test_a_mask_that_covers_healthy_lungs_may_not_propose() -> None:

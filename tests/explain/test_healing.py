@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from claire.explain import refine
 from claire.explain.healing import healer as healing
 from claire.explain.probe import log_odds_of
 
@@ -30,8 +31,8 @@ def weights(trained: Trained) -> torch.Tensor:
 def test_an_attack_is_bounded_raises_the_loss_and_stays_in_the_lungs(trained: Trained) -> None:
     case = trained.case("positive")
     hu, lungs = case.hu[None], case.lungs[None]
-    changed = healing.attack(trained.probe, hu, lungs, torch.tensor([1]), healing.EPSILON_HU)
-    assert (changed - hu).abs().max() <= healing.EPSILON_HU + 1e-3
+    changed = refine.attack(trained.probe, hu, lungs, torch.tensor([1]), refine.EPSILON_HU)
+    assert (changed - hu).abs().max() <= refine.EPSILON_HU + 1e-3
     assert not (changed != hu)[~lungs].any()
     before, after = (log_odds_of(trained.probe.evaluate([one[0]], case.lungs), 1)[0] for one in (hu, changed))
     assert after < before
@@ -40,7 +41,7 @@ def test_an_attack_is_bounded_raises_the_loss_and_stays_in_the_lungs(trained: Tr
 def test_refining_changes_a_copy_only(trained: Trained) -> None:
     before = weights(trained)
     cases = [(load, 0) for load in loaders(trained, "negative")] + [(load, 1) for load in loaders(trained, "positive")]
-    refined, losses = healing.refine(trained.probe, cases, 3, seed=0)
+    refined, losses = refine.refine_network(trained.probe, cases, 3, seed=0)
     assert len(losses) == 3
     assert torch.equal(weights(trained), before)
     assert not torch.equal(next(refined.network.parameters()), next(trained.probe.network.parameters()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from claire.core.contracts.metrics import Figure
 from claire.explain.lesions import interventions
 from claire.explain.lesions.candidates import Candidates
 from claire.explain.lesions.interventions import Effects, Removals, crucial_set
@@ -119,17 +120,17 @@ def test_deletion_and_insertion_prefer_the_map_of_the_lesion(trained: Trained) -
 
 
 def test_methods_are_summed_up_by_outcome_against_the_threshold() -> None:
-    scans = [(f"P{i // 2}", "TP", {"a": (0.1, 0.9), "hu_smoothed": (0.5, 0.5)}) for i in range(6)] + [
-        ("P9", "FP", {"a": (0.5, 0.5), "hu_smoothed": (0.1, 0.9)})
-    ]
+    curves = faithfulness.ScanCurves
+    scans = [curves(f"P{i // 2}", "TP", {"a": (0.1, 0.9), "hu_smoothed": (0.5, 0.5)}) for i in range(6)]
+    scans.append(curves("P9", "FP", {"a": (0.5, 0.5), "hu_smoothed": (0.1, 0.9)}))
     rows = faithfulness.summarise(scans, 0)
-    assert [(row["method"], row["outcome"], row["n"]) for row in rows][:2] == [("a", "TP", 3), ("hu_smoothed", "TP", 3)]
-    assert rows[0]["gain_over_hu"] == {"value": 0.8, "lower": 0.8, "upper": 0.8}
-    assert rows[2]["gain_over_hu"] == {"value": -0.8, "lower": None, "upper": None}
-    assert "gain_over_hu" not in rows[1]
+    assert [(row.method, row.outcome, row.n) for row in rows][:2] == [("a", "TP", 3), ("hu_smoothed", "TP", 3)]
+    assert rows[0].gain_over_hu == Figure(value=0.8, lower=0.8, upper=0.8)
+    assert rows[2].gain_over_hu == Figure(value=-0.8)
+    assert rows[1].gain_over_hu is None
 
 
 def test_a_patients_scans_make_no_interval_narrower() -> None:
     rng = np.random.default_rng(0)
-    once = [(f"P{i}", "TP", {"hu_smoothed": (rng.random(), rng.random())}) for i in range(10)]
+    once = [faithfulness.ScanCurves(f"P{i}", "TP", {"hu_smoothed": (rng.random(), rng.random())}) for i in range(10)]
     assert faithfulness.summarise(once * 3, 0) == faithfulness.summarise(once, 0)

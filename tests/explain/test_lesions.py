@@ -27,7 +27,10 @@ def make_view(spots: Sequence[tuple[tuple, float]] = (), flip: bool = False) -> 
 
 def make_scan() -> Scan:
     kept = tuple(range(100, 100 + SHAPE[0]))
-    return Scan("S1", "P1", "positive", 0, SHAPE[0], kept, (), np.eye(4), (), (0, 1, 0, 1), (200, 40, 40))
+    return Scan(
+        scan="S1", patient="P1", label="positive", first=0, count=SHAPE[0], slices=kept, slice_labels=(),
+        affine=np.eye(4), slice_positions_mm=(), crop=(0, 1, 0, 1), original_shape=(200, 40, 40),
+    )  # fmt: skip
 
 
 SPOT = np.s_[2:5, 12:18, 24:30]
@@ -114,10 +117,10 @@ def test_side_zone_and_centre_follow_the_affine_and_the_mask(flip: bool) -> None
     view, labels = make_view(flip=flip), np.zeros(SHAPE, np.int16)
     labels[0:2, 10:12, 24:28] = 1
     found = lesions.describe(Candidates(labels, (("hu",),), (False,)), 1, view, make_scan())
-    assert (found["side"], found["zone"]) == ("left", "upper" if flip else "lower")
-    assert found["centroid_lps_mm"] == [102.0, 42.0, -2.5 if flip else 2.5]
-    assert found["volume_ml"] == pytest.approx(16 * 0.08)
-    assert found["slice"] == 100
+    assert (found.side, found.zone) == ("left", "upper" if flip else "lower")
+    assert found.centroid_lps_mm == (102.0, 42.0, -2.5 if flip else 2.5)
+    assert found.volume_ml == pytest.approx(16 * 0.08)
+    assert found.slice == 100
 
 
 def test_pointing_and_top_dice() -> None:

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 import torch
 from claire.core.contracts.variant import Variant
+from claire.core.networks.input import to_input
+from claire.core.networks.view import cut_hu
+from claire.core.statistics.decisions import decide
 from claire.explain import probe
 from claire.explain.lesions.interventions import lung_statistics
 from claire.explain.maps import attribution
@@ -40,8 +43,9 @@ def test_the_differentiable_input_is_the_one_that_training_saw(trained: Trained,
         change = {}
     variant: Variant = trained.variant.model_copy(update=change)
     case = trained.case("positive")
-    seen = probe.Probe(trained.probe.network, variant, trained.probe.where).image(case.hu, case.lungs)
-    np.testing.assert_allclose(seen.numpy(), case.view.image(variant), atol=1e-6)
+    cut = torch.from_numpy(cut_hu(trained.cohort, case.scan, variant))
+    seen = to_input(case.hu, variant, case.lungs)
+    np.testing.assert_allclose(seen.numpy(), to_input(cut, variant).numpy(), atol=1e-6)
 
 
 def test_slices_embedded_one_by_one_and_pooled_give_the_same_logits(
@@ -51,7 +55,7 @@ def test_slices_embedded_one_by_one_and_pooled_give_the_same_logits(
     if trained.probe.slicewise:
         features = trained.probe.embed(list(case.hu), list(case.lungs))
         pooled = trained.probe.pool([torch.stack(features)])[0]
-        np.testing.assert_allclose(pooled, trained.probe.of(case), atol=1e-5)
+        np.testing.assert_allclose(pooled, trained.probe.scan_logits(case), atol=1e-5)
     else:
         assert trained.variant.dimensions == "3D"
 
@@ -60,8 +64,8 @@ def test_gradients_of_many_slices_are_the_same_in_chunks(trained: Trained, monke
     case = trained.case("positive")
 
     def slope() -> torch.Tensor:
-        image = trained.probe.image(case.hu, case.lungs)[None].requires_grad_(True)
-        return torch.autograd.grad(log_odds(trained.probe.answer(image), 1).sum(), image)[0]
+        image = to_input(case.hu, trained.variant, case.lungs)[None].requires_grad_(True)
+        return torch.autograd.grad(log_odds(trained.probe.logits_of_input(image), 1).sum(), image)[0]
 
     whole = slope()
     monkeypatch.setattr(probe, "CHUNK_VOXELS", 2 * 32 * 32)
@@ -99,8 +103,7 @@ def test_density_and_chance_stay_within_the_lungs(trained: Trained) -> None:
 def test_log_odds_of_three_classes_are_one_against_the_rest() -> None:
     logits = np.log([[0.2, 0.3, 0.5]])
     assert log_odds_of(logits, 2)[0] == pytest.approx(0)
-    assert probe.decide(logits, 0.79).tolist() == [2]
-    assert probe.decide(logits, 0.81).tolist() == [0]
+    assert decide(probe.probabilities(logits), None).tolist() == [2]
 
 
 @pytest.mark.parametrize("name", ["resnet18", "densenet121"])
@@ -109,7 +112,7 @@ def test_grad_cam_works_on_backbones_that_alter_their_features_in_place(trained:
 
     variant = FLAT.model_copy(update={"architecture": f"torchvision:{name}", "pooling": "attention"})
     case = trained.case("positive")
-    made = probe.Probe(build_network(variant, 2).eval(), variant, trained.probe.where)
+    made = probe.Probe(build_network(variant, 2).eval(), variant, trained.probe.device)
     found = attribution.grad_cam(made, case, 1)
     assert found.shape == case.view.hu.shape
     assert np.isfinite(found).all()

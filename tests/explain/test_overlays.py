@@ -7,19 +7,25 @@ from itertools import product
 
 import numpy as np
 import pytest
+from claire.core.contracts.lesions import Lesion
 from claire.explain.pictures import overlays
 from PIL import Image
 
 from tests.explain.test_lesions import SHAPE, make_view
 
 
+def make_lesion(rank: int, delta: float, crucial: bool = False) -> Lesion:
+    return Lesion(
+        id=rank, rank=rank, rank_low=rank, rank_high=rank, crucial=crucial, centroid_lps_mm=(0, 0, 0), volume_ml=1,
+        mean_hu=-400, side="right", zone="upper", confluent=False, proposers=("hu",), slice=100, delta=delta,
+        delta_probability=0, necessity=delta, sufficiency=delta, delta_by_infill={}, infills_agree=True, shapley=None,
+    )  # fmt: skip
+
+
 def page(lesions: int = 2) -> overlays.Page:
     labels = np.zeros(SHAPE, np.int16)
     labels[2:5, 12:18, 24:30], labels[7:9, 20:26, 6:12] = 1, 2
-    ranked = [
-        {"id": 1, "rank": 1, "crucial": True, "delta": 2.5},
-        {"id": 2, "rank": 2, "crucial": False, "delta": -0.2},
-    ]
+    ranked = [make_lesion(1, 2.5, crucial=True), make_lesion(2, -0.2)]
     return overlays.Page(
         make_view([(np.s_[2:5, 12:18, 24:30], -300.0)]), labels, ranked[:lesions], range(100, 112), "S1"
     )

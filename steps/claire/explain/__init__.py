@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 from claire.core.command.parameters import InputFile, StepParameters, parameter
-from claire.core.command.record import Record
 
 
 class Parameters(StepParameters):
@@ -41,11 +40,15 @@ class Parameters(StepParameters):
 
 def run(parameters: Parameters) -> None:
     """Explain the test scans of the weights' fold and write maps, pictures and lesions."""
-    from claire.explain.work import explain, open_work
+    from claire.core.command.record import Record
+    from claire.explain.inputs import open_inputs
+    from claire.explain.work import explain
 
-    work = open_work(parameters)
-    recorded = parameters.recorded() | {"device": work.probe.where.kind}
-    inputs: dict[str, Path | str] = {name: getattr(parameters, name) for name in ("weights", "run", "folds")}
-    inputs |= {"cohort": work.cohort.sha256} | ({"judge": parameters.judge} if parameters.judge else {})
-    with Record("explain", work.run.name, parameters.out, recorded, inputs) as record:
-        explain(work, parameters, record)
+    inputs = open_inputs(parameters)
+    recorded = parameters.recorded() | {"device": inputs.probe.device.kind}
+    hashed: dict[str, Path | str] = {name: getattr(parameters, name) for name in ("weights", "run", "folds")}
+    hashed["cohort"] = inputs.cohort.sha256
+    if parameters.judge is not None:
+        hashed["judge"] = parameters.judge
+    with Record("explain", inputs.run.name, parameters.out, recorded, hashed) as record:
+        explain(inputs, parameters, record)

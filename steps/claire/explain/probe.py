@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+from claire.core.command.progress import progress
 from claire.core.contracts.cohort import Cohort, Scan
 from claire.core.contracts.variant import Variant
-from claire.core.networks.build import GREY_DEVIATION, GREY_MEAN, ScanNetwork
 from claire.core.networks.devices import Device
-from claire.core.networks.view import AIR_HU, View, make_view
+from claire.core.networks.input import to_input
+from claire.core.networks.scan_network import GREY_DEVIATION, GREY_MEAN, ScanNetwork, ScanOutput
+from claire.core.networks.view import View, make_view
 
 #: Voxels of network input that are evaluated at once without gradients: bounds the memory of a laptop's job.
 CHUNK_VOXELS = 32 * 224 * 224
+#: Memory of the scans that stay loaded, in bytes.
+CACHE_BYTES = 512 * 2**20
+#: Slices of a scan that one training step of a 2D network sees.
+STEP_SLICES = 8
 
 
 @dataclass(frozen=True)
@@ -30,11 +38,9 @@ class Case:
     hu: Tensor
     lungs: Tensor
 
-    @property
-    def spacing_mm(self) -> tuple[float, float, float]:
-        """Spacing of this grid along (slice, row, column) in mm."""
-        columns, rows, slices = np.linalg.norm(self.view.affine[:3, :3], axis=0)
-        return float(slices), float(rows), float(columns)
+
+#: A function that loads a scan when it is called.
+Loader = Callable[[], Case]
 
 
 def make_case(cohort: Cohort, scan: Scan, variant: Variant) -> Case:
@@ -44,53 +50,74 @@ def make_case(cohort: Cohort, scan: Scan, variant: Variant) -> Case:
     return Case(scan, view, torch.from_numpy(hu), torch.from_numpy(view.lungs > 0))
 
 
+class Cases:
+    """The cohort's scans as a variant's network sees them; at most `CACHE_BYTES` of them stay in memory."""
+
+    def __init__(self, cohort: Cohort, variant: Variant) -> None:
+        self.cohort, self._variant = cohort, variant
+        self._cache: OrderedDict[str, Case] = OrderedDict()
+        self._capacity = max(2, CACHE_BYTES // (6 * variant.slices * variant.size**2))
+
+    def get(self, scan: Scan) -> Case:
+        """Return a scan on the network's grid."""
+        if scan.scan not in self._cache:
+            self._cache[scan.scan] = make_case(self.cohort, scan, self._variant)
+            if len(self._cache) > self._capacity:
+                self._cache.popitem(last=False)
+        self._cache.move_to_end(scan.scan)
+        return self._cache[scan.scan]
+
+    def loader(self, scan: Scan) -> Loader:
+        """Return a function that loads one scan."""
+        return partial(self.get, scan)
+
+
+def random_slices(case: Case, dimensions: str, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Return (hu, lungs) of a random part of a scan's slices, in order, for 2D networks; of all slices for 3D."""
+    count = case.hu.shape[0]
+    if dimensions == "3D" or count <= STEP_SLICES:
+        return case.hu, case.lungs
+    rows = np.sort(rng.permutation(count)[:STEP_SLICES])
+    return case.hu[rows], case.lungs[rows]
+
+
 class Probe:
     """A network with its variant and device; batches are (B, slices, size, size) HU beside a mask of the lungs.
 
     The network is held in evaluation mode with frozen weights. Log-odds are natural logarithms.
     """
 
-    def __init__(self, network: ScanNetwork, variant: Variant, where: Device) -> None:
-        self.network, self.variant, self.where = network.to(where.torch).eval(), variant, where
+    def __init__(self, network: ScanNetwork, variant: Variant, device: Device) -> None:
+        self.network, self.variant, self.device = network.to(device.torch).eval(), variant, device
         self.network.requires_grad_(False)
 
     @property
-    def device(self) -> torch.device:
+    def torch_device(self) -> torch.device:
         """Where the network runs."""
-        return self.where.torch
+        return self.device.torch
 
-    def quick(self) -> AbstractContextManager[None]:
+    def reduced_precision(self) -> AbstractContextManager[None]:
         """Return the context of bf16 where the device computes in it: for gradients that are averaged anyway."""
-        return self.where.autocast() if self.where.precision == "bf16" else nullcontext()
+        return self.device.autocast() if self.device.precision == "bf16" else nullcontext()
 
     @property
     def slicewise(self) -> bool:
-        """Whether slices are embedded one by one and pooled, so that unchanged slices need no second look."""
+        """Whether slices are embedded one by one and pooled, so that unchanged slices are not computed again."""
         return self.variant.dimensions == "2D" and type(self.network).forward is ScanNetwork.forward
-
-    def image(self, hu: Tensor, lungs: Tensor) -> Tensor:
-        """Return the network's input in 0…1 of HU (…, slices, rows, columns): as `View.image`, but differentiable."""
-        variant = self.variant
-        if variant.view == "lungs":
-            hu = torch.where(lungs, hu, torch.full_like(hu, AIR_HU))
-        image = ((hu - (variant.window.centre - variant.window.width / 2)) / variant.window.width).clamp(0, 1)
-        if variant.normalisation == "slice":
-            low = image.amin((-2, -1), keepdim=True)
-            image = (image - low) / (image.amax((-2, -1), keepdim=True) - low).clamp(min=1e-6)
-        return image
 
     def logits(self, hu: Tensor, lungs: Tensor) -> Tensor:
         """Return the scan's logits (B, classes) of a batch of HU, with gradients."""
-        return self.answer(self.image(hu, lungs))
+        return self.logits_of_input(to_input(hu, self.variant, lungs))
 
-    def answer(self, image: Tensor) -> Tensor:
+    def logits_of_input(self, image: Tensor) -> Tensor:
         """Return the logits (B, classes) of network inputs (B, slices, size, size).
 
         Where gradients of many slices are asked for, slices are computed again on the way back instead of being kept
         (Chen 2016, arXiv:1604.06174): memory is that of one chunk.
         """
         if not (self.slicewise and image.requires_grad and image.numel() > CHUNK_VOXELS):
-            return self.network(image).scan
+            output: ScanOutput = self.network(image)
+            return output.scan
         slices = image.flatten(0, 1)
         parts = slices.split(max(1, CHUNK_VOXELS // slices[0].numel()))
         features = torch.cat([checkpoint(self._features, part, use_reentrant=False) for part in parts])
@@ -98,23 +125,25 @@ class Probe:
 
     def _features(self, slices: Tensor) -> Tensor:
         grey = ((slices - GREY_MEAN) / GREY_DEVIATION).unsqueeze(1).expand(-1, self.network.channels, -1, -1)
-        return self.network.backbone(grey.contiguous(memory_format=torch.channels_last)).float()
+        features: Tensor = self.network.backbone(grey.contiguous(memory_format=torch.channels_last))
+        return features.float()
 
     @torch.no_grad()
     def embed(self, slices: Sequence[Tensor], lungs: Sequence[Tensor]) -> list[Tensor]:
-        """Return the features of single slices of HU; for `slicewise` networks."""
+        """Return the features (width,) of single slices of HU (size, size); for `slicewise` networks."""
         at_once = max(1, CHUNK_VOXELS // slices[0].numel()) if slices else 1
-        found: list[Tensor] = []
+        features: list[Tensor] = []
         for i in range(0, len(slices), at_once):
             rows = slice(i, i + at_once)
-            hu, inside = (torch.stack(list(part[rows])).to(self.device) for part in (slices, lungs))
-            found += list(self._features(self.image(hu, inside)).cpu())
-        return found
+            hu, inside = (torch.stack(list(part[rows])).to(self.torch_device) for part in (slices, lungs))
+            features += list(self._features(to_input(hu, self.variant, inside)).cpu())
+        return features
 
     @torch.no_grad()
     def pool(self, features: Sequence[Tensor]) -> np.ndarray:
         """Return the logits (n, classes) float64 of n scans from the features of their slices (slices, width)."""
-        return self.network.pool(torch.stack(list(features)).to(self.device)).scan.double().cpu().numpy()
+        logits = self.network.pool(torch.stack(list(features)).to(self.torch_device)).scan
+        return _to_numpy(logits.double())
 
     @torch.no_grad()
     def evaluate(self, volumes: Sequence[Tensor], lungs: Tensor, coarse: bool = False) -> np.ndarray:
@@ -122,21 +151,28 @@ class Probe:
 
         `coarse`: in the precision of training, which is faster: for averages, not for small differences.
         """
-        with self.where.autocast() if coarse else nullcontext():
+        with self.device.autocast() if coarse else nullcontext():
             return self._evaluate(volumes, lungs)
 
     def _evaluate(self, volumes: Sequence[Tensor], lungs: Tensor) -> np.ndarray:
         at_once = max(1, CHUNK_VOXELS // lungs.numel())
-        inside = lungs.to(self.device)
-        found = [
-            self.logits(torch.stack(list(volumes[i : i + at_once])).to(self.device), inside).double().cpu()
+        inside = lungs.to(self.torch_device)
+        logits = [
+            self.logits(torch.stack(list(volumes[i : i + at_once])).to(self.torch_device), inside).double().cpu()
             for i in range(0, len(volumes), at_once)
         ]
-        return torch.cat(found).numpy()
+        return _to_numpy(torch.cat(logits))
 
-    def of(self, case: Case) -> np.ndarray:
-        """Return the logits (classes,) of a scan as it is."""
-        return self.evaluate([case.hu], case.lungs)[0]
+    def scan_logits(self, case: Case) -> np.ndarray:
+        """Return the logits (classes,) float64 of a scan as it is."""
+        logits: np.ndarray = self.evaluate([case.hu], case.lungs)[0]
+        return logits
+
+
+def logits_of_scans(probe: Probe, scans: Sequence[Scan], cases: Cases, what: str) -> np.ndarray:
+    """Return the logits (scans, classes) float64 of scans as they are; `what` names them in the log."""
+    logits = [probe.scan_logits(cases.get(scan)) for scan in progress(scans, what)]
+    return np.array(logits).reshape(len(scans), probe.network.classes)
 
 
 def log_odds(logits: Tensor, target: int) -> Tensor:
@@ -147,21 +183,19 @@ def log_odds(logits: Tensor, target: int) -> Tensor:
 
 def log_odds_of(logits: np.ndarray, target: int) -> np.ndarray:
     """Return `log_odds` of an array (…, classes)."""
-    return log_odds(torch.from_numpy(np.ascontiguousarray(logits)), target).numpy()
+    return _to_numpy(log_odds(torch.from_numpy(np.ascontiguousarray(logits)), target))
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
     """Return the softmax of an array (…, classes)."""
-    return torch.softmax(torch.from_numpy(np.ascontiguousarray(logits)), -1).numpy()
+    return _to_numpy(torch.softmax(torch.from_numpy(np.ascontiguousarray(logits)), -1))
 
 
-def decide(logits: np.ndarray, operating_point: float) -> np.ndarray:
-    """Return the decided class of each row: the reference (0) unless 1 − p(reference) reaches the operating point,
-    then the likeliest of the others."""
-    chances = probabilities(logits)
-    return np.where(1 - chances[..., 0] >= operating_point, 1 + chances[..., 1:].argmax(-1), 0)
-
-
-def target_of(logits: np.ndarray) -> int:
+def target_class(logits: np.ndarray) -> int:
     """Return the class whose log-odds are explained: the likeliest one that is not the reference."""
     return 1 + int(np.argmax(logits[1:]))
+
+
+def _to_numpy(tensor: Tensor) -> np.ndarray:
+    array: np.ndarray = tensor.cpu().numpy()
+    return array

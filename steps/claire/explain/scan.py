@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import log_softmax
 
 from claire.core.command.errors import RejectedScan
 from claire.core.contracts.cohort import Scan
-from claire.explain.cases import Cases
+from claire.core.contracts.lesions import ExplainedScan, Lesion, Outcome
+from claire.explain import Parameters
 from claire.explain.healing.healer import Healer
 from claire.explain.lesions.candidates import Candidates, describe, find_candidates, smooth
 from claire.explain.lesions.interventions import (
@@ -27,11 +28,12 @@ from claire.explain.lesions.interventions import (
 )
 from claire.explain.maps import attribution
 from claire.explain.maps.faithfulness import BASELINE, curves, ranked_map
-from claire.explain.network import Chosen, scores
-from claire.explain.probe import Case, decide, target_of
+from claire.explain.probe import Case, Cases, target_class
+from claire.explain.refine import ChosenNetwork, scores
 
-if TYPE_CHECKING:
-    from claire.explain import Parameters
+#: Outcome by whether the scan is labelled positive, where it is called positive and where it is not.
+OUTCOMES_POSITIVE: dict[bool, Outcome] = {True: "TP", False: "FP"}
+OUTCOMES_NEGATIVE: dict[bool, Outcome] = {True: "FN", False: "TN"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Setting:
     `reliable`: whether every gate of the healing is open; `proposing`: whether its mask may propose candidates.
     """
 
-    chosen: Chosen
+    chosen: ChosenNetwork
     healer: Healer | None
     reliable: bool
     proposing: bool
@@ -57,13 +59,16 @@ class Setting:
 
 @dataclass
 class ScanResult:
-    """An explained scan. `maps`: (slices, size, size) by method; `document`: its entry in `lesions.json`."""
+    """An explained scan. `maps`: (slices, size, size) by method; `explained`: its entry in `lesions.json`.
+
+    `curves`: (deletion, insertion) by method, of scans called positive; `evaluations`: removals that were evaluated.
+    """
 
     case: Case
     candidates: Candidates
     maps: dict[str, np.ndarray]
-    document: dict[str, Any]
-    curves: dict[str, tuple[float, float]] = field(default_factory=dict)
+    explained: ExplainedScan
+    curves: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     evaluations: int = 0
 
 
@@ -72,19 +77,19 @@ def explain_scan(scan: Scan, setting: Setting, rng: np.random.Generator) -> Scan
     case, probe = setting.cases.get(scan), setting.chosen.probe
     if not case.lungs.any():
         raise RejectedScan("no_lungs", "no lung in the slices that the network sees")
-    logits = probe.of(case)
-    target = target_of(logits)
+    logits = probe.scan_logits(case)
+    target = target_class(logits)
     maps = _maps(case, setting, target)
     proposing = {
         "integrated_gradients": smooth(np.maximum(maps["integrated_gradients"], 0), case.view, 3.0),
         "grad_cam": maps["grad_cam"],
     }
-    head = _head(scan, setting, logits)
-    called = head["outcome"] in ("TP", "FP")
+    explained = _outcome(scan, setting, logits)
+    called = explained.outcome in ("TP", "FP")
     most = setting.parameters.candidates if called else -(-setting.parameters.candidates // 2)
     candidates = find_candidates(case.view, proposing, maps.get("healing") if setting.proposing else None, most)
     unranked = ranked_map(np.zeros(case.lungs.shape, np.int16), np.zeros(0), rng)
-    result = ScanResult(case, candidates, {"interventions": unranked} | maps, head)
+    result = ScanResult(case, candidates, {"interventions": unranked} | maps, explained)
     if len(candidates):
         _intervene(result, scan, setting, target, rng)
     if called:
@@ -104,68 +109,66 @@ def _maps(case: Case, setting: Setting, target: int) -> dict[str, np.ndarray]:
     return maps | ({"healing": setting.healer.heal(case)[0]} if setting.healer else {})
 
 
-def _head(scan: Scan, setting: Setting, logits: np.ndarray) -> dict[str, Any]:
-    decision = int(decide(logits, setting.chosen.operating_point))
-    right = (decision > 0) == (setting.classes.index(scan.label) > 0)
-    return {
-        "scan": scan.scan,
-        "patient": scan.patient,
-        "label": scan.label,
-        "probability": round(float(scores(logits)), 6),
-        "decision": setting.classes[decision],
-        "explained_class": setting.classes[target_of(logits)],
-        "outcome": ("T" if right else "F") + ("P" if decision > 0 else "N"),
-        "images": [],
-        "candidates_left_out": 0,
-        "lesions": [],
-    }
+def _outcome(scan: Scan, setting: Setting, logits: np.ndarray) -> ExplainedScan:
+    """What the network says of a scan, as yet without lesions and pictures."""
+    decision = int(setting.chosen.decide(logits))
+    labelled = setting.classes.index(scan.label) > 0
+    return ExplainedScan(
+        scan=scan.scan,
+        patient=scan.patient,
+        label=scan.label,
+        probability=round(float(scores(logits)), 6),
+        decision=setting.classes[decision],
+        explained_class=setting.classes[target_class(logits)],
+        outcome=(OUTCOMES_POSITIVE if decision > 0 else OUTCOMES_NEGATIVE)[labelled],
+    )
 
 
 def _intervene(result: ScanResult, scan: Scan, setting: Setting, target: int, rng: np.random.Generator) -> None:
     """Measure the candidates, order them by Δ and number them by rank."""
-    case, found = result.case, result.candidates
-    labels = removal_labels(found, case)
+    case, candidates = result.case, result.candidates
+    labels = removal_labels(candidates, case)
     infills = make_infills(case, labels > 0, rng)
     if setting.healer:
         infills["healing"] = setting.healer.inpaint(case, labels > 0, rng)
     removals = Removals(setting.chosen.probe, case, labels, infills)
-    effects = measure(removals, len(found), target)
+    effects = measure(removals, len(candidates), target)
     rank, low, high = ranks(effects, setting.counted)
-    exact = shapley(removals, len(found), target) if len(found) <= setting.parameters.shapley else None
+    exact = shapley(removals, len(candidates), target) if len(candidates) <= setting.parameters.shapley else None
     crucial = _crucial(removals, effects, setting)
+    by_infill = {name: [_round(value) for value in values] for name, values in effects.by_infill().items()}
+    delta = effects.delta(setting.counted)
     lesions = [
-        {
-            "id": int(rank[i]),
-            "rank": int(rank[i]),
-            "rank_low": int(low[i]),
-            "rank_high": int(high[i]),
-            "crucial": i + 1 in crucial,
-            **describe(found, i + 1, case.view, scan),
-            **_figures(effects, i, setting.counted),
-            "shapley": None if exact is None else _round(exact[i]),
-        }
-        for i in range(len(found))
+        Lesion(
+            id=int(rank[i]),
+            rank=int(rank[i]),
+            rank_low=int(low[i]),
+            rank_high=int(high[i]),
+            crucial=i + 1 in crucial,
+            **describe(candidates, i + 1, case.view, scan)._asdict(),
+            delta=_round(delta[i]),
+            delta_probability=_round(effects.probability[i]),
+            necessity=_mean_over(effects.necessity, i, setting.counted),
+            sufficiency=_mean_over(effects.sufficiency, i, setting.counted),
+            delta_by_infill={name: values[i] for name, values in by_infill.items()},
+            infills_agree=len({by_infill[name][i] > 0 for name in setting.counted}) == 1,
+            shapley=None if exact is None else _round(exact[i]),
+        )
+        for i in range(len(candidates))
     ]
-    result.document["lesions"] = sorted(lesions, key=lambda lesion: lesion["rank"])
-    result.document["candidates_left_out"] = found.left_out
+    ordered = tuple(sorted(lesions, key=lambda lesion: lesion.rank))
+    result.explained = result.explained.model_copy(
+        update={"lesions": ordered, "candidates_left_out": candidates.left_out}
+    )
     number = np.concatenate([[0], rank]).astype(np.int16)
-    result.candidates = replace(found, labels=number[found.labels])
-    worth = ranked_map(labels, effects.delta(setting.counted), rng)
+    result.candidates = replace(candidates, labels=number[candidates.labels])
+    worth = ranked_map(labels, delta, rng)
     result.maps = result.maps | {"interventions": worth}
     result.evaluations = removals.asked
 
 
-def _figures(effects: Effects, i: int, counted: tuple[str, ...]) -> dict[str, Any]:
-    by_infill = {name: _round(values[i]) for name, values in effects.by_infill().items()}
-    signs = {by_infill[name] > 0 for name in counted}
-    return {
-        "delta": _round(effects.delta(counted)[i]),
-        "delta_probability": _round(effects.probability[i]),
-        "necessity": _round(np.mean([effects.necessity[name][i] for name in counted])),
-        "sufficiency": _round(np.mean([effects.sufficiency[name][i] for name in counted])),
-        "delta_by_infill": by_infill,
-        "infills_agree": len(signs) == 1,
-    }
+def _mean_over(values: Mapping[str, np.ndarray], i: int, infills: tuple[str, ...]) -> float:
+    return _round(float(np.mean([values[name][i] for name in infills])))
 
 
 def _round(value: float) -> float:
@@ -174,14 +177,14 @@ def _round(value: float) -> float:
 
 def _crucial(removals: Removals, effects: Effects, setting: Setting) -> frozenset[int]:
     """Return the crucial lesions of a scan that is called positive; of others there are none."""
-    point = setting.chosen.operating_point
-    before = int(decide(removals.logits([("", frozenset())])[0], point))
+    chosen = setting.chosen
+    before = int(chosen.decide(removals.logits([("", frozenset())])[0]))
     if before == 0:
         return frozenset()
 
     def turned(removed: frozenset[int]) -> bool:
         logits = removals.logits([(name, removed) for name in setting.counted])
-        return int(decide(log_softmax(logits, -1).mean(0), point)) != before
+        return int(chosen.decide(log_softmax(logits, -1).mean(0))) != before
 
     return crucial_set(effects.delta(setting.counted), turned)
 

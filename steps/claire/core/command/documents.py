@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -35,6 +36,13 @@ class Document(Part):
 
 
 D = TypeVar("D", bound=Document)
+
+
+def finite(value: float, digits: int | None = None) -> float | None:
+    """Return a number as documents hold it: rounded to `digits`, None where it is NaN or infinite."""
+    if not math.isfinite(value):
+        return None
+    return float(value) if digits is None else round(float(value), digits)
 
 
 def write_document(path: Path, document: Document) -> Path:

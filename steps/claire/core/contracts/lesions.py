@@ -83,10 +83,10 @@ class Refinement(Part):
 
 
 class ExplainedNetwork(Part):
-    """The network that was explained."""
+    """The network that was explained. `operating_point`: None for more than two classes (the likeliest is decided)."""
 
     auc_validation: float | None
-    operating_point: float
+    operating_point: float | None
     refined: bool
     refinement: Refinement
     healer_steps: int

@@ -1,14 +1,12 @@
-"""The adversarial part: a network refined against small changes of HU, and a healer that makes it change its mind.
+"""The healer: a generator that makes the explained network change its mind, trained against a critic.
 
-Refine: projected gradient descent inside the lungs (Madry 2018). Heal: a generator proposes a mask and an infill, a
-critic with spectral norm and hinge loss (Miyato 2018) tells healed from lesion-free lung. The network that is explained
-is never altered by the healing.
+The generator proposes a mask and an infill; a critic with spectral norm and hinge loss (Miyato 2018) tells healed from
+lesion-free lung. The network that is explained is never altered by the healing.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -19,17 +17,15 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from claire.core.command.progress import progress
-from claire.explain.probe import Case, Probe, log_odds
+from claire.explain.probe import Case, Loader, Probe, log_odds, random_slices
 
-#: Radius and step of the attack in HU, and steps an attack (DESIGN: ε = 60 HU, 3 steps of 30).
-EPSILON_HU, STEP_HU, ATTACK_STEPS = 60.0, 30.0, 3
-#: Share of the learning rate of the training at which a trained network is refined.
-REFINE_RATE = 0.2
-#: Slices of a scan that one step of a 2D network sees.
-STEP_SLICES = 8
 #: HU at 0 and at ±1 of the healer's input, and centre and half-width of what it may paint.
 INPUT_HU, PAINT_HU = (-850.0, 500.0), (-600.0, 450.0)
+#: HU of healthy lung: what the healer paints before it has learned, and standard deviation of what stands in a hole.
+HEALTHY_HU, HOLE_NOISE_HU = -850.0, 100.0
+#: Weights of the generator's loss; terms that are not named count once.
 WEIGHTS = {"critic": 0.3, "size": 2.0, "variation": 2.0, "identity": 2.0, "inpaint": 1.0, "inpaint_critic": 0.1}
+#: Log-odds that a healed scan should fall below 0.
 MARGIN = 2.0
 #: The mask starts nearly closed: healing has to be learned, not unlearned.
 MASK_BIAS = -3.0
@@ -44,71 +40,12 @@ def seeded(device: torch.device, seed: int) -> Iterator[None]:
         yield
 
 
-def some_slices(case: Case, dimensions: str, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Return (hu, lungs) of a random part of a scan's slices, in order, for 2D networks; of all slices for 3D."""
-    count = case.hu.shape[0]
-    if dimensions == "3D" or count <= STEP_SLICES:
-        return case.hu, case.lungs
-    rows = np.sort(rng.permutation(count)[:STEP_SLICES])
-    return case.hu[rows], case.lungs[rows]
-
-
-# --- refine ---------------------------------------------------------------------------------------------------------
-
-
-def attack(probe: Probe, hu: Tensor, lungs: Tensor, target: Tensor, radius: float) -> Tensor:
-    """Return HU (B, slices, size, size) changed by at most `radius` within the lungs so that the loss rises."""
-    step, change = radius * STEP_HU / EPSILON_HU, torch.zeros_like(hu)
-    for _ in range(ATTACK_STEPS):
-        change.requires_grad_(True)
-        loss = functional.cross_entropy(probe.logits(hu + change, lungs), target)
-        (slope,) = torch.autograd.grad(loss, change)
-        change = (change.detach() + step * slope.sign() * lungs).clamp(-radius, radius)
-    return hu + change
-
-
-def refine(
-    probe: Probe, cases: Sequence[tuple[Callable[[], Case], int]], steps: int, seed: int
-) -> tuple[Probe, list[float]]:
-    """Return a copy of the network trained on attacked scans, and its loss a step; the network given stays as it is.
-
-    `cases`: (function that loads a scan, its class) of the training scans; each step takes one scan a class. The radius
-    grows over the first third of the steps. Batch statistics are frozen throughout.
-    """
-    refined = Probe(copy.deepcopy(probe.network), probe.variant, probe.where)
-    refined.network.requires_grad_(True)
-    rng, losses = np.random.default_rng(seed), []
-    optimiser = torch.optim.AdamW(refined.network.parameters(), probe.variant.rate * REFINE_RATE)
-    by_class = {label: [load for load, one in cases if one == label] for label in sorted({one for _, one in cases})}
-    for step in progress(range(steps), "refinement step"):
-        radius = EPSILON_HU * min(1.0, 3 * (step + 1) / max(steps, 1))
-        optimiser.zero_grad()
-        loss = sum(
-            _attacked_loss(refined, loads[rng.integers(len(loads))](), label, radius, rng)
-            for label, loads in by_class.items()
-        )
-        optimiser.step()
-        losses.append(float(loss) / len(by_class))
-    refined.network.requires_grad_(False)
-    return refined, losses
-
-
-def _attacked_loss(probe: Probe, case: Case, label: int, radius: float, rng: np.random.Generator) -> float:
-    hu, lungs = (part[None].to(probe.device) for part in some_slices(case, probe.variant.dimensions, rng))
-    target = torch.tensor([label], device=probe.device)
-    probe.network.requires_grad_(False)
-    changed = attack(probe, hu, lungs, target, radius)
-    probe.network.requires_grad_(True)
-    loss = functional.cross_entropy(probe.logits(changed, lungs), target)
-    loss.backward()
-    return float(loss.detach())
-
-
-# --- heal -----------------------------------------------------------------------------------------------------------
-
-
 def _block(kind: type[nn.Module], inputs: int, outputs: int, stride: int | tuple[int, ...] = 1) -> nn.Sequential:
     return nn.Sequential(kind(inputs, outputs, 3, stride, 1), nn.GroupNorm(4, outputs), nn.LeakyReLU(0.1))
+
+
+def _scaled(hu: Tensor) -> Tensor:
+    return ((hu - INPUT_HU[0]) / INPUT_HU[1]).clamp(-1, 2)
 
 
 class Generator(nn.Module):
@@ -120,20 +57,19 @@ class Generator(nn.Module):
     def __init__(self, dimensions: str, width: int = 12) -> None:
         super().__init__()
         self.volume = dimensions == "3D"
-        kind = nn.Conv3d if self.volume else nn.Conv2d
+        kind: type[nn.Module] = nn.Conv3d if self.volume else nn.Conv2d
         half = (1, 2, 2) if self.volume else 2
         self.first = _block(kind, 3, width, half)
         self.second = _block(kind, width, 2 * width, half)
         self.middle = _block(kind, 2 * width, 2 * width)
         self.joined = _block(kind, 3 * width, width + 4)
         self.last = kind(width + 4, 2, 1)
-        with torch.no_grad():
-            self.last.bias.copy_(torch.tensor([MASK_BIAS, float(np.arctanh((-850 - PAINT_HU[0]) / PAINT_HU[1]))]))
+        bias = torch.tensor([MASK_BIAS, float(np.arctanh((HEALTHY_HU - PAINT_HU[0]) / PAINT_HU[1]))])
+        self.last.bias = nn.Parameter(bias)
 
     def forward(self, hu: Tensor, lungs: Tensor, hole: Tensor) -> tuple[Tensor, Tensor]:
         """Return (mask in 0…1 within the lungs, infill in HU)."""
-        scaled = ((hu - INPUT_HU[0]) / INPUT_HU[1]).clamp(-1, 2)
-        planes = torch.stack([scaled, lungs.to(hu.dtype), hole.to(hu.dtype)], 1 if self.volume else 2)
+        planes = torch.stack([_scaled(hu), lungs.to(hu.dtype), hole.to(hu.dtype)], 1 if self.volume else 2)
         out = self._unet(planes if self.volume else planes.flatten(0, 1))
         mask, paint = out[:, 0], out[:, 1]
         if not self.volume:
@@ -150,12 +86,12 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Patches of lung: high for lesion-free, low for healed. Takes (B, slices, size, size) HU and lungs."""
+    """Scores patches of lung: high for lesion-free, low for healed. Takes (B, slices, size, size) HU and lungs."""
 
     def __init__(self, dimensions: str) -> None:
         super().__init__()
         self.volume = dimensions == "3D"
-        kind = nn.Conv3d if self.volume else nn.Conv2d
+        kind: type[nn.Module] = nn.Conv3d if self.volume else nn.Conv2d
         size, stride, pad = ((3, 4, 4), (1, 2, 2), 1) if self.volume else (4, 2, 1)
         self.net = nn.Sequential(
             spectral_norm(kind(2, 16, size, stride, pad)),
@@ -166,15 +102,15 @@ class Critic(nn.Module):
         )
 
     def forward(self, hu: Tensor, lungs: Tensor) -> Tensor:
-        """Return a score a patch."""
-        scaled = ((hu - INPUT_HU[0]) / INPUT_HU[1]).clamp(-1, 2) * lungs
-        planes = torch.stack([scaled, lungs.to(hu.dtype)], 1 if self.volume else 2)
-        return self.net(planes if self.volume else planes.flatten(0, 1))
+        """Return one score per patch."""
+        planes = torch.stack([_scaled(hu) * lungs, lungs.to(hu.dtype)], 1 if self.volume else 2)
+        scores: Tensor = self.net(planes if self.volume else planes.flatten(0, 1))
+        return scores
 
 
 @dataclass
 class Healer:
-    """A trained generator; `history` holds the terms of its loss, a row a step."""
+    """A trained generator; `history` holds the terms of its loss by step."""
 
     generator: Generator
     device: torch.device
@@ -183,16 +119,17 @@ class Healer:
     @torch.no_grad()
     def heal(self, case: Case) -> tuple[np.ndarray, np.ndarray]:
         """Return (mask in 0…1, infill in HU), each (slices, size, size) float32; see `healed_hu`."""
-        mask, paint = self.generator(*self._given(case, np.zeros(case.lungs.shape, bool)))
+        mask, paint = self.generator(*self._input(case, np.zeros(case.lungs.shape, bool)))
         return mask[0].cpu().numpy(), paint[0].cpu().numpy()
 
     @torch.no_grad()
     def inpaint(self, case: Case, hole: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Return HU for a hole (slices, size, size, bool), painted from what is around it."""
-        _, paint = self.generator(*self._given(case, hole, rng))
-        return paint[0].cpu().numpy()
+        _, paint = self.generator(*self._input(case, hole, rng))
+        infill: np.ndarray = paint[0].cpu().numpy()
+        return infill
 
-    def _given(self, case: Case, hole: np.ndarray, rng: np.random.Generator | None = None) -> tuple[Tensor, ...]:
+    def _input(self, case: Case, hole: np.ndarray, rng: np.random.Generator | None = None) -> tuple[Tensor, ...]:
         opened = torch.from_numpy(hole) & case.lungs
         hu = case.hu
         if rng is not None:
@@ -201,8 +138,8 @@ class Healer:
 
 
 def hole_noise(shape: Iterable[int], rng: np.random.Generator) -> Tensor:
-    """Return what stands in an open hole: noise around healthy lung."""
-    return torch.from_numpy((INPUT_HU[0] + 100 * rng.standard_normal(tuple(shape))).astype(np.float32))
+    """Return the HU that stand in an open hole, float32: noise around healthy lung."""
+    return torch.from_numpy((HEALTHY_HU + HOLE_NOISE_HU * rng.standard_normal(tuple(shape))).astype(np.float32))
 
 
 def random_hole(case_lungs: Tensor, rng: np.random.Generator) -> Tensor:
@@ -222,11 +159,7 @@ def random_hole(case_lungs: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def train_healer(
-    probe: Probe,
-    called: Sequence[tuple[Callable[[], Case], int]],
-    others: Sequence[Callable[[], Case]],
-    steps: int,
-    seed: int,
+    probe: Probe, called: Sequence[tuple[Loader, int]], others: Sequence[Loader], steps: int, seed: int
 ) -> Healer:
     """Train the healer of a network, one called and one other scan a step.
 
@@ -234,36 +167,36 @@ def train_healer(
     `others`: functions that load scans which it does not.
     """
     rng = np.random.default_rng(seed)
-    with seeded(probe.device, seed):
+    with seeded(probe.torch_device, seed):
         duel = _Duel(probe)
         for _ in progress(range(steps), "step of the healer"):
-            load, target = called[rng.integers(len(called))]
-            other = others[rng.integers(len(others))]
-            duel.step(_batch(load(), probe, rng), _batch(other(), probe, rng), target, rng)
+            load, target = called[int(rng.integers(len(called)))]
+            load_other = others[int(rng.integers(len(others)))]
+            duel.step(_batch(load(), probe, rng), _batch(load_other(), probe, rng), target, rng)
     duel.generator.eval().requires_grad_(False)
-    return Healer(duel.generator, probe.device, duel.history)
+    return Healer(duel.generator, probe.torch_device, duel.history)
 
 
 def _batch(case: Case, probe: Probe, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    hu, lungs = some_slices(case, probe.variant.dimensions, rng)
-    return hu[None].to(probe.device), lungs[None].to(probe.device)
+    hu, lungs = random_slices(case, probe.variant.dimensions, rng)
+    return hu[None].to(probe.torch_device), lungs[None].to(probe.torch_device)
 
 
 class _Duel:
-    """Generator against critic, under a network that stays as it is."""
+    """Generator against critic, under a network that stays as it is. Batches are (hu, lungs)."""
 
     def __init__(self, probe: Probe) -> None:
         self.probe = probe
-        self.generator = Generator(probe.variant.dimensions).to(probe.device)
-        self.critic = Critic(probe.variant.dimensions).to(probe.device)
-        self.by_generator = torch.optim.Adam(self.generator.parameters(), HEAL_RATE, BETAS)
-        self.by_critic = torch.optim.Adam(self.critic.parameters(), HEAL_RATE, BETAS)
+        self.generator = Generator(probe.variant.dimensions).to(probe.torch_device)
+        self.critic = Critic(probe.variant.dimensions).to(probe.torch_device)
+        self.generator_optimiser = torch.optim.Adam(self.generator.parameters(), HEAL_RATE, BETAS)
+        self.critic_optimiser = torch.optim.Adam(self.critic.parameters(), HEAL_RATE, BETAS)
         self.history: list[dict[str, float]] = []
 
     def step(
         self, called: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor], target: int, rng: np.random.Generator
     ) -> None:
-        """Heal one scan, inpaint a hole in another; teach the critic, then the generator."""
+        """Heal one scan, inpaint a hole in another; train the critic, then the generator."""
         (hu, lungs), (clean, clean_lungs) = called, other
         mask, paint = self.generator(hu, lungs, torch.zeros_like(lungs))
         healed = (1 - mask) * hu + mask * paint
@@ -271,7 +204,7 @@ class _Duel:
         opened = torch.where(hole, hole_noise(clean.shape, rng).to(clean.device), clean)
         _, painted = self.generator(opened, clean_lungs, hole)
         filled = torch.where(hole, painted, clean)
-        self._teach_critic((healed.detach(), lungs), (filled.detach(), clean_lungs), other)
+        self._train_critic((healed.detach(), lungs), (filled.detach(), clean_lungs), other)
         terms = {
             "counterfactual": self._counterfactual(healed, lungs, target),
             "critic": -self.critic(healed, lungs).mean(),
@@ -281,21 +214,21 @@ class _Duel:
             "inpaint": ((painted - clean).abs() * hole).sum() / hole.sum().clamp(min=1) / INPUT_HU[1],
             "inpaint_critic": -self.critic(filled, clean_lungs).mean(),
         }
-        self.by_generator.zero_grad()
-        sum(WEIGHTS.get(name, 1.0) * term for name, term in terms.items()).backward()
-        self.by_generator.step()
+        self.generator_optimiser.zero_grad()
+        _sum([WEIGHTS.get(name, 1.0) * term for name, term in terms.items()]).backward()
+        self.generator_optimiser.step()
         self.history.append({name: float(term.detach()) for name, term in terms.items()})
 
-    def _teach_critic(
+    def _train_critic(
         self, healed: tuple[Tensor, Tensor], filled: tuple[Tensor, Tensor], real: tuple[Tensor, Tensor]
     ) -> None:
         fake = (functional.relu(1 + self.critic(*healed)).mean() + functional.relu(1 + self.critic(*filled)).mean()) / 2
-        self.by_critic.zero_grad()
+        self.critic_optimiser.zero_grad()
         (functional.relu(1 - self.critic(*real)).mean() + fake).backward()
-        self.by_critic.step()
+        self.critic_optimiser.step()
 
     def _counterfactual(self, healed: Tensor, lungs: Tensor, target: int) -> Tensor:
-        with self.probe.quick():
+        with self.probe.reduced_precision():
             logits = self.probe.logits(healed, lungs)
         return functional.softplus(log_odds(logits.float(), target) + MARGIN).mean()
 
@@ -306,14 +239,22 @@ class _Duel:
 
 def healed_hu(hu: np.ndarray, mask: np.ndarray, infill: np.ndarray) -> np.ndarray:
     """Return (1 − mask) · HU + mask · infill, float32."""
-    return ((1 - mask) * hu + mask * infill).astype(np.float32)
+    return np.asarray((1 - mask) * hu + mask * infill, np.float32)
 
 
 def share(mask: Tensor, lungs: Tensor) -> Tensor:
-    """Return the mask's share of the lungs, a number."""
+    """Return the mask's share of the lungs, a scalar."""
     return mask.sum() / lungs.sum().clamp(min=1)
 
 
 def variation(mask: Tensor) -> Tensor:
-    """Return the mean absolute difference of neighbouring voxels along all three axes (total variation)."""
-    return sum(mask.diff(dim=axis).abs().mean() for axis in (1, 2, 3) if mask.shape[axis] > 1)
+    """Return the mean absolute difference of neighbouring voxels along all three axes (total variation), a scalar."""
+    return _sum([mask.diff(dim=axis).abs().mean() for axis in (1, 2, 3) if mask.shape[axis] > 1])
+
+
+def _sum(terms: Sequence[Tensor]) -> Tensor:
+    """Return the sum of scalars, added one after the other."""
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total

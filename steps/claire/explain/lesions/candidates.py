@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -25,8 +25,7 @@ SAME_IOU, SAME_OVERLAP = 0.3, 0.5
 ZONE_PART_ML = 1.0
 #: Share of the lung that a map's strongest voxels may propose.
 MAP_SHARE = 0.05
-SIDES = {1: "right", 2: "left"}
-ZONES = ("lower", "middle", "upper")
+ZONES: tuple[Literal["lower", "middle", "upper"], ...] = ("lower", "middle", "upper")
 _TOUCHING = ndimage.generate_binary_structure(3, 1)
 
 
@@ -51,14 +50,12 @@ class Candidates:
         return np.isin(self.labels, list(members))
 
 
-def spacing_of(view: View) -> np.ndarray:
-    """Return the spacing of a view's grid along (slice, row, column) in mm."""
-    return np.linalg.norm(view.affine[:3, :3], axis=0)[::-1]
-
-
 def smooth(values: np.ndarray, view: View, millimetres: float = SMOOTHING_MM) -> np.ndarray:
     """Return a Gaussian smoothing of (slices, rows, columns) by a standard deviation in mm."""
-    return ndimage.gaussian_filter(np.asarray(values, np.float32), millimetres / spacing_of(view), truncate=3)
+    smoothed: np.ndarray = ndimage.gaussian_filter(
+        np.asarray(values, np.float32), millimetres / np.array(view.spacing_mm), truncate=3
+    )
+    return smoothed
 
 
 def smooth_in_lung(hu: np.ndarray, view: View, millimetres: float = SMOOTHING_MM) -> np.ndarray:
@@ -189,7 +186,7 @@ def _watershed(mask: np.ndarray, view: View) -> list[np.ndarray]:
     from skimage.feature import peak_local_max
     from skimage.segmentation import watershed
 
-    spacing = spacing_of(view)
+    spacing = np.array(view.spacing_mm)
     distance = ndimage.distance_transform_edt(mask, spacing)
     reach = np.maximum(1, np.round(BASIN_MM / spacing)).astype(int) * 2 + 1
     peaks = peak_local_max(
@@ -249,8 +246,21 @@ def _unit(values: np.ndarray) -> np.ndarray:
     return np.maximum(values, 0) / top if top > 0 else np.zeros(values.shape)
 
 
-def describe(candidates: Candidates, one: int, view: View, scan: Scan) -> dict[str, Any]:
-    """Return where candidate `one` (by label) lies and what it is like: the geometric columns of `lesions.json`.
+class Description(NamedTuple):
+    """Where a candidate lies and what it is like; the names are those of `contracts.lesions.Lesion`."""
+
+    centroid_lps_mm: tuple[float, float, float]
+    volume_ml: float
+    mean_hu: float
+    side: Literal["right", "left"]
+    zone: Literal["lower", "middle", "upper"]
+    confluent: bool
+    proposers: tuple[str, ...]
+    slice: int
+
+
+def describe(candidates: Candidates, one: int, view: View, scan: Scan) -> Description:
+    """Return where candidate `one` (by label) lies and what it is like.
 
     The side is that of the lung mask at the lesion, the zone the third of the lungs that holds its centre.
     """
@@ -260,16 +270,16 @@ def describe(candidates: Candidates, one: int, view: View, scan: Scan) -> dict[s
     right, anterior, superior = (view.affine @ [*centre[::-1], 1.0])[:3]
     sides = np.bincount(view.lungs[mask], minlength=3)[1:]
     largest = int(np.argmax(mask.sum((1, 2))))
-    return {
-        "centroid_lps_mm": [round(float(-right), 1), round(float(-anterior), 1), round(float(superior), 1)],
-        "volume_ml": round(float(len(index) * view.voxel_ml), 2),
-        "mean_hu": round(float(view.hu[mask].mean()), 1),
-        "side": SIDES[1 + int(np.argmax(sides))],
-        "zone": ZONES[int(zones(view)[round(float(centre[0]))])],
-        "confluent": candidates.confluent[one - 1],
-        "proposers": list(candidates.proposers[one - 1]),
-        "slice": int(scan.slices[int(view.rows[largest])]),
-    }
+    return Description(
+        centroid_lps_mm=(round(float(-right), 1), round(float(-anterior), 1), round(float(superior), 1)),
+        volume_ml=round(float(len(index) * view.voxel_ml), 2),
+        mean_hu=round(float(view.hu[mask].mean()), 1),
+        side="right" if sides[0] >= sides[1] else "left",
+        zone=ZONES[int(zones(view)[round(float(centre[0]))])],
+        confluent=candidates.confluent[one - 1],
+        proposers=candidates.proposers[one - 1],
+        slice=int(scan.slices[int(view.rows[largest])]),
+    )
 
 
 def pointing(saliency: np.ndarray, truth: np.ndarray, tolerance: int = 1) -> bool:

@@ -46,8 +46,8 @@ class Effects:
 
     def delta(self, infills: Sequence[str] = INDEPENDENT) -> np.ndarray:
         """Return Δ (candidates,): the mean over `infills`."""
-        found = self.by_infill()
-        return np.mean([found[name] for name in infills], axis=0)
+        by_infill = self.by_infill()
+        return np.asarray(np.mean([by_infill[name] for name in infills], axis=0))
 
 
 def lung_statistics(case: Case, avoid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -109,8 +109,8 @@ class Removals:
         new = [query for query in dict.fromkeys(clean) if query not in self._known]
         self.asked += len(new)
         if new:
-            found = self._pooled(new) if self._probe.slicewise else self._whole(new)
-            self._known |= dict(zip(new, found, strict=True))
+            logits = self._pooled(new) if self._probe.slicewise else self._whole(new)
+            self._known |= dict(zip(new, logits, strict=True))
         return np.stack([self._known[query] for query in clean])
 
     def _altered(self, query: Query, rows: slice = slice(None)) -> torch.Tensor:

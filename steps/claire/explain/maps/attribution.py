@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from claire.core.networks.input import to_input
 from claire.explain.lesions.candidates import smooth, smooth_in_lung
 from claire.explain.probe import Case, Probe, log_odds
 
@@ -18,10 +19,11 @@ def grad_cam(probe: Probe, case: Case, target: int) -> np.ndarray:
     """
     from captum.attr import LayerGradCam
 
-    image = probe.image(case.hu, case.lungs)[None].to(probe.device)
+    image = to_input(case.hu, probe.variant, case.lungs)[None].to(probe.torch_device)
     method = LayerGradCam(lambda batch: log_odds(probe.network(batch).scan, target), probe.network.feature_module)
     raw = functional.relu(method.attribute(image).detach())
-    return _on_grid(raw, tuple(case.hu.shape)).cpu().numpy()
+    on_grid: np.ndarray = _on_grid(raw, tuple(case.hu.shape)).cpu().numpy()
+    return on_grid
 
 
 def _on_grid(raw: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -40,14 +42,15 @@ def integrated_gradients(probe: Probe, case: Case, healthy: np.ndarray, target: 
     from captum.attr import IntegratedGradients
 
     def score(batch: Tensor) -> Tensor:
-        return log_odds(probe.answer(batch), target)
+        return log_odds(probe.logits_of_input(batch), target)
 
-    image = probe.image(case.hu, case.lungs)[None].to(probe.device)
+    image = to_input(case.hu, probe.variant, case.lungs)[None].to(probe.torch_device)
     filled = torch.where(case.lungs, torch.from_numpy(np.asarray(healthy, np.float32)), case.hu)
-    base = probe.image(filled, case.lungs)[None].to(probe.device)
-    with probe.quick():
-        found = IntegratedGradients(score).attribute(image, base, n_steps=steps, internal_batch_size=1)
-    return found[0].detach().float().cpu().numpy()
+    base = to_input(filled, probe.variant, case.lungs)[None].to(probe.torch_device)
+    with probe.reduced_precision():
+        attributed = IntegratedGradients(score).attribute(image, base, n_steps=steps, internal_batch_size=1)
+    attribution: np.ndarray = attributed[0].detach().float().cpu().numpy()
+    return attribution
 
 
 def density(case: Case, smoothed: bool) -> np.ndarray:
@@ -58,5 +61,5 @@ def density(case: Case, smoothed: bool) -> np.ndarray:
 
 def random_map(case: Case, rng: np.random.Generator) -> np.ndarray:
     """Return smooth noise in the lungs, ≥ 0: regions picked by chance."""
-    noise = smooth(rng.standard_normal(case.view.lungs.shape), case.view, 2 * float(min(case.spacing_mm)))
+    noise = smooth(rng.standard_normal(case.view.lungs.shape), case.view, 2 * float(min(case.view.spacing_mm)))
     return np.where(case.view.lungs > 0, noise - noise.min(), 0).astype(np.float32)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from claire.core.command.documents import finite
+from claire.core.contracts.lesions import MethodFigures, Outcome
+from claire.core.contracts.metrics import Figure
 from claire.core.statistics.intervals import NONE, by_patient, percentile
 from claire.explain.probe import Case, Probe, probabilities
 
@@ -15,6 +18,14 @@ from claire.explain.probe import Case, Probe, probabilities
 SHARES = (0.02, 0.08, 0.25)
 SAMPLES = 1000
 BASELINE = "hu_smoothed"
+
+
+class ScanCurves(NamedTuple):
+    """How faithful the methods are on one scan: (deletion, insertion) by method."""
+
+    patient: str
+    outcome: Outcome
+    areas: Mapping[str, tuple[float, float]]
 
 
 def curves(
@@ -33,14 +44,14 @@ def curves(
         volumes += [torch.where(mask, fill, case.hu) for mask in masks]
         volumes += [torch.where(mask, case.hu, bare) for mask in masks]
     chance = probabilities(probe.evaluate(volumes, inside, coarse=True))[:, target]
-    count, found = len(SHARES), {}
+    count, areas = len(SHARES), {}
     for i, name in enumerate(removed):
         at = 2 + 2 * count * i
-        found[name] = (
+        areas[name] = (
             _area(chance[0], chance[at : at + count]),
             _area(chance[1], chance[at + count : at + 2 * count]),
         )
-    return found
+    return areas
 
 
 def strongest(values: np.ndarray, inside: np.ndarray) -> list[torch.Tensor]:
@@ -67,35 +78,40 @@ def ranked_map(labels: np.ndarray, delta: np.ndarray, rng: np.random.Generator) 
     return worth + 1e-6 * scale * rng.random(labels.shape)
 
 
-def summarise(found: Sequence[tuple[str, str, Mapping[str, tuple[float, float]]]], seed: int) -> list[dict[str, Any]]:
-    """Return a row a method and outcome (TP, FP): mean deletion and insertion with 95 % bootstrap intervals.
+def summarise(scans: Sequence[ScanCurves], seed: int) -> list[MethodFigures]:
+    """Return the figures of each method and outcome (TP, FP): means with 95 % bootstrap intervals over patients.
 
-    `found`: (patient, outcome, curves) a scan. A patient counts once, with the mean of the scans: `n` counts patients.
-    `gain_over_hu`: by how much insertion − deletion beats the smoothed HU threshold.
+    A patient counts once, with the mean of the scans: `n` counts patients. `gain_over_hu`: by how much insertion −
+    deletion beats the smoothed HU threshold.
     """
-    rows = []
-    for outcome in ("TP", "FP"):
-        patients = [patient for patient, one, _ in found if one == outcome]
-        scans = [curve for _, one, curve in found if one == outcome]
-        for name in scans[0] if scans else ():
-            both = by_patient(np.array([scan[name] for scan in scans]), patients)
-            gain = by_patient(np.array([_score(scan[name]) - _score(scan[BASELINE]) for scan in scans]), patients)
-            row = {"method": name, "outcome": outcome, "n": len(gain)}
-            figures = {"deletion_auc": both[:, 0], "insertion_auc": both[:, 1], "gain_over_hu": gain}
-            if name == BASELINE:
-                del figures["gain_over_hu"]
-            rows.append(row | {key: _figure(values, seed) for key, values in figures.items()})
-    return rows
+    outcomes: tuple[Outcome, Outcome] = ("TP", "FP")
+    return [
+        _method_figures(name, outcome, of_outcome, seed)
+        for outcome in outcomes
+        if (of_outcome := [scan for scan in scans if scan.outcome == outcome])
+        for name in of_outcome[0].areas
+    ]
+
+
+def _method_figures(name: str, outcome: Outcome, scans: Sequence[ScanCurves], seed: int) -> MethodFigures:
+    patients = [scan.patient for scan in scans]
+    both = by_patient(np.array([scan.areas[name] for scan in scans]), patients)
+    gains = [_score(scan.areas[name]) - _score(scan.areas[BASELINE]) for scan in scans]
+    return MethodFigures(
+        method=name,
+        outcome=outcome,
+        n=len(both),
+        deletion_auc=_figure(both[:, 0], seed),
+        insertion_auc=_figure(both[:, 1], seed),
+        gain_over_hu=None if name == BASELINE else _figure(by_patient(np.array(gains), patients), seed),
+    )
 
 
 def _score(pair: tuple[float, float]) -> float:
     return pair[1] - pair[0]
 
 
-def _figure(values: np.ndarray, seed: int) -> dict[str, float | None]:
+def _figure(values: np.ndarray, seed: int) -> Figure:
     drawn = np.random.default_rng(seed).integers(len(values), size=(SAMPLES, len(values)))
     lower, upper = percentile(values[drawn].mean(1)) if len(values) > 1 else NONE
-    limits = {"lower": lower, "upper": upper}
-    return {"value": round(float(values.mean()), 4)} | {
-        key: round(limit, 4) if np.isfinite(limit) else None for key, limit in limits.items()
-    }
+    return Figure(value=finite(float(values.mean()), 4), lower=finite(lower, 4), upper=finite(upper, 4))

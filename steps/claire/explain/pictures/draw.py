@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from claire.core.contracts.scans import ShardWriter
+from claire.core.contracts.archive import ArchiveWriter
+from claire.core.privacy.pictures import may_show
 from claire.explain.lesions.candidates import smooth
 from claire.explain.pictures import overlays
 from claire.explain.scan import ScanResult, Setting
@@ -13,33 +14,31 @@ TITLES = {"grad_cam": "Grad-CAM", "integrated_gradients": "Integrated gradients"
 NOT_RELIABLE = "Healing not reliable (gates closed): its mask is not shown."
 
 
-def may_draw(one: ScanResult, policy: str) -> bool:
-    """Return whether the policy lets pictures of this scan be drawn; only what is said to be a phantom is one."""
-    return policy == "all" or (policy == "phantom" and one.case.scan.facts.get("phantom") is True)
-
-
-def add(archive: ShardWriter, one: ScanResult, setting: Setting) -> list[str]:
+def draw_pictures(archive: ArchiveWriter, result: ScanResult, setting: Setting) -> tuple[str, ...]:
     """Draw a scan's pictures into the archive; return their names."""
-    if not may_draw(one, setting.parameters.images):
-        return []
-    page, scan = _page(one, setting), one.document["scan"]
-    shown = {name: one.maps[name] for name in TITLES if name in one.maps and (name != "healing" or setting.reliable)}
-    shown["integrated_gradients"] = smooth(np.maximum(shown["integrated_gradients"], 0), one.case.view, 3.0)
-    drawn = {
+    if not may_show(setting.parameters.images, result.case.scan.phantom):
+        return ()
+    page, scan = _page(result, setting), result.explained.scan
+    shown = {name: result.maps[name] for name in TITLES if name in result.maps}
+    if not setting.reliable:
+        shown.pop("healing", None)
+    shown["integrated_gradients"] = smooth(np.maximum(shown["integrated_gradients"], 0), result.case.view, 3.0)
+    pictures = {
         f"{scan}.lesions.png": overlays.draw_lesions(page),
         f"{scan}.saliency.png": overlays.draw_maps(page, {TITLES[name]: values for name, values in shown.items()}),
     }
-    for name, content in drawn.items():
+    for name, content in pictures.items():
         archive.add(name, content)
-    return list(drawn)
+    return tuple(pictures)
 
 
-def _page(one: ScanResult, setting: Setting) -> overlays.Page:
-    head, view = one.document, one.case.view
+def _page(result: ScanResult, setting: Setting) -> overlays.Page:
+    scan, view, point = result.explained, result.case.view, setting.chosen.operating_point
+    threshold = "the likeliest class is called" if point is None else f"operating point {point:.2f}"
     title = (
-        f"{head['scan']}: p = {head['probability']:.2f}, operating point {setting.chosen.operating_point:.2f}, "
-        f"called {head['decision']}; label {head['label']} ({head['outcome']})"
+        f"{scan.scan}: p = {scan.probability:.2f}, {threshold}, "
+        f"called {scan.decision}; label {scan.label} ({scan.outcome})"
     )
-    numbers = [int(one.case.scan.slices[int(row)]) for row in view.rows]
+    numbers = [int(result.case.scan.slices[int(row)]) for row in view.rows]
     note = "" if setting.reliable else NOT_RELIABLE
-    return overlays.Page(view, one.candidates.labels, head["lesions"], numbers, title, note)
+    return overlays.Page(view, result.candidates.labels, scan.lesions, numbers, title, note)

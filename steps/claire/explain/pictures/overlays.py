@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from claire.core.networks.view import View, Window, apply_window
+from claire.core.contracts.lesions import Lesion
+from claire.core.contracts.variant import Window
+from claire.core.networks.view import View, apply_window
 
 WINDOW = Window(centre=-600, width=1500)
 SLICES = 3
@@ -68,11 +70,11 @@ def orientation(affine: np.ndarray) -> Orientation:
     )
 
 
-def chosen_slices(labels: np.ndarray, ranked: Sequence[Mapping[str, Any]]) -> list[int]:
+def chosen_slices(labels: np.ndarray, ranked: Sequence[Lesion]) -> list[int]:
     """Return up to `SLICES` slices of a view: those where the best ranked lesions are largest, the best one first."""
     found: list[int] = []
     for lesion in ranked:
-        area = (labels == lesion["id"]).sum((1, 2))
+        area = (labels == lesion.id).sum((1, 2))
         best = int(np.argmax(area))
         if area[best] and best not in found:
             found.append(best)
@@ -91,7 +93,7 @@ class Page:
 
     view: View
     labels: np.ndarray
-    lesions: Sequence[Mapping[str, Any]]
+    lesions: Sequence[Lesion]
     slice_numbers: Sequence[int]
     title: str
     note: str = ""
@@ -109,12 +111,12 @@ def draw_lesions(page: Page) -> bytes:
 
     turn, rows = orientation(page.view.affine), chosen_slices(page.labels, page.lesions)
     figure, axes = _figure(1, len(rows))
-    top = max([float(lesion["delta"]) for lesion in page.lesions] + [0.1])
+    top = max([lesion.delta for lesion in page.lesions] + [0.1])
     colours = ScalarMappable(Normalize(0, top), LinearSegmentedColormap.from_list("delta", POSITIVE))
     for axis, z in zip(axes[0], rows, strict=True):
         _grey(axis, page, z, turn)
         for lesion in reversed(page.lesions):
-            _outline(axis, turn.apply(page.labels[z] == lesion["id"]), lesion, colours)
+            _outline(axis, turn.apply(page.labels[z] == lesion.id), lesion, colours)
         axis.set_title(page.heading(z), fontsize=7, color=INK, pad=3)
     _colour_bar(figure, axes[0], colours, "Δ, log-odds")
     _words(figure, page, "thick: crucial, thin: not crucial, dashed blue: speaks against; number: rank by Δ")
@@ -167,12 +169,12 @@ def _grey(axis: Any, page: Page, z: int, turn: Orientation) -> None:
         axis.text(*place, letter, transform=axis.transAxes, fontsize=8, color=INK, **sides, **ends, **_halo())
 
 
-def _outline(axis: Any, mask: np.ndarray, lesion: Mapping[str, Any], colours: Any) -> None:
+def _outline(axis: Any, mask: np.ndarray, lesion: Lesion, colours: Any) -> None:
     if not mask.any():
         return
-    against = float(lesion["delta"]) < 0
-    colour = NEGATIVE if against else colours.to_rgba(float(lesion["delta"]))
-    wide = 2.6 if lesion["crucial"] else 1.0
+    against = lesion.delta < 0
+    colour = NEGATIVE if against else colours.to_rgba(lesion.delta)
+    wide = 2.6 if lesion.crucial else 1.0
     padded = np.pad(mask.astype(float), 1)
     extent = np.arange(-1, mask.shape[1] + 1), np.arange(-1, mask.shape[0] + 1)
     for line, tint in ((wide + 1.2, "#000000"), (wide, colour)):
@@ -183,8 +185,8 @@ def _outline(axis: Any, mask: np.ndarray, lesion: Mapping[str, Any], colours: An
     right = columns.max() + 1 < mask.shape[1] * 0.9
     place = (columns.max() + 1.5 if right else columns.min() - 1.5, rows.min())
     axis.text(
-        *place, str(lesion["rank"]), fontsize=9 if lesion["crucial"] else 7, color=colour, clip_on=True,
-        fontweight="bold" if lesion["crucial"] else "normal", ha="left" if right else "right", va="bottom", **_halo(),
+        *place, str(lesion.rank), fontsize=9 if lesion.crucial else 7, color=colour, clip_on=True,
+        fontweight="bold" if lesion.crucial else "normal", ha="left" if right else "right", va="bottom", **_halo(),
     )  # fmt: skip
     axis.set_xlim(-0.5, mask.shape[1] - 0.5)
     axis.set_ylim(mask.shape[0] - 0.5, -0.5)

@@ -1,0 +1,92 @@
+"""The inputs of the step, opened and checked to belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from claire.core.command.errors import UsageError
+from claire.core.command.progress import about
+from claire.core.contracts.cohort import Cohort, Scan, open_cohort
+from claire.core.contracts.folds import read_folds
+from claire.core.contracts.run import Run, read_run
+from claire.core.contracts.weights import WeightsFacts
+from claire.core.networks.build import load_network
+from claire.core.networks.devices import choose_device, make_deterministic
+from claire.explain import Parameters
+from claire.explain.probe import Probe
+
+#: What a judge shares with the explained network: keys of the variant, and facts of the training.
+SAME_GRID = ("dimensions", "view", "size", "slices")
+SAME_FACTS = ("classes", "cohort_sha256", "fold")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The opened inputs. `facts`: of the weights; `roles`: the scans by role in the fold of the run."""
+
+    cohort: Cohort
+    run: Run
+    facts: WeightsFacts
+    probe: Probe
+    judge: Probe | None
+    roles: Mapping[str, list[Scan]]
+
+
+def open_inputs(parameters: Parameters) -> Inputs:
+    """Open all inputs. Raises UsageError where they belong to different runs, cohorts or folds."""
+    make_deterministic(parameters.threads)
+    network, facts = load_network(parameters.weights)
+    device = choose_device(parameters.device, facts.variant.dimensions)
+    cohort, folds = open_cohort(parameters.cohort), read_folds(parameters.folds)
+    run = read_run(parameters.run, facts.classes)
+    about("explain", run.name)
+    _require_one_training(facts, run, cohort)
+    roles = {role: cohort.by_patient(patients) for role, patients in folds.roles(facts.fold).items()}
+    _require_test_scans(roles["test"], run)
+    probe = Probe(network, facts.variant, device)
+    return Inputs(cohort, run, facts, probe, _open_judge(parameters.judge, probe, facts), roles)
+
+
+def _require_one_training(facts: WeightsFacts, run: Run, cohort: Cohort) -> None:
+    if facts.run != run.name:
+        raise UsageError(
+            f"--weights and --run are of different trainings: expected run {facts.run}, got {run.name}",
+            "Give the two files of one training.",
+        )
+    if facts.cohort_sha256 != cohort.sha256:
+        raise UsageError(
+            f"--cohort is not the one that run {run.name} was trained on: "
+            f"expected SHA-256 {facts.cohort_sha256[:12]}…, got {cohort.sha256[:12]}…",
+            "Give the cohort of the training, or train again.",
+        )
+    if facts.classes != cohort.classes:
+        raise UsageError(
+            f"--weights has other classes than --cohort: expected {', '.join(cohort.classes)}, "
+            f"got {', '.join(facts.classes)}",
+            "Train again on this cohort.",
+        )
+
+
+def _require_test_scans(scans: Sequence[Scan], run: Run) -> None:
+    remedy = "Give the folds.csv that the run was trained with."
+    if not scans:
+        raise UsageError(f"--folds has no test scans in fold {run.fold} of this cohort: expected at least 1", remedy)
+    predicted = run.scans.get("test")
+    if predicted is not None and set(predicted.scan) != {scan.scan for scan in scans}:
+        raise UsageError(f"--folds gives fold {run.fold} other test scans than run {run.name} had", remedy)
+
+
+def _open_judge(path: Path | None, probe: Probe, facts: WeightsFacts) -> Probe | None:
+    if path is None:
+        return None
+    network, other = load_network(path)
+    different = [name for name in SAME_GRID if getattr(other.variant, name) != getattr(probe.variant, name)]
+    different += [name for name in SAME_FACTS if getattr(other, name) != getattr(facts, name)]
+    if different:
+        raise UsageError(
+            f"--judge differs from the explained network in {', '.join(different)}",
+            "Give weights of another architecture on the same grid, cohort and fold.",
+        )
+    return Probe(network, other.variant, probe.device)

@@ -1,0 +1,217 @@
+"""The explained network: as trained, or refined against small changes of HU where that is shown to do no harm.
+
+Refinement is projected gradient descent inside the lungs (Madry 2018). The network that was trained is never altered.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from claire.core.command.documents import finite
+from claire.core.command.progress import progress
+from claire.core.contracts.cohort import Scan
+from claire.core.contracts.lesions import Refinement
+from claire.core.contracts.run import Predictions
+from claire.core.statistics.decisions import DEFAULT_THRESHOLD, decide, operating_points, positive_score
+from claire.core.statistics.ranking import auc
+from claire.explain import Parameters
+from claire.explain.inputs import Inputs
+from claire.explain.probe import Case, Cases, Loader, Probe, logits_of_scans, probabilities, random_slices
+
+#: Radius and step of the attack in HU, and steps an attack (DESIGN: ε = 60 HU, 3 steps of 30).
+EPSILON_HU, STEP_HU, ATTACK_STEPS = 60.0, 30.0, 3
+#: Share of the learning rate of the training at which a trained network is refined.
+REFINE_RATE = 0.2
+#: Steps where the flag is left out: (with a GPU, without).
+REFINE_STEPS = (120, 24)
+#: Fewest scans or patients on which a network or a healer is judged.
+FEWEST = 20
+#: Largest loss of AUC that a refined network may have, and bootstrap samples of that loss.
+AUC_LOSS, LOSS_SAMPLES = 0.02, 500
+
+
+@dataclass(frozen=True)
+class ChosenNetwork:
+    """The explained network, where it decides, and what it says of the validation scans.
+
+    `operating_point`: on 1 − p(reference); None for more than two classes, where the likeliest is decided. `logits`:
+    (validation scans, classes); `positive`: (validation scans,) whether they are labelled positive. `difference`:
+    largest difference between the probabilities that training wrote for these scans and those computed here; None
+    where the network was refined.
+    """
+
+    probe: Probe
+    refinement: Refinement
+    operating_point: float | None
+    validation: list[Scan]
+    logits: np.ndarray
+    positive: np.ndarray
+    difference: float | None
+
+    @property
+    def auc(self) -> float:
+        """AUC of the explained network on the validation scans; NaN where a class is missing."""
+        return auc(scores(self.logits), self.positive)
+
+    def decide(self, logits: np.ndarray) -> np.ndarray:
+        """Return the decided class of logits (…, classes); 0 is the reference, anything else is called positive."""
+        return decide(probabilities(logits), self.operating_point)
+
+
+def scores(logits: np.ndarray) -> np.ndarray:
+    """Return the probability of anything but the reference of logits (…, classes)."""
+    return positive_score(probabilities(logits))
+
+
+def steps_or_default(steps: int | None, defaults: tuple[int, int], probe: Probe) -> int:
+    """Return the steps that the flag asks for, or the default of the device: (with a GPU, without)."""
+    return steps if steps is not None else defaults[0 if probe.torch_device.type == "cuda" else 1]
+
+
+def choose_network(inputs: Inputs, cases: Cases, parameters: Parameters) -> ChosenNetwork:
+    """Return the explained network: refined where that is asked for and shown to do no harm on validation."""
+    validation = inputs.roles["validation"]
+    positive = np.array([inputs.cohort.target(scan) > 0 for scan in validation], bool)
+    logits = logits_of_scans(inputs.probe, validation, cases, "validation scans evaluated")
+    refined, refinement = _refined(inputs, cases, parameters, logits, positive)
+    if refinement.taken and refined is not None:
+        logits = logits_of_scans(refined, validation, cases, "validation scans evaluated again")
+        point = _operating_point(probabilities(logits), positive)
+        return ChosenNetwork(refined, refinement, point, validation, logits, positive, None)
+    predicted = inputs.run.scans.get("validation")
+    point = predicted_operating_point(predicted, len(inputs.cohort.classes))
+    difference = _difference(predicted, validation, logits)
+    return ChosenNetwork(inputs.probe, refinement, point, validation, logits, positive, difference)
+
+
+def predicted_operating_point(predicted: Predictions | None, classes: int) -> float | None:
+    """Return Youden's point on the validation predictions that training wrote; 0.5 without, None for > 2 classes."""
+    if predicted is None:
+        return DEFAULT_THRESHOLD if classes == 2 else None
+    return _operating_point(predicted.probability, predicted.target > 0)
+
+
+def _operating_point(probability: np.ndarray, positive: np.ndarray) -> float | None:
+    if probability.shape[-1] > 2:
+        return None
+    return operating_points(positive_score(probability), positive)[0]
+
+
+def _difference(predicted: Predictions | None, scans: Sequence[Scan], logits: np.ndarray) -> float | None:
+    if predicted is None:
+        return None
+    written = dict(zip(predicted.scan, predicted.probability, strict=True))
+    pairs = zip(scans, probabilities(logits), strict=True)
+    differences = [np.abs(written[scan.scan] - computed).max() for scan, computed in pairs if scan.scan in written]
+    return round(float(max(differences)), 6) if differences else None
+
+
+def _refined(
+    inputs: Inputs, cases: Cases, parameters: Parameters, logits: np.ndarray, positive: np.ndarray
+) -> tuple[Probe | None, Refinement]:
+    steps, count = steps_or_default(parameters.refine_steps, REFINE_STEPS, inputs.probe), len(logits)
+    if not steps:
+        return None, Refinement(taken=False, reason="not asked for", steps=0, n=count)
+    if count < FEWEST:
+        return None, Refinement(taken=False, reason=too_few(count), steps=0, n=count)
+    labelled = [(cases.loader(scan), inputs.cohort.target(scan)) for scan in inputs.roles["train"]]
+    refined, _ = refine_network(inputs.probe, labelled, steps, parameters.seed)
+    validation = inputs.roles["validation"]
+    after = logits_of_scans(refined, validation, cases, "validation scans evaluated by the refined network")
+    patients = np.array([scan.patient for scan in validation])
+    return refined, judge_refinement(scores(logits), scores(after), positive, patients, steps, parameters.seed)
+
+
+def attack(probe: Probe, hu: Tensor, lungs: Tensor, target: Tensor, radius: float) -> Tensor:
+    """Return HU (B, slices, size, size) changed by at most `radius` within the lungs so that the loss rises."""
+    step, change = radius * STEP_HU / EPSILON_HU, torch.zeros_like(hu)
+    for _ in range(ATTACK_STEPS):
+        change.requires_grad_(True)
+        loss = functional.cross_entropy(probe.logits(hu + change, lungs), target)
+        (slope,) = torch.autograd.grad(loss, change)
+        change = (change.detach() + step * slope.sign() * lungs).clamp(-radius, radius)
+    return hu + change
+
+
+def refine_network(
+    probe: Probe, labelled: Sequence[tuple[Loader, int]], steps: int, seed: int
+) -> tuple[Probe, list[float]]:
+    """Return a copy of the network trained on attacked scans, and its loss at each step; `probe` stays as it is.
+
+    `labelled`: (function that loads a scan, its class) of the training scans; each step takes one scan per class. The
+    radius grows over the first third of the steps. Batch statistics are frozen throughout.
+    """
+    refined = Probe(copy.deepcopy(probe.network), probe.variant, probe.device)
+    refined.network.requires_grad_(True)
+    rng, losses = np.random.default_rng(seed), []
+    optimiser = torch.optim.AdamW(refined.network.parameters(), probe.variant.learning_rate * REFINE_RATE)
+    targets = sorted({target for _, target in labelled})
+    by_class = {target: [load for load, label in labelled if label == target] for target in targets}
+    for step in progress(range(steps), "refinement step"):
+        radius = EPSILON_HU * min(1.0, 3 * (step + 1) / max(steps, 1))
+        optimiser.zero_grad()
+        loss = sum(
+            _attacked_loss(refined, loaders[int(rng.integers(len(loaders)))](), target, radius, rng)
+            for target, loaders in by_class.items()
+        )
+        optimiser.step()
+        losses.append(loss / len(by_class))
+    refined.network.requires_grad_(False)
+    return refined, losses
+
+
+def _attacked_loss(probe: Probe, case: Case, label: int, radius: float, rng: np.random.Generator) -> float:
+    """Add the gradient of an attacked scan's loss to the network's; return the loss."""
+    hu, lungs = (part[None].to(probe.torch_device) for part in random_slices(case, probe.variant.dimensions, rng))
+    target = torch.tensor([label], device=probe.torch_device)
+    probe.network.requires_grad_(False)
+    attacked = attack(probe, hu, lungs, target, radius)
+    probe.network.requires_grad_(True)
+    loss = functional.cross_entropy(probe.logits(attacked, lungs), target)
+    loss.backward()
+    return float(loss.detach())
+
+
+def judge_refinement(
+    before: np.ndarray, after: np.ndarray, positive: np.ndarray, patients: np.ndarray, steps: int, seed: int
+) -> Refinement:
+    """Take a refined network unless the upper 95 % limit of its AUC loss exceeds `AUC_LOSS` (paired patient bootstrap).
+
+    `before`, `after`: scores (scans,); `positive`, `patients`: the same length. Fewer than `FEWEST` scans: not taken.
+    """
+    n, area_before, area_after = len(before), auc(before, positive), auc(after, positive)
+    if n < FEWEST or not math.isfinite(area_before):
+        return Refinement(taken=False, reason=too_few(n), steps=steps, n=n)
+    upper = _loss_limit(before, after, positive, patients, seed)
+    return Refinement(
+        taken=upper <= AUC_LOSS,
+        reason=f"upper 95 % limit of the AUC loss {upper:.3f}, at most {AUC_LOSS} allowed",
+        steps=steps,
+        auc_before=finite(area_before, 6),
+        auc_after=finite(area_after, 6),
+        loss_upper=finite(upper, 6),
+        n=n,
+    )
+
+
+def too_few(n: int) -> str:
+    """Return why nothing can be judged on `n` validation scans."""
+    return f"n={n} < {FEWEST} validation scans: that it does no harm could not be shown"
+
+
+def _loss_limit(before: np.ndarray, after: np.ndarray, positive: np.ndarray, patients: np.ndarray, seed: int) -> float:
+    rng, losses = np.random.default_rng(seed), []
+    members = [np.flatnonzero(patients == patient) for patient in np.unique(patients)]
+    for _ in range(LOSS_SAMPLES):
+        rows = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
+        losses.append(auc(before[rows], positive[rows]) - auc(after[rows], positive[rows]))
+    known = np.array(losses)[np.isfinite(losses)]
+    return float(np.quantile(known, 0.95)) if len(known) else math.inf
