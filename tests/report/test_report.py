@@ -11,15 +11,17 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from claire.core.command.record import SCHEMA_VERSION
+from claire.core.contracts.metrics import read_metrics, write_metrics
 from claire.core.contracts.variant import Variant
 from claire.report.figures import ticks
 from claire.report.sections.saliency import _lesions, _verdict
 from claire.report.tables import interval, number
 
 from tests.support.command import claire
-from tests.support.report_inputs import COHORT, World
+from tests.support.report_inputs import COHORT, World, lesion
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 Make = Callable[..., "Page"]
@@ -32,13 +34,13 @@ class Page(HTMLParser):
         super().__init__()
         self.folder, self.source = folder, (folder / "report.html").read_text(encoding="utf-8")
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.text, self.open = "", []
+        self.text, self.open = "", list[str]()
         self.feed(self.source)
         assert self.open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in VOID and not self.get_starttag_text().endswith("/>"):
+        if tag not in VOID and not (self.get_starttag_text() or "").endswith("/>"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -112,7 +114,7 @@ def test_the_policy_lets_only_its_own_script_run(page: Page) -> None:
 def test_every_link_within_the_page_has_a_target(page: Page) -> None:
     targets = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(targets) == len(set(targets))
-    assert {link["href"][1:] for link in page.all("a") if (link["href"] or "").startswith("#")} <= set(targets)
+    assert {(link["href"] or "")[1:] for link in page.all("a") if (link["href"] or "").startswith("#")} <= set(targets)
 
 
 def test_the_first_line_says_what_against_what_by_which_standard(page: Page) -> None:
@@ -168,7 +170,10 @@ def test_errors_come_first(page: Page) -> None:
 
 
 def test_candidates_that_were_not_measured_are_told() -> None:
-    lesions = [{"rank": 1, "delta": 0.3, "crucial": False}, {"rank": 2, "delta": -0.1, "crucial": False}]
+    rng = np.random.default_rng(0)
+    lesions = [
+        lesion(i, rng).model_copy(update={"crucial": False, "delta": delta}) for i, delta in enumerate((0.3, -0.1))
+    ]
     assert "all 1 candidates that speak for it" in _verdict(lesions, "TP", "positive", 0)
     assert "23 candidates that were not measured" in _verdict(lesions, "TP", "positive", 23)
     assert "23 further candidates" in _lesions(lesions, 23).note
@@ -242,9 +247,33 @@ def test_an_empty_archive_of_pictures_is_no_error(tmp_path: Path, flags: dict[st
     assert "Candidates by zone" in page.text
 
 
-def test_bare_metrics_give_a_page_all_the_same(tmp_path: Path, flags: dict[str, Path]) -> None:
-    page = report(tmp_path, edited(tmp_path, flags, "metrics", {"schema_version": SCHEMA_VERSION}))
+def test_metrics_without_figures_give_a_page_all_the_same(tmp_path: Path, flags: dict[str, Path]) -> None:
+    metrics = read_metrics(flags["metrics"])
+    nothing: dict[str, object] = {"patient": {}, "scan": {}, "at_sensitivity_90": None}
+    bare = {"headline": metrics.headline.model_copy(update=nothing), "variants": {}, "axes": (), "subgroups": ()}
+    path = write_metrics(tmp_path / "metrics.json", metrics.model_copy(update=bare))
+    page = report(tmp_path, {**flags, "metrics": path})
     assert "Nothing was evaluated" in page.text
+
+
+def test_metrics_that_lack_parts_are_refused_by_name(
+    tmp_path: Path, flags: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = edited(tmp_path, flags, "metrics", {"schema_version": SCHEMA_VERSION})
+    argv = [word for name, path in given.items() for word in (f"--{name.replace('_', '-')}", str(path))]
+    assert claire("report", [*argv, "--out", str(tmp_path / "out")]) == 1
+    assert "metrics.json is not valid: cohort_sha256" in capsys.readouterr().err
+    assert not (tmp_path / "out" / "report.html").exists()
+
+
+def test_files_of_different_cohorts_are_refused(
+    tmp_path: Path, flags: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = read_metrics(flags["metrics"]).model_copy(update={"cohort_sha256": "d" * 64})
+    given = {**flags, "metrics": write_metrics(tmp_path / "metrics.json", metrics)}
+    argv = [word for name, path in given.items() for word in (f"--{name.replace('_', '-')}", str(path))]
+    assert claire("report", [*argv, "--out", str(tmp_path / "out")]) == 2
+    assert "metrics.json and cohort.json are of different cohorts" in capsys.readouterr().err
 
 
 def test_another_schema_is_refused_by_name(

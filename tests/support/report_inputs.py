@@ -2,29 +2,44 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import zipfile
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from claire.core.command.files import sha256_file
 from claire.core.command.record import SCHEMA_VERSION
-from claire.core.command.tables import REJECT_COLUMNS, write_csv
+from claire.core.contracts.cohort_summary import CohortSummary, write_cohort_summary
+from claire.core.contracts.folds import FoldRow, write_folds
+from claire.core.contracts.lesions import (
+    ExplainedNetwork,
+    ExplainedScan,
+    Gate,
+    Lesion,
+    LesionsDocument,
+    MethodFigures,
+    Outcome,
+    Refinement,
+    write_lesions,
+)
+from claire.core.contracts.metrics import Figure
+from claire.core.contracts.rejects import Reject, write_rejects
+from claire.core.contracts.run import PredictionRow, Split, run_name, write_run
+from claire.core.contracts.scan_table import ScanRow, write_scan_table
 from claire.core.contracts.variant import Variant
 from PIL import Image
+
+from tests.support.command import claire
+from tests.support.runs import run_facts
 
 FOLDS = 3
 COHORT = "c0" * 32
 SOURCE = "5a" * 32
-SCAN_COLUMNS = (
-    "scan", "patient", "label", "split", "site", "vendor", "model", "kernel", "thickness_mm", "spacing_mm z",
-    "slices_kept", "slices", "right_ml", "left_ml", "sex", "age_band", "reference_standard", "phantom", "pixel_hash",
-)  # fmt: skip
 PICTURES = ("lesions", "saliency")
 
 
@@ -46,22 +61,33 @@ class World:
         ]
     )  # fmt: skip
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[ScanRow]:
         """Return the rows of scans.csv, classes alternating, sites in blocks."""
         rng = np.random.default_rng(self.seed)
-        made = []
-        for i in range(self.patients):
-            label = self.classes[i % len(self.classes)]
-            made.append({
-                "scan": f"S{i:012x}", "patient": f"P{i:012x}", "label": label, "split": "",
-                "site": self.sites[(i // 2) % len(self.sites)], "vendor": ("Maker", "Other")[(i // 4) % 2],
-                "model": "M1", "kernel": "LUNG", "thickness_mm": 1.5, "spacing_mm z": 1.25,
-                "slices_kept": int(rng.integers(90, 220)), "slices": 240, "right_ml": round(rng.normal(2600, 300), 1),
-                "left_ml": round(rng.normal(2200, 300), 1), "sex": "FM"[(i // 3) % 2],
-                "age_band": ("40-49", "60-69")[(i // 5) % 2], "reference_standard": "RT-PCR",
-                "phantom": self.phantom, "pixel_hash": f"{i:064x}",
-            })  # fmt: skip
-        return made
+        return [
+            ScanRow(
+                scan=f"S{i:012x}",
+                patient=f"P{i:012x}",
+                label=self.classes[i % len(self.classes)],
+                split="",
+                site=self.sites[(i // 2) % len(self.sites)],
+                vendor=("Maker", "Other")[(i // 4) % 2],
+                model="M1",
+                kernel="LUNG",
+                thickness_mm=1.5,
+                slice_spacing_mm=1.25,
+                slices_kept=int(rng.integers(90, 220)),
+                slices=240,
+                right_ml=round(rng.normal(2600, 300), 1),
+                left_ml=round(rng.normal(2200, 300), 1),
+                sex="FM"[(i // 3) % 2],
+                age_band=("40-49", "60-69")[(i // 5) % 2],
+                reference_standard="RT-PCR",
+                phantom=self.phantom,
+                pixel_hash=f"{i:064x}",
+            )
+            for i in range(self.patients)
+        ]
 
     def fold(self, index: int) -> int:
         """Return the fold of a patient."""
@@ -72,14 +98,17 @@ class World:
         folder.mkdir(parents=True, exist_ok=True)
         rows = self.rows()
         flags: dict[str, Path] = {
-            "scans": write_csv(folder / "scans.csv", SCAN_COLUMNS, rows),
-            "cohort_summary": _json(folder / "cohort.json", self._cohort(rows)),
-            "folds": write_csv(folder / "folds.csv", ("patient", "label", "site", "split", "fold"), [
-                {**{key: row[key] for key in ("patient", "label", "site", "split")}, "fold": self.fold(i)}
-                for i, row in enumerate(rows)
-            ]),
-            "rejects": write_csv(folder / "rejects.csv", REJECT_COLUMNS, _rejects()),
-        }  # fmt: skip
+            "scans": write_scan_table(folder / "scans.csv", rows),
+            "cohort_summary": write_cohort_summary(folder / "cohort.json", self._cohort(rows)),
+            "folds": write_folds(
+                folder / "folds.csv",
+                (
+                    FoldRow(patient=row.patient, label=row.label, split=row.split, fold=self.fold(i))
+                    for i, row in enumerate(rows)
+                ),
+            ),
+            "rejects": write_rejects(folder / "rejects.csv", _rejects()),
+        }
         runs = self._runs(folder, rows)
         flags |= evaluate(folder, runs, flags["scans"], flags["cohort_summary"])
         lesions, overlays = self._explain(folder, rows) if self.explained else ([], [])
@@ -88,67 +117,64 @@ class World:
             flags[name] = _manifest(folder / f"{name}.txt", paths)
         return flags
 
-    def _cohort(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        return {
-            "sha256": COHORT, "classes": list(self.classes), "size": 256, "scans": len(rows), "patients": len(rows),
-            "folds": FOLDS, "seed": 0, "counts": [], "reference_standards": {"RT-PCR": len(rows)},
-            "rejected": {"not_chosen": 2, "missing_slices": 1}, "phantom": self.phantom,
-        }  # fmt: skip
+    def _cohort(self, rows: Sequence[ScanRow]) -> CohortSummary:
+        by_class = dict(Counter(row.label for row in rows))
+        return CohortSummary(
+            sha256=COHORT,
+            classes=self.classes,
+            size=256,
+            fold_count=FOLDS,
+            seed=0,
+            scans=len(rows),
+            patients=len(rows),
+            slices=sum(row.slices_kept for row in rows),
+            labelled_slices=0,
+            patients_by_class=by_class,
+            scans_by_class=by_class,
+            cells=(),
+            reference_standards={"RT-PCR": len(rows)},
+            rejected={"not_chosen": 2, "missing_slices": 1},
+            phantom=self.phantom,
+        )
 
-    def _runs(self, folder: Path, rows: Sequence[Mapping[str, Any]]) -> list[Path]:
+    def _runs(self, folder: Path, rows: Sequence[ScanRow]) -> list[Path]:
         made = []
         for number, variant in enumerate(self.variants):
             for k in range(FOLDS):
                 rng = np.random.default_rng([self.seed, number, k])
-                predictions = list(self._predictions(rows, f"{variant.id}-f{k}", k, 1.9 - 0.45 * number, rng))
-                made.append(self._run(folder, variant, k, predictions))
+                run = run_name(variant, k)
+                facts = run_facts(variant, k, self.classes, COHORT)
+                predictions = self._predictions(rows, run, k, 1.9 - 0.45 * number, rng)
+                made.append(write_run(folder / f"{run}.run.zip", variant, facts, predictions, []))
         return made
 
     def _predictions(
-        self, rows: Sequence[Mapping[str, Any]], run: str, k: int, skill: float, rng: np.random.Generator
-    ) -> Iterable[dict[str, Any]]:
+        self, rows: Sequence[ScanRow], run: str, k: int, skill: float, rng: np.random.Generator
+    ) -> Iterable[PredictionRow]:
+        splits: dict[int, Split] = {k: "test", (k + 1) % FOLDS: "validation"}
         for i, row in enumerate(rows):
-            split = {k: "test", (k + 1) % FOLDS: "validation"}.get(self.fold(i))
+            split = splits.get(self.fold(i))
             scores = rng.normal(0, 1, len(self.classes))
-            scores[self.classes.index(row["label"])] += skill
+            scores[self.classes.index(row.label)] += skill
             chances = np.exp(scores) / np.exp(scores).sum()
             if split:
-                yield {
-                    "run": run, "fold": k, "split": split, "level": "scan", "patient": row["patient"],
-                    "scan": row["scan"], "slice": "", "target": row["label"],
-                    **{f"probability_{c}": float(p) for c, p in zip(self.classes, chances, strict=True)},
-                }  # fmt: skip
+                probability = tuple(map(float, chances))
+                yield PredictionRow(run, k, split, "scan", row.patient, row.scan, None, row.label, probability)
 
-    def _run(self, folder: Path, variant: Variant, k: int, predictions: Sequence[Mapping[str, Any]]) -> Path:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, list(predictions[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(predictions)
-        path = folder / f"{variant.id}-f{k}.run.zip"
-        facts = {"classes": list(self.classes), "cohort": COHORT, "fold": k, "run": f"{variant.id}-f{k}", "epochs": 2,
-                 "best_epoch": 1, "seconds": 1.0, "device": "cpu", "parameters": 10}  # fmt: skip
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, content in (
-                ("predictions.csv", text.getvalue()),
-                ("history.csv", "epoch,train_loss,validation_loss\n0,0.7,0.7\n"),
-                ("variant.json", json.dumps(variant.document())),
-                ("train.json", json.dumps({"schema_version": SCHEMA_VERSION, **facts})),
-            ):
-                archive.writestr(zipfile.ZipInfo(name), content)
-        return path
-
-    def _explain(self, folder: Path, rows: Sequence[Mapping[str, Any]]) -> tuple[list[Path], list[Path]]:
-        variant, lesions, overlays = self.variants[0], [], []
+    def _explain(self, folder: Path, rows: Sequence[ScanRow]) -> tuple[list[Path], list[Path]]:
+        variant = self.variants[0]
+        lesions: list[Path] = []
+        overlays: list[Path] = []
         for k in range(FOLDS):
             rng = np.random.default_rng([self.seed, k])
             tested = [row for i, row in enumerate(rows) if self.fold(i) == k]
-            run = f"{variant.id}-f{k}"
+            run = run_name(variant, k)
             document = explained(run, variant.id, k, self.classes, self.gate_open,
                                  [_scan(row, self.classes, rng) for row in tested])  # fmt: skip
-            lesions.append(_json(folder / f"{run}.lesions.json", document))
+            lesions.append(write_lesions(folder / f"{run}.lesions.json", document))
             overlays.append(folder / f"{run}.overlays.zip")
             with zipfile.ZipFile(overlays[-1], "w") as archive:
-                for name in (name for scan in document["scans"] for name in scan["images"]):
+                for name in (name for scan in document.scans for name in scan.images):
                     archive.writestr(zipfile.ZipInfo(name), _png(rng))
         return lesions, overlays
 
@@ -167,10 +193,8 @@ class World:
 
 def evaluate(folder: Path, runs: Sequence[Path], scans: Path, cohort: Path) -> dict[str, Path]:
     """Run `claire evaluate` on the runs; return its four tables by flag of report."""
-    from tests.support.command import claire
-
     listing = _manifest(folder / "runs.txt", runs)
-    argv = [
+    argv: list[Any] = [
         "--runs",
         listing,
         "--scans",
@@ -189,51 +213,97 @@ def evaluate(folder: Path, runs: Sequence[Path], scans: Path, cohort: Path) -> d
 
 
 def explained(
-    run: str, variant: str, fold: int, classes: Sequence[str], gate_open: bool, scans: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+    run: str, variant: str, fold: int, classes: Sequence[str], gate_open: bool, scans: Sequence[ExplainedScan]
+) -> LesionsDocument:
     """Return a lesions.json document."""
-    gates = [
-        {"name": "healed_odds", "statement": "the median healed log-odds are at most those of true negatives",
-         "value": -1.4, "lower": -1.9, "upper": -0.9, "threshold": -0.8, "n": 24, "open": True},
-        {"name": "flips", "statement": "healing turns the decision", "value": 0.97, "lower": 0.91, "upper": 0.99,
-         "threshold": 0.9, "n": 24, "open": gate_open},
-    ]  # fmt: skip
-    gain = {"value": 0.12, "lower": 0.02, "upper": 0.2}
-    methods = [{"method": name, "outcome": "TP", "n": 12, "deletion_auc": {"value": 0.2, "lower": 0.1, "upper": 0.3},
-                "insertion_auc": {"value": 0.8, "lower": 0.7, "upper": 0.9}, **more}
-               for name, more in (("interventions", {"gain_over_hu": gain}), ("hu_smoothed", {}))]  # fmt: skip
-    return {
-        "run": run, "variant": variant, "fold": fold, "classes": list(classes),
-        "network": {"auc_validation": 0.93, "operating_point": 0.5, "refined": False}, "gates": gates,
-        "statement": "Healing not reliable: not every gate is open. Ranked by infills that are independent of it.",
-        "reliable": gate_open, "methods": methods, "scans": list(scans),
-    }  # fmt: skip
+    gates = (
+        Gate(name="healed_odds", statement="the median healed log-odds are at most those of true negatives",
+             value=-1.4, lower=-1.9, upper=-0.9, threshold=-0.8, n=24, open=True),
+        Gate(name="flips", statement="healing turns the decision", value=0.97, lower=0.91, upper=0.99,
+             threshold=0.9, n=24, open=gate_open),
+    )  # fmt: skip
+    gains = {"interventions": Figure(value=0.12, lower=0.02, upper=0.2), "hu_smoothed": None}
+    methods = (
+        MethodFigures(
+            method=name,
+            outcome="TP",
+            n=12,
+            deletion_auc=Figure(value=0.2, lower=0.1, upper=0.3),
+            insertion_auc=Figure(value=0.8, lower=0.7, upper=0.9),
+            gain_over_hu=gain,
+        )
+        for name, gain in gains.items()
+    )
+    return LesionsDocument(
+        run=run,
+        variant=variant,
+        fold=fold,
+        classes=tuple(classes),
+        network=ExplainedNetwork(
+            auc_validation=0.93,
+            operating_point=0.5,
+            refined=False,
+            refinement=Refinement(taken=False, reason="not asked for", steps=0),
+            healer_steps=100,
+        ),
+        gates=gates,
+        reliable=gate_open,
+        healing_proposes=gate_open,
+        statement="Healing not reliable: not every gate is open. Ranked by infills that are independent of it.",
+        infills=("constant", "noise"),
+        methods=tuple(methods),
+        scans=tuple(scans),
+    )
 
 
-def _scan(row: Mapping[str, Any], classes: Sequence[str], rng: np.random.Generator) -> dict[str, Any]:
-    positive = row["label"] != classes[0]
+def _scan(row: ScanRow, classes: Sequence[str], rng: np.random.Generator) -> ExplainedScan:
+    positive = row.label != classes[0]
     chance = float(np.clip(rng.normal(0.75 if positive else 0.25, 0.25), 0.01, 0.99))
-    outcome = ("T" if (chance >= 0.5) == positive else "F") + ("P" if chance >= 0.5 else "N")
-    count = int(rng.integers(1, 5)) if chance >= 0.5 else 0
-    return {
-        "scan": row["scan"], "patient": row["patient"], "label": row["label"], "probability": chance,
-        "decision": classes[-1] if chance >= 0.5 else classes[0], "outcome": outcome,
-        "images": [f"{row['scan']}.{what}.png" for what in PICTURES],
-        "explained_class": classes[-1], "lesions": [_lesion(i, rng) for i in range(count)],
+    called = chance >= 0.5
+    outcomes: dict[tuple[bool, bool], Outcome] = {
+        (True, True): "TP", (False, True): "FP", (True, False): "FN", (False, False): "TN",
     }  # fmt: skip
+    return ExplainedScan(
+        scan=row.scan,
+        patient=row.patient,
+        label=row.label,
+        probability=chance,
+        decision=classes[-1] if called else classes[0],
+        explained_class=classes[-1],
+        outcome=outcomes[positive, called],
+        images=tuple(f"{row.scan}.{what}.png" for what in PICTURES),
+        lesions=tuple(lesion(i, rng) for i in range(int(rng.integers(1, 5)) if called else 0)),
+    )
 
 
-def _lesion(index: int, rng: np.random.Generator) -> dict[str, Any]:
+def lesion(index: int, rng: np.random.Generator) -> Lesion:
+    """Return a lesion of rank `index` + 1; the first is crucial."""
     delta = float(3 / (index + 1))
-    return {
-        "id": index + 1, "rank": index + 1, "rank_low": max(1, index), "rank_high": index + 2, "crucial": index == 0,
-        "centroid_lps_mm": [round(float(x), 1) for x in rng.normal(0, 60, 3)], "volume_ml": float(rng.gamma(2, 4)),
-        "mean_hu": float(rng.normal(-500, 80)), "side": ("right", "left")[int(rng.integers(2))],
-        "zone": ("upper", "middle", "lower")[int(rng.integers(3))], "confluent": index == 3,
-        "proposers": ["hu", "grad_cam"], "delta": delta, "delta_probability": delta / 8,
-        "delta_by_infill": {"constant": delta - 0.1, "noise": delta + 0.1}, "infills_agree": index < 2,
-        "slice": int(rng.integers(20, 90)),
-    }  # fmt: skip
+    sides: tuple[Literal["right", "left"], ...] = ("right", "left")
+    zones: tuple[Literal["lower", "middle", "upper"], ...] = ("upper", "middle", "lower")
+    x, y, z = (round(float(value), 1) for value in rng.normal(0, 60, 3))
+    return Lesion(
+        id=index + 1,
+        rank=index + 1,
+        rank_low=max(1, index),
+        rank_high=index + 2,
+        crucial=index == 0,
+        centroid_lps_mm=(x, y, z),
+        volume_ml=float(rng.gamma(2, 4)),
+        mean_hu=float(rng.normal(-500, 80)),
+        side=sides[int(rng.integers(2))],
+        zone=zones[int(rng.integers(3))],
+        confluent=index == 3,
+        proposers=("hu", "grad_cam"),
+        slice=int(rng.integers(20, 90)),
+        delta=delta,
+        delta_probability=delta / 8,
+        necessity=delta,
+        sufficiency=delta,
+        delta_by_infill={"constant": delta - 0.1, "noise": delta + 0.1},
+        infills_agree=index < 2,
+        shapley=None,
+    )
 
 
 def record(
@@ -250,11 +320,11 @@ def record(
     return _json(folder / ".".join(part for part in (stem, step, "run.json") if part), content)
 
 
-def _rejects() -> list[dict[str, Any]]:
+def _rejects() -> list[Reject]:
     rows = [("index", "not_chosen", "thicker than the chosen series"), ("index", "not_chosen", "MIP"),
             ("ingest", "missing_slices", "gap of 5.0 mm after slice 12")]  # fmt: skip
     return [
-        {"step": step, "shard": "0000", "line": i, "scan": f"Sffff{i:08x}", "reason": reason, "detail": detail}
+        Reject(step=step, shard="0000", line=i, scan=f"Sffff{i:08x}", reason=reason, detail=detail)
         for i, (step, reason, detail) in enumerate(rows)
     ]
 

@@ -53,9 +53,8 @@ def run(parameters: Parameters) -> None:
     )
     hashes = {name: inputs.hashes[path.name] for name, path in tables.items()}
     hashes |= {path.name: inputs.hashes[path.name] for name in MANIFESTS for path in getattr(parameters, name)}
-    hashes_of_cohort = {inputs.metrics.get("cohort"), inputs.cohort.get("sha256")} - {None}
     require(
-        len(hashes_of_cohort) < 2,
+        inputs.metrics.cohort_sha256 == inputs.cohort.sha256,
         f"{parameters.metrics.name} and {parameters.cohort_summary.name} are of different cohorts",
         "Give the files of one run.",
     )

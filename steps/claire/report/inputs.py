@@ -12,11 +12,22 @@ from typing import Any
 from claire.core.command.errors import ClaireError
 from claire.core.command.files import sha256_file
 from claire.core.command.record import SCHEMA_VERSION
-from claire.core.command.tables import REJECT_COLUMNS, read_csv
-from claire.core.contracts.folds import COLUMNS as FOLD_COLUMNS
+from claire.core.contracts.cohort_summary import CohortSummary, read_cohort_summary
+from claire.core.contracts.folds import FoldRow, read_fold_rows
+from claire.core.contracts.lesions import LesionsDocument, read_lesions
+from claire.core.contracts.metrics import Metrics, read_metrics
+from claire.core.contracts.rejects import Reject, read_rejects
+from claire.core.contracts.result_tables import (
+    ComparisonRow,
+    CurvePoint,
+    LeaderboardRow,
+    read_comparisons,
+    read_curves,
+    read_leaderboard,
+)
+from claire.core.contracts.scan_table import ScanRow, read_scan_table
 
-Row = dict[str, str]
-Document = dict[str, Any]
+RunRecord = dict[str, Any]
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -26,32 +37,32 @@ class Inputs:
 
     title: str
     images: str
-    leaderboard: Sequence[Row]
-    metrics: Document
-    comparisons: Sequence[Row]
-    curves: Sequence[Row]
-    cohort: Document
-    scans: Mapping[str, Row]
-    folds: Sequence[Row]
-    rejects: Sequence[Row]
-    explained: Sequence[Document] = ()
+    leaderboard: Sequence[LeaderboardRow]
+    metrics: Metrics
+    comparisons: Sequence[ComparisonRow]
+    curves: Sequence[CurvePoint]
+    cohort: CohortSummary
+    scans: Mapping[str, ScanRow]
+    folds: Sequence[FoldRow]
+    rejects: Sequence[Reject]
+    explained: Sequence[LesionsDocument] = ()
     pictures: Mapping[str, Path] = field(default_factory=dict)
-    records: Sequence[Document] = ()
+    records: Sequence[RunRecord] = ()
     hashes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def classes(self) -> list[str]:
         """Class names in order; the first is the negative class."""
-        return list(self.cohort.get("classes") or sorted({row.get("label", "") for row in self.scans.values()}))
+        return list(self.cohort.classes)
 
     @property
     def phantom(self) -> bool:
         """Whether all scans are phantoms: then nothing here is personal."""
-        return bool(self.cohort.get("phantom"))
+        return self.cohort.phantom
 
     def may_show(self, scan: str) -> bool:
         """Return whether the policy lets pictures of this scan into the report; an unknown scan is a patient's."""
-        is_phantom = self.scans.get(scan, {}).get("phantom", "").lower() in ("true", "1", "yes")
+        is_phantom = scan in self.scans and self.scans[scan].phantom
         return self.images == "all" or (self.images == "phantom" and is_phantom)
 
 
@@ -65,19 +76,19 @@ def read_inputs(
 ) -> Inputs:
     """Read all inputs; `tables` maps the flags of single files to their paths.
 
-    Raises UsageError on a table without the columns that are needed, ClaireError on a document of another schema.
+    Raises UsageError on a table without the columns that are needed, ClaireError on what is not as its step wrote it.
     """
     return Inputs(
         title=title,
         images=images,
-        leaderboard=read_csv(tables["leaderboard"], ("variant", "rank"), "leaderboard"),
-        metrics=read_document(tables["metrics"]),
-        comparisons=read_csv(tables["comparisons"], (), "table of comparisons"),
-        curves=read_csv(tables["curves"], ("variant", "curve", "x", "y"), "table of curves"),
-        cohort=read_document(tables["cohort_summary"]),
-        scans=read_scans(tables["scans"]),
-        folds=read_csv(tables["folds"], FOLD_COLUMNS, "folds table"),
-        rejects=read_csv(tables["rejects"], REJECT_COLUMNS, "table of rejects"),
+        leaderboard=read_leaderboard(tables["leaderboard"]),
+        metrics=read_metrics(tables["metrics"]),
+        comparisons=read_comparisons(tables["comparisons"]),
+        curves=read_curves(tables["curves"]),
+        cohort=read_cohort_summary(tables["cohort_summary"]),
+        scans=read_scan_table(tables["scans"]),
+        folds=read_fold_rows(tables["folds"]),
+        rejects=read_rejects([tables["rejects"]]),
         explained=read_explained(lesions),
         pictures=pictures_by_run(overlays),
         records=read_records(records),
@@ -85,8 +96,8 @@ def read_inputs(
     )
 
 
-def read_document(path: Path) -> Document:
-    """Read a JSON document of this schema version. Raises ClaireError where it is none."""
+def read_record(path: Path) -> RunRecord:
+    """Read a record of this schema version. Raises ClaireError where it is none."""
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
@@ -98,30 +109,21 @@ def read_document(path: Path) -> Document:
         raise ClaireError(
             f"{path.name} has schema version {version}, not {SCHEMA_VERSION}", "Run the step that wrote it again."
         )
-    return document
+    missing = [name for name in ("step", "stem", "version", "source", "inputs", "outputs") if name not in document]
+    if missing:
+        raise ClaireError(f"{path.name} is no record: it lacks {', '.join(missing)}", "Give `*.run.json` files.")
+    return {"parameters": {}, **document}
 
 
-def read_scans(path: Path) -> dict[str, Row]:
-    """Read `scans.csv` by pseudonym."""
-    return {row["scan"]: row for row in read_csv(path, ("scan", "patient", "label"), "table of scans")}
-
-
-def read_records(paths: Sequence[Path]) -> list[Document]:
+def read_records(paths: Sequence[Path]) -> list[RunRecord]:
     """Read records in the order of their names; one that stands twice counts once."""
-    records: dict[tuple[str, str], Document] = {}
-    for path in sorted(paths, key=lambda path: path.name):
-        document = read_document(path)
-        missing = [name for name in ("step", "stem", "version", "source", "inputs", "outputs") if name not in document]
-        if missing:
-            raise ClaireError(f"{path.name} is no record: it lacks {', '.join(missing)}", "Give `*.run.json` files.")
-        document.setdefault("parameters", {})
-        records[document["stem"], document["step"]] = document
-    return list(records.values())
+    records = [read_record(path) for path in sorted(paths, key=lambda path: path.name)]
+    return list({(record["stem"], record["step"]): record for record in records}.values())
 
 
-def read_explained(paths: Sequence[Path]) -> list[Document]:
-    """Read the lesion documents by run."""
-    return sorted(map(read_document, paths), key=lambda document: (document.get("fold", 0), str(document.get("run"))))
+def read_explained(paths: Sequence[Path]) -> list[LesionsDocument]:
+    """Read the lesion documents by fold and run."""
+    return sorted(map(read_lesions, paths), key=lambda document: (document.fold, document.run))
 
 
 def pictures_by_run(paths: Sequence[Path]) -> dict[str, Path]:

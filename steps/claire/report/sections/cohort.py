@@ -6,34 +6,18 @@ import statistics
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
+from claire.core.contracts.rejects import REASONS
+from claire.core.contracts.scan_table import ScanRow
 from claire.core.privacy.cells import MERGED, SMALLEST_CELL, small_cells
-from claire.report.inputs import Inputs, Row
+from claire.report.inputs import Inputs
 from claire.report.tables import Cell, Column, Table, interval, number, table
-
-REASONS = {
-    "not_chosen": "another series of the same acquisition was preferred",
-    "no_label": "the table of labels has no row for it; a missing label is never a negative",
-    "too_few_slices": "fewer slices than --min-slices",
-    "missing_slices": "gaps between its slices",
-    "coincident_slices": "several slices at one position",
-    "gantry_tilt": "tilted gantry",
-    "localiser": "a localiser, no axial scan",
-    "not_ct": "no CT",
-    "not_hu": "its values are no Hounsfield units",
-    "unreadable": "a file cannot be read",
-    "inconsistent": "its files contradict each other",
-    "ambiguous_patient": "the patient ID is empty, generic or shared by different people",
-    "mixed_orientation": "slices of different orientation",
-    "no_lungs": "no lungs found",
-    "too_few_lung_slices": "too few slices with enough lung",
-}
 
 
 def patients_by_label(inputs: Inputs) -> dict[str, int]:
     """Return the number of patients of each class, in the order of the classes."""
     seen: dict[str, set[str]] = defaultdict(set)
     for row in inputs.scans.values():
-        seen[row["label"]].add(row["patient"])
+        seen[row.label].add(row.patient)
     return {name: len(seen[name]) for name in [*inputs.classes, *sorted(set(seen) - set(inputs.classes))]}
 
 
@@ -43,9 +27,9 @@ def counts(inputs: Inputs, caption: str, columns: Sequence[tuple[str, str]]) -> 
     Cells under 5 patients are merged per label, unless all scans are phantoms; a merged cell takes in the next smallest
     one until it holds 5, so that nobody can be told apart by subtraction.
     """
-    cells: dict[tuple[str, ...], list[Row]] = defaultdict(list)
+    cells: dict[tuple[str, ...], list[ScanRow]] = defaultdict(list)
     for row in inputs.scans.values():
-        cells[(row["label"], *(row.get(key) or "unknown" for key, _ in columns))].append(row)
+        cells[(row.label, *(getattr(row, key) or "unknown" for key, _ in columns))].append(row)
     rows = []
     for label in patients_by_label(inputs):
         of_label = {key[1:]: found for key, found in cells.items() if key[0] == label}
@@ -55,18 +39,25 @@ def counts(inputs: Inputs, caption: str, columns: Sequence[tuple[str, str]]) -> 
             blank = [MERGED] + [""] * (len(columns) - 1)
             rows.append([label, *blank, _at_least(_patients(merged)), _at_least(len(merged))])
     note = "" if inputs.phantom else f"Cells with fewer than {SMALLEST_CELL} patients are merged."
-    heads = ["Class", *(name for _, name in columns), Column("Patients", True), Column("Scans", True)]
+    heads: list[Column | str] = [
+        "Class",
+        *(name for _, name in columns),
+        Column("Patients", True),
+        Column("Scans", True),
+    ]
     return table(caption, heads, rows, note=note)
 
 
-def _merge(cells: Mapping[tuple[str, ...], list[Row]]) -> tuple[dict[tuple[str, ...], list[Row]], list[Row]]:
-    small = small_cells({key: {row["patient"] for row in found} for key, found in cells.items()})
+def _merge(
+    cells: Mapping[tuple[str, ...], list[ScanRow]],
+) -> tuple[dict[tuple[str, ...], list[ScanRow]], list[ScanRow]]:
+    small = small_cells({key: {row.patient for row in found} for key, found in cells.items()})
     kept = {key: found for key, found in cells.items() if key not in small}
     return kept, [row for key in small for row in cells[key]]
 
 
-def _patients(rows: Sequence[Row]) -> int:
-    return len({row["patient"] for row in rows})
+def _patients(rows: Sequence[ScanRow]) -> int:
+    return len({row.patient for row in rows})
 
 
 def _at_least(count: int) -> Cell:
@@ -77,7 +68,7 @@ def folds(inputs: Inputs) -> Table:
     """Return how many patients of each class stand in each fold or fixed split."""
     tally: dict[str, Counter[str]] = defaultdict(Counter)
     for row in inputs.folds:
-        tally[row.get("split") or row.get("fold", "")][row["label"]] += 1
+        tally[row.split or str(row.fold)][row.label] += 1
     names = list(patients_by_label(inputs))
     rows = [
         [f"fold {name}" if name.isdigit() else name, *(tally[name][label] for label in names), tally[name].total()]
@@ -87,7 +78,7 @@ def folds(inputs: Inputs) -> Table:
         "All scans of a patient stand in one fold. A model is tested on fold k, stopped and tuned on fold k + 1 "
         "(validation) and trained on the others; a fixed split holds in every fold."
     )
-    columns = ["Tested in", *(Column(name, True) for name in names), Column("Patients", True)]
+    columns: list[Column | str] = ["Tested in", *(Column(name, True) for name in names), Column("Patients", True)]
     return table("Patients by fold and class", columns, rows, note=note)
 
 
@@ -95,7 +86,7 @@ def acquisition(inputs: Inputs) -> Table:
     """Return medians and quartiles of how the scans were made and of what was kept, by class."""
     facts = (
         ("thickness_mm", "Slice thickness (mm)"),
-        ("spacing_mm z", "Slice spacing (mm)"),
+        ("slice_spacing_mm", "Slice spacing (mm)"),
         ("slices_kept", "Slices kept"),
         ("right_ml", "Right lung (ml)"),
         ("left_ml", "Left lung (ml)"),
@@ -104,17 +95,16 @@ def acquisition(inputs: Inputs) -> Table:
     rows = []
     for key, heading in facts:
         cells = [
-            _quartiles([row[key] for row in inputs.scans.values() if row["label"] == name and row.get(key)])
-            for name in names
+            _quartiles([getattr(row, key) for row in inputs.scans.values() if row.label == name]) for name in names
         ]
         if any(cell.sort != "" for cell in cells):
             rows.append([heading, *cells])
-    columns = ["Median (quartiles)", *(Column(name, True) for name in names)]
+    columns: list[Column | str] = ["Median (quartiles)", *(Column(name, True) for name in names)]
     return table("How the scans were made", columns, rows)
 
 
-def _quartiles(texts: Sequence[str]) -> Cell:
-    values = sorted(float(text) for text in texts)
+def _quartiles(measured: Sequence[float | None]) -> Cell:
+    values = sorted(float(value) for value in measured if value is not None)
     if not values:
         return Cell("–", sort="")
     if len(values) < SMALLEST_CELL:
@@ -125,9 +115,9 @@ def _quartiles(texts: Sequence[str]) -> Cell:
 
 def rejects(inputs: Inputs) -> Table:
     """Return why series were set aside, and how many."""
-    tally = Counter((row["step"], row["reason"]) for row in inputs.rejects)
+    tally = Counter((row.step, row.reason) for row in inputs.rejects)
     rows = [
-        [reason.replace("_", " "), step, REASONS.get(reason, ""), count]
+        [reason.replace("_", " "), step, REASONS[reason].meaning, count]
         for (step, reason), count in sorted(tally.items(), key=lambda item: (-item[1], item[0]))
     ]
     return table("Series set aside, by reason", ["Reason", "Step", "Meaning", Column("Series", True)], rows)
@@ -137,14 +127,14 @@ def reject_list(inputs: Inputs) -> Table:
     """Return every series that was set aside, by shard line and pseudonym."""
     rows = [
         [
-            row["step"],
-            row["shard"],
-            Cell(row["line"], sort=int(row["line"]) if row["line"].isdigit() else ""),
-            row["scan"],
-            row["reason"].replace("_", " "),
-            row["detail"],
+            row.step,
+            row.shard,
+            Cell("", sort="") if row.line is None else Cell(str(row.line), sort=row.line),
+            row.scan,
+            row.reason.replace("_", " "),
+            row.detail,
         ]
         for row in inputs.rejects
     ]
-    columns = ["Step", "Shard", Column("Line", True), "Scan", "Reason", "Detail"]
+    columns: list[Column | str] = ["Step", "Shard", Column("Line", True), "Scan", "Reason", "Detail"]
     return table("Every series set aside", columns, rows, sortable=True)

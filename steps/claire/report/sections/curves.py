@@ -10,7 +10,6 @@ from markupsafe import Markup
 from claire.report.figures import Axes, Line, Point, line_chart
 from claire.report.inputs import Inputs
 from claire.report.sections.provenance import Trail, trail
-from claire.report.tables import floating
 
 HEADLINE, TREAT_ALL = "headline", "treat all"
 NESTED = "nested headline"
@@ -33,7 +32,7 @@ class Chart:
 class _Curve:
     variant: str
     positive: str
-    fold: str
+    fold: int | None
     points: list[Point]
     band: list[tuple[float, float, float]]
 
@@ -48,14 +47,12 @@ def charts(inputs: Inputs) -> list[Chart]:
 
 def shown_variants(inputs: Inputs) -> list[str]:
     """Return the variants that charts show beside the headline: the winner and the reference."""
-    named = [(inputs.metrics.get("winner") or {}).get("variant"), inputs.metrics.get("reference")]
-    return [name for name in dict.fromkeys(named) if name]
+    return list(dict.fromkeys((inputs.metrics.winner.variant, inputs.metrics.reference)))
 
 
 def nested_variants(inputs: Inputs) -> list[str]:
     """Return the variants that the nested headline chose in any fold."""
-    chosen = (inputs.metrics.get(HEADLINE) or {}).get("selection") or []
-    return list(dict.fromkeys(str(entry["variant"]) for entry in chosen))
+    return list(dict.fromkeys(entry.variant for entry in inputs.metrics.headline.selection))
 
 
 def _roc(inputs: Inputs) -> Chart:
@@ -83,8 +80,7 @@ def _precision(inputs: Inputs) -> Chart:
 
 
 def _calibration(inputs: Inputs) -> Chart:
-    found = (inputs.metrics.get(HEADLINE) or {}).get("calibration") or {}
-    note = str(found.get("note") or "")
+    note = inputs.metrics.headline.calibration.note
     return _chart(
         inputs,
         "calibration",
@@ -116,8 +112,8 @@ def _decision(inputs: Inputs) -> Chart:
 
 
 def _folds(inputs: Inputs) -> Chart:
-    winner = (inputs.metrics.get("winner") or {}).get("variant")
-    curves = [curve for curve in _read(inputs, "roc", "patient") if curve.fold and curve.variant == winner]
+    winner = inputs.metrics.winner.variant
+    curves = [curve for curve in _read(inputs, "roc", "patient") if curve.fold is not None and curve.variant == winner]
     lines = [Line(f"fold {curve.fold}" + _of(inputs, curve), curve.points) for curve in curves]
     axes = Axes("1 − specificity", "Sensitivity", guide=((0, 0), (1, 1)))
     alt = f"ROC curves of the single folds of variant {winner}"
@@ -127,7 +123,7 @@ def _folds(inputs: Inputs) -> Chart:
         line_chart(axes, lines, alt) if lines else "",
         "",
         "How much the folds differ; each has few patients.",
-        trail(inputs, [winner] if winner else []),
+        trail(inputs, [winner]),
     )
 
 
@@ -165,23 +161,21 @@ def _chart(
 
 def _select(inputs: Inputs, kind: str, level: str = "patient", only: Sequence[str] | None = None) -> list[_Curve]:
     wanted = list(only) if only is not None else [HEADLINE, *shown_variants(inputs)]
-    curves = [curve for curve in _read(inputs, kind, level) if not curve.fold and curve.variant in wanted]
+    curves = [curve for curve in _read(inputs, kind, level) if curve.fold is None and curve.variant in wanted]
     return sorted(curves, key=lambda curve: wanted.index(curve.variant))
 
 
 def _read(inputs: Inputs, kind: str, level: str) -> list[_Curve]:
-    found: dict[tuple[str, str, str], _Curve] = {}
+    found: dict[tuple[str, str, int | None], _Curve] = {}
     for row in inputs.curves:
-        if row["curve"] != kind or row.get("level", level) != level:
+        if row.curve != kind or row.level != level:
             continue
-        key = row["variant"], row.get("class", ""), row.get("fold", "")
+        key = row.variant, row.label, row.fold
         curve = found.setdefault(key, _Curve(*key, [], []))
-        x, y = floating(row["x"]), floating(row["y"])
-        lower, upper = floating(row.get("lower")), floating(row.get("upper"))
-        if x is not None and y is not None:
-            curve.points.append((x, y))
-            if lower is not None and upper is not None:
-                curve.band.append((x, lower, upper))
+        if row.x is not None and row.y is not None:
+            curve.points.append((row.x, row.y))
+            if row.lower is not None and row.upper is not None:
+                curve.band.append((row.x, row.lower, row.upper))
     return [curve for curve in found.values() if curve.points]
 
 
@@ -196,12 +190,9 @@ def _name(inputs: Inputs, curve: _Curve) -> str:
         return "acting on everybody"
     if curve.variant == HEADLINE:
         return NESTED + _of(inputs, curve)
-    roles = [role for role in ("winner", "reference") if curve.variant == _role(inputs, role)]
+    named = {"winner": inputs.metrics.winner.variant, "reference": inputs.metrics.reference}
+    roles = [role for role, name in named.items() if curve.variant == name]
     return f"{' and '.join(roles)} {curve.variant}" + _of(inputs, curve)
-
-
-def _role(inputs: Inputs, role: str) -> str | None:
-    return (inputs.metrics.get("winner") or {}).get("variant") if role == "winner" else inputs.metrics.get("reference")
 
 
 def _of(inputs: Inputs, curve: _Curve) -> str:
@@ -209,8 +200,8 @@ def _of(inputs: Inputs, curve: _Curve) -> str:
 
 
 def _prevalence(inputs: Inputs) -> float | None:
-    return floating(inputs.metrics.get("prevalence")) if len(inputs.classes) == 2 else None
+    return inputs.metrics.prevalence if len(inputs.classes) == 2 else None
 
 
 def _origin(inputs: Inputs) -> str:
-    return "that of the cohort" if inputs.metrics.get("prevalence_from") == "cohort" else "as stated"
+    return "that of the cohort" if inputs.metrics.prevalence_from == "cohort" else "as stated"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from claire.__main__ import STEPS
 from claire.core.command.files import canonical_json
 from claire.report.crate import ended
-from claire.report.inputs import Document, Inputs
+from claire.report.inputs import Inputs, RunRecord
 from claire.report.tables import Cell, Column, Table, duration, floating, table
 
 SHOWN_VALUES = 4
@@ -38,14 +38,14 @@ def anchor(kind: str, name: str) -> str:
 
 
 def cohort_hash(inputs: Inputs) -> str:
-    """Return the cohort's hash, "" where nobody gave it."""
-    return str(inputs.cohort.get("sha256") or "")
+    """Return the cohort's hash."""
+    return inputs.cohort.sha256
 
 
 def runs(inputs: Inputs) -> list[str]:
     """Return all runs that are known: from the records of training and from the explained ones."""
     trained = [record["stem"] for record in inputs.records if record["step"] == "train"]
-    explained = [str(document.get("run")) for document in inputs.explained]
+    explained = [document.run for document in inputs.explained]
     return sorted(dict.fromkeys(trained + explained), key=_run_order)
 
 
@@ -95,7 +95,7 @@ def executions(inputs: Inputs) -> Table:
                 _when(max(map(ended, records), default="")),
             ]
         )
-    columns = [
+    columns: list[Column | str] = [
         "Step",
         *(Column(name, True) for name in ("Executions", "Time, all", "Longest", "Processor time", "Peak memory")),
         "First start (UTC)",
@@ -138,17 +138,17 @@ def run_table(inputs: Inputs) -> Table:
                 Cell(cohort_hash(inputs)[:12], badge="hash", link="cohort-hash"),
             ]
         )
-    columns = ["Run", "Variant", "Fold", Column("Time", True), "Weights", "Predictions", "Cohort"]
+    columns: list[Column | str] = ["Run", "Variant", "Fold", Column("Time", True), "Weights", "Predictions", "Cohort"]
     return table("Runs", columns, rows, note="Hashes are cut to 12 digits; ro-crate-metadata.json has them in full.")
 
 
 def variant_table(inputs: Inputs) -> Table:
     """Return all settings of every variant that was evaluated or explained, and its runs."""
-    described = inputs.metrics.get("variants") or {}
-    names = dict.fromkeys([*described, *map(variant_of, runs(inputs)), *(row["variant"] for row in inputs.leaderboard)])
+    described = inputs.metrics.variants
+    names = dict.fromkeys([*described, *map(variant_of, runs(inputs)), *(row.variant for row in inputs.leaderboard)])
     rows = []
     for name in sorted(names):
-        settings = (described.get(name) or {}).get("variant") or {}
+        settings = described[name].variant.model_dump(mode="json") if name in described else {}
         words = ", ".join(f"{key} {_setting(value)}" for key, value in settings.items())
         rows.append(
             [Cell(name, badge="target"), words, ", ".join(run for run in runs(inputs) if variant_of(run) == name)]
@@ -183,8 +183,8 @@ def seeds(inputs: Inputs) -> list[str]:
     return [f"{step}: {seed}" for step, seed in sorted(found)]
 
 
-def _by_step(inputs: Inputs) -> dict[str, list[Document]]:
-    by_step: dict[str, list[Document]] = defaultdict(list)
+def _by_step(inputs: Inputs) -> dict[str, list[RunRecord]]:
+    by_step: dict[str, list[RunRecord]] = defaultdict(list)
     for record in inputs.records:
         by_step[record["step"]].append(record)
     return by_step

@@ -5,16 +5,17 @@ from __future__ import annotations
 import base64
 import struct
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from markupsafe import Markup
 
+from claire.core.contracts.lesions import ExplainedScan, Gate, Lesion, LesionsDocument
+from claire.core.contracts.metrics import Figure
 from claire.report.figures import lung_map
-from claire.report.inputs import Document, Inputs, read_pictures
+from claire.report.inputs import Inputs, read_pictures
 from claire.report.sections.provenance import anchor
-from claire.report.tables import Cell, Column, Table, chance, floating, interval, number, table
+from claire.report.tables import Cell, Column, Table, chance, figure_cell, interval, number, table
 
 NOT_RELIABLE = "healing not reliable"
 OUTCOMES = {
@@ -68,7 +69,7 @@ class ScanPage:
     patient: str
     label: str
     run: str
-    fold: object
+    fold: int
     outcome: str
     outcome_words: str
     probability: str
@@ -84,14 +85,12 @@ class ScanPage:
 
 def reliable(inputs: Inputs) -> bool:
     """Return whether all gates are open in all explained folds."""
-    return bool(inputs.explained) and all(document.get("reliable") is True for document in inputs.explained)
+    return bool(inputs.explained) and all(document.reliable for document in inputs.explained)
 
 
 def closed_words(inputs: Inputs) -> str:
     """Return what `explain` says about a fold whose gates are not all open, without repeating that they are closed."""
-    said = [
-        str(document.get("statement") or "") for document in inputs.explained if document.get("reliable") is not True
-    ]
+    said = [document.statement for document in inputs.explained if not document.reliable]
     _, _, words = next((text for text in said if text), "").partition(". ")
     return words or "Lesions are ranked by infills that are independent of the healing."
 
@@ -100,41 +99,49 @@ def gates(inputs: Inputs) -> Table:
     """Return the gates of every explained fold: value with limits, threshold, open or closed."""
     rows = [
         [
-            document.get("fold"),
-            Cell(str(gate.get("name", "")).replace("_", " "), note=str(gate.get("statement", ""))),
+            document.fold,
+            Cell(gate.name.replace("_", " "), note=gate.statement),
             _gate_value(gate),
-            gate.get("threshold"),
-            gate.get("n"),
-            Cell("open", badge="good") if gate.get("open") is True else Cell("closed", badge="bad"),
+            gate.threshold,
+            gate.n,
+            Cell("open", badge="good") if gate.open else Cell("closed", badge="bad"),
         ]
         for document in inputs.explained
-        for gate in document.get("gates", [])
+        for gate in document.gates
     ]
-    columns = ["Fold", "Gate", *(Column(name, True) for name in ("Value (95 %)", "Threshold", "n")), "State"]
+    columns: list[Column | str] = [
+        "Fold",
+        "Gate",
+        *(Column(name, True) for name in ("Value (95 %)", "Threshold", "n")),
+        "State",
+    ]
     note = "Gates fail closed: what cannot be measured, for instance for want of scans, counts as closed."
     return table("Gates of the healing", columns, rows, note=note)
 
 
-def _gate_value(gate: Mapping[str, Any]) -> Cell:
-    lower, upper = gate.get("lower"), gate.get("upper")
-    limits = interval(lower, upper)
-    if not limits and floating(lower) is not None:
-        limits = f"at least {number(lower)}"
-    if not limits and floating(upper) is not None:
-        limits = f"at most {number(upper)}"
-    return Cell(number(gate.get("value")), limits)
+def _gate_value(gate: Gate) -> Cell:
+    limits = interval(gate.lower, gate.upper)
+    if not limits and gate.lower is not None:
+        limits = f"at least {number(gate.lower)}"
+    if not limits and gate.upper is not None:
+        limits = f"at most {number(gate.upper)}"
+    return Cell(number(gate.value), limits)
 
 
 def methods(inputs: Inputs) -> Table:
-    """Return how faithful each method was to the network in each fold, in the columns that `explain` gave."""
-    found = [(document.get("fold"), method) for document in inputs.explained for method in document.get("methods", [])]
-    given = dict.fromkeys(name for _, method in found for name in method if name != "method")
-    names = [name for name in MEASURES if name in given] + [name for name in given if name not in MEASURES]
-    heads = {name: MEASURES.get(name, (name.replace("_", " "), "")) for name in names}
-    columns = ["Fold", "Method", *(Column(heads[name][0], name != "outcome", heads[name][1]) for name in names)]
+    """Return how faithful each method was to the network in each fold."""
+    columns: list[Column | str] = ["Fold", "Method"]
+    columns += [Column(head, name != "outcome", meaning) for name, (head, meaning) in MEASURES.items()]
     rows = [
-        [fold, _method(str(method.get("method", ""))), *(_plain(method.get(name)) for name in names)]
-        for fold, method in found
+        [
+            document.fold,
+            _method(method.method),
+            method.outcome,
+            *map(_figure, (method.deletion_auc, method.insertion_auc, method.gain_over_hu)),
+            method.n,
+        ]
+        for document in inputs.explained
+        for method in document.methods
     ]
     note = "A method that does not beat the HU threshold has shown nothing about the network."
     return table("Faithful to the network: methods of saliency", columns, rows, sortable=True, note=note)
@@ -144,51 +151,46 @@ def _method(name: str) -> str:
     return METHODS.get(name, name.replace("_", " "))
 
 
-def _plain(value: object) -> object:
-    if isinstance(value, list):
-        return ", ".join(number(item) if floating(item) is not None else str(item) for item in value)
-    if isinstance(value, dict):
-        return figure_of(value)
-    return value
-
-
-def figure_of(value: Mapping[str, Any]) -> Cell:
-    """Return {value, lower, upper} as a cell."""
-    parsed = floating(value.get("value"))
-    return Cell(number(parsed), interval(value.get("lower"), value.get("upper")), parsed if parsed is not None else "")
+def _figure(figure: Figure | None) -> Cell | None:
+    return figure_cell(figure.value, figure.lower, figure.upper) if figure else None
 
 
 def networks(inputs: Inputs) -> Table:
     """Return which network was explained in each fold."""
     rows = [
         [
-            document.get("fold"),
-            Cell(str(document.get("run")), link=anchor("run", str(document.get("run")))),
-            Cell(number(network.get("auc_validation"))),
-            Cell(number(network.get("operating_point"))),
-            Cell("yes" if network.get("refined") else "no", str((network.get("refinement") or {}).get("reason") or "")),
+            document.fold,
+            Cell(document.run, link=anchor("run", document.run)),
+            Cell(number(document.network.auc_validation)),
+            Cell(number(document.network.operating_point)),
+            Cell("yes" if document.network.refined else "no", document.network.refinement.reason),
         ]
         for document in inputs.explained
-        for network in [document.get("network") or {}]
     ]
-    columns = ["Fold", "Run", Column("AUC on validation", True), Column("Operating point", True), "Refined"]
+    columns: list[Column | str] = [
+        "Fold",
+        "Run",
+        Column("AUC on validation", True),
+        Column("Operating point", True),
+        "Refined",
+    ]
     return table("Explained networks", columns, rows)
 
 
 def outcomes(inputs: Inputs) -> Counter[str]:
     """Count the explained scans by outcome."""
-    return Counter(str(scan.get("outcome")) for document in inputs.explained for scan in document.get("scans", []))
+    return Counter(scan.outcome for document in inputs.explained for scan in document.scans)
 
 
 def zones(inputs: Inputs, outcome: str) -> Markup | str:
     """Return a map of the zones in which crucial lesions of scans with this outcome lie; "" where there is none."""
-    found = Counter(
-        (str(lesion.get("side")), str(lesion.get("zone")))
+    found: Counter[tuple[str, str]] = Counter(
+        (lesion.side, lesion.zone)
         for document in inputs.explained
-        for scan in document.get("scans", [])
-        if scan.get("outcome") == outcome
-        for lesion in scan.get("lesions", [])
-        if lesion.get("crucial")
+        for scan in document.scans
+        if scan.outcome == outcome
+        for lesion in scan.lesions
+        if lesion.crucial
     )
     return lung_map(found, f"Crucial lesions of scans that were {OUTCOMES[outcome]}, by side and zone") if found else ""
 
@@ -196,8 +198,8 @@ def zones(inputs: Inputs, outcome: str) -> Markup | str:
 def pages(inputs: Inputs, limit: int) -> list[ScanPage]:
     """Return a page an explained scan, errors first; at most `limit` pictures, those of errors before the others."""
     order = list(OUTCOMES)
-    found = [(document, scan) for document in inputs.explained for scan in document.get("scans", [])]
-    found.sort(key=lambda pair: (_place(order, str(pair[1].get("outcome"))), str(pair[1].get("scan"))))
+    found = [(document, scan) for document in inputs.explained for scan in document.scans]
+    found.sort(key=lambda pair: (order.index(pair[1].outcome), pair[1].scan))
     made, left = [], limit
     for document, scan in found:
         page = _page(inputs, document, scan, left)
@@ -206,45 +208,41 @@ def pages(inputs: Inputs, limit: int) -> list[ScanPage]:
     return made
 
 
-def _place(order: Sequence[str], name: str) -> int:
-    return order.index(name) if name in order else len(order)
-
-
-def _page(inputs: Inputs, document: Document, scan: Document, limit: int) -> ScanPage:
-    name, outcome, run = str(scan.get("scan")), str(scan.get("outcome")), str(document.get("run"))
-    lesions, unmeasured = scan.get("lesions", []), int(scan.get("candidates_left_out") or 0)
-    point = document.get("network", {}).get("operating_point")
-    shown, withheld = _pictures(inputs, run, scan, limit)
-    counted = Counter((str(lesion.get("side")), str(lesion.get("zone"))) for lesion in lesions)
+def _page(inputs: Inputs, document: LesionsDocument, scan: ExplainedScan, limit: int) -> ScanPage:
+    lesions, unmeasured = scan.lesions, scan.candidates_left_out
+    shown, withheld = _pictures(inputs, document.run, scan, limit)
+    counted: Counter[tuple[str, str]] = Counter((lesion.side, lesion.zone) for lesion in lesions)
     return ScanPage(
-        anchor=anchor("scan", f"{run}-{name}"),
-        scan=name,
-        patient=str(scan.get("patient", "")),
-        label=str(scan.get("label", "")),
-        run=run,
-        fold=document.get("fold"),
-        outcome=outcome,
-        outcome_words=OUTCOMES.get(outcome, outcome),
-        probability=chance(scan.get("probability")),
-        operating_point=number(point),
-        verdict=_verdict(lesions, outcome, str(scan.get("explained_class") or scan.get("decision") or ""), unmeasured),
-        reliable=document.get("reliable") is True,
-        facts=_facts(inputs, name),
+        anchor=anchor("scan", f"{document.run}-{scan.scan}"),
+        scan=scan.scan,
+        patient=scan.patient,
+        label=scan.label,
+        run=document.run,
+        fold=document.fold,
+        outcome=scan.outcome,
+        outcome_words=OUTCOMES[scan.outcome],
+        probability=chance(scan.probability),
+        operating_point=number(document.network.operating_point),
+        verdict=_verdict(lesions, scan.outcome, scan.explained_class, unmeasured),
+        reliable=document.reliable,
+        facts=_facts(inputs, scan.scan),
         pictures=shown,
         withheld=withheld,
-        map=lung_map(counted, f"Candidate lesions of scan {name} by side and zone") if lesions and not shown else "",
+        map=lung_map(counted, f"Candidate lesions of scan {scan.scan} by side and zone")
+        if lesions and not shown
+        else "",
         lesions=_lesions(lesions, unmeasured) if lesions else None,
     )
 
 
-def _verdict(lesions: Sequence[Mapping[str, Any]], outcome: str, explained_class: str, unmeasured: int) -> str:
-    crucial = sorted(lesion.get("rank", 0) for lesion in lesions if lesion.get("crucial"))
+def _verdict(lesions: Sequence[Lesion], outcome: str, explained_class: str, unmeasured: int) -> str:
+    crucial = sorted(lesion.rank for lesion in lesions if lesion.crucial)
     if not lesions:
         return "No candidate lesion was found."
     if outcome.endswith("N"):
         return f"Candidates are ranked by how far they speak for “{explained_class}”; none was enough for a call."
     if not crucial:
-        supporting = sum((floating(lesion.get("delta")) or 0) > 0 for lesion in lesions)
+        supporting = sum(lesion.delta > 0 for lesion in lesions)
         return (
             f"Not even without all {supporting} candidates that speak for it does the decision turn: it rests "
             + (f"on some of the {unmeasured} candidates that were not measured, or " if unmeasured else "")
@@ -258,23 +256,25 @@ def _verdict(lesions: Sequence[Mapping[str, Any]], outcome: str, explained_class
 
 
 def _facts(inputs: Inputs, scan: str) -> list[tuple[str, str]]:
-    row = inputs.scans.get(scan, {})
-    facts = (
-        ("Slices kept", row.get("slices_kept"), ""),
-        ("Thickness", row.get("thickness_mm"), " mm"),
-        ("Kernel", row.get("kernel"), ""),
-        ("Right lung", row.get("right_ml"), " ml"),
-        ("Left lung", row.get("left_ml"), " ml"),
+    row = inputs.scans.get(scan)
+    if row is None:
+        return []
+    facts: tuple[tuple[str, str | float | None, str], ...] = (
+        ("Slices kept", row.slices_kept, ""),
+        ("Thickness", row.thickness_mm, " mm"),
+        ("Kernel", row.kernel, ""),
+        ("Right lung", row.right_ml, " ml"),
+        ("Left lung", row.left_ml, " ml"),
     )
     return [
-        (name, (number(value, 1) if floating(value) is not None else value) + unit)
+        (name, (value if isinstance(value, str) else number(value, 1)) + unit)
         for name, value, unit in facts
-        if value
+        if value not in (None, "")
     ]
 
 
-def _pictures(inputs: Inputs, run: str, scan: Document, limit: int) -> tuple[list[Picture], str]:
-    name, wanted = str(scan.get("scan")), [str(picture) for picture in scan.get("images") or []]
+def _pictures(inputs: Inputs, run: str, scan: ExplainedScan, limit: int) -> tuple[list[Picture], str]:
+    name, wanted = scan.scan, scan.images
     if not inputs.may_show(name):
         return [], f"Pictures are withheld by the policy --images {inputs.images}."
     if not wanted or run not in inputs.pictures:
@@ -293,10 +293,10 @@ def _picture(scan: str, file: str, content: bytes) -> Picture:
     return Picture(source, width, height, f"{caption} of scan {scan}", caption)
 
 
-def _lesions(lesions: Sequence[Mapping[str, Any]], unmeasured: int) -> Table:
-    ordered = sorted(lesions, key=lambda lesion: (lesion.get("rank") or 0, str(lesion.get("id"))))
+def _lesions(lesions: Sequence[Lesion], unmeasured: int) -> Table:
+    ordered = sorted(lesions, key=lambda lesion: (lesion.rank, lesion.id))
     more = len(ordered) - SHOWN_LESIONS
-    columns = [
+    columns: list[Column | str] = [
         Column("Rank", True, "1 = the lesion whose removal changes the network's output most; its interval below"),
         Column("Crucial", meaning="without the crucial lesions the decision turns"),
         Column("Place"),
@@ -317,27 +317,23 @@ def _lesions(lesions: Sequence[Mapping[str, Any]], unmeasured: int) -> Table:
     )
 
 
-def _lesion(lesion: Mapping[str, Any]) -> list[object]:
-    low, high = lesion.get("rank_low"), lesion.get("rank_high")
-    place = f"{lesion.get('side', '')} {lesion.get('zone', '')}".strip()
-    centre = ", ".join(f"{value:.0f}".replace("-", "−") for value in lesion.get("centroid_lps_mm") or [])
-    infills = {True: "agree", False: "differ"}.get(lesion.get("infills_agree"), "")  # type: ignore[arg-type]
-    by_infill = lesion.get("delta_by_infill") or {}
+def _lesion(lesion: Lesion) -> list[object]:
+    low, high = lesion.rank_low, lesion.rank_high
+    by_infill = ", ".join(f"{name} {number(value, 2)}" for name, value in sorted(lesion.delta_by_infill.items()))
     return [
-        Cell(str(lesion.get("rank", "")), f"{low} to {high}" if low != high else "", floating(lesion.get("rank"))),
-        Cell("crucial", badge="crucial") if lesion.get("crucial") else Cell(""),
-        Cell(place, note="part of a confluent opacity" if lesion.get("confluent") else ""),
-        Cell(number(lesion.get("volume_ml"), 1)),
-        Cell(_whole(lesion.get("mean_hu"))),
-        Cell(number(lesion.get("delta"), 2)),
-        Cell(number(lesion.get("delta_probability"), 2)),
-        Cell(infills, ", ".join(f"{name} {number(value, 2)}" for name, value in sorted(by_infill.items()))),
-        Cell(str(lesion.get("slice", ""))),
-        Cell(centre),
-        Cell(", ".join(PROPOSERS.get(str(name), _method(str(name))) for name in lesion.get("proposers") or [])),
+        Cell(str(lesion.rank), f"{low} to {high}" if low != high else "", lesion.rank),
+        Cell("crucial", badge="crucial") if lesion.crucial else Cell(""),
+        Cell(f"{lesion.side} {lesion.zone}", note="part of a confluent opacity" if lesion.confluent else ""),
+        Cell(number(lesion.volume_ml, 1)),
+        Cell(_whole(lesion.mean_hu)),
+        Cell(number(lesion.delta, 2)),
+        Cell(number(lesion.delta_probability, 2)),
+        Cell("agree" if lesion.infills_agree else "differ", by_infill),
+        Cell(str(lesion.slice)),
+        Cell(", ".join(map(_whole, lesion.centroid_lps_mm))),
+        Cell(", ".join(PROPOSERS.get(name, _method(name)) for name in lesion.proposers)),
     ]
 
 
-def _whole(value: object) -> str:
-    parsed = floating(value)
-    return "–" if parsed is None else f"{parsed:.0f}".replace("-", "−")
+def _whole(value: float) -> str:
+    return f"{value:.0f}".replace("-", "−")

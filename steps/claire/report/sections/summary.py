@@ -38,13 +38,12 @@ def statement(inputs: Inputs) -> Statement:
     """Return what is detected against what, by which standard, and how many patients there are of each class."""
     count = patients_by_label(inputs)
     names = list(count) or ["–"]
-    standards = inputs.cohort.get("reference_standards") or {}
-    named = {name or "no standard given": n for name, n in standards.items()}
+    named = {name or "no standard given": n for name, n in inputs.cohort.reference_standards.items()}
     return Statement(
         detected=[(name, count[name]) for name in names[1:]],
         against=(names[0], count.get(names[0], 0)),
         standards=", ".join(f"{name} ({n} scans)" for name, n in named.items()) or "no reference standard given",
-        patients=len({row["patient"] for row in inputs.scans.values()}),
+        patients=len({row.patient for row in inputs.scans.values()}),
         scans=len(inputs.scans),
     )
 
