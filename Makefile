@@ -1,5 +1,5 @@
 # `make demo` and `make test` do all the set-up on a fresh machine; everything lands in .venv/ and demo/.
-.PHONY: help setup demo test unit smoke lint cluster-test locks clean
+.PHONY: help setup demo test unit smoke lint cluster-test generated locks clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
@@ -50,6 +50,9 @@ lint: setup          ## ruff, shellcheck, CWL validation
 
 cluster-test: setup  ## The smoke configuration on Kubernetes and SLURM, compared with the local run
 	@tests/workflow/cluster/run.sh
+
+generated: setup     ## Write the parameter records of CWL, the schemas and the tables of flags anew
+	@python docs/generate.py
 
 locks:               ## Resolve requirements/*.txt anew (needs uv)
 	@lock="uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links"; \

@@ -1,8 +1,7 @@
-"""Write what follows from the code: parameter records of CWL, JSON Schemas, the tables of flags, the picture of the workflow.
+"""Write what follows from the code: parameter records of CWL, JSON Schemas of the contracts, tables of flags.
 
     python docs/generate.py             write everything (`make generated`)
     python docs/generate.py --check     fail where a file is not current (a test does)
-    python docs/generate.py --picture   draw docs/pictures/workflow.svg too (needs cwltool and Graphviz)
 
 Generated: cwl/types/<step>.yml, docs/schemas/*.json, configs/grids/grid.schema.json and the tables between
 `<!-- flags: STEP -->` and `<!-- end of flags -->` in docs/usage.md.
@@ -16,16 +15,14 @@ import inspect
 import json
 import pkgutil
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from claire.__main__ import COMMANDS, STEPS
 from claire.core import contracts
 from claire.core.command.documents import Document
-from claire.core.command.listing import COMMANDS, STEPS
 from claire.core.command.parameters import FILES, Parameter, StepParameters, describe
-from claire.core.command.record import StepRecord
 from claire.core.command.tables import Row
 from claire.plan.grid import grid_schema
 
@@ -44,7 +41,7 @@ def step_parameters(name: str) -> list[Parameter]:
 
 
 def record_fields(step: str) -> list[Parameter]:
-    """Return the parameters of a step that its parameter record holds: those that it alone has and that are no files."""
+    """Return the parameters that the record of a step holds: those that it alone has and that are no files."""
     return [
         parameter
         for parameter in step_parameters(step)
@@ -92,7 +89,7 @@ def _sentence(field: Parameter) -> str:
 
 def schemas() -> Iterator[tuple[str, str]]:
     """Yield (name, JSON Schema) of every document and table row of the contracts."""
-    models: list[type[Document] | type[Row]] = [StepRecord]
+    models: list[type[Document] | type[Row]] = []
     for module in pkgutil.iter_modules(contracts.__path__):
         members = vars(importlib.import_module(f"{contracts.__name__}.{module.name}")).values()
         models += [
@@ -132,12 +129,12 @@ def _default(parameter: Parameter) -> str:
 
 
 def usage() -> str:
-    """Return docs/usage.md with its tables of flags made anew."""
+    """Return docs/usage.md with its tables of flags made anew, where they are marked."""
     text = (ROOT / "docs/usage.md").read_text()
     for name in (*STEPS, *COMMANDS):
         start = START.format(name)
         if start not in text:
-            raise SystemExit(f"docs/usage.md has no table for {name}: add the lines {start.strip()} and {END}")
+            continue
         head, tail = text.split(start, 1)
         text = head + start + flag_table(name) + END + tail.split(END, 1)[1]
     return text
@@ -165,7 +162,6 @@ def main() -> None:
     """Write or check the generated files."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; fail where a file is not current")
-    parser.add_argument("--picture", action="store_true", help="draw the workflow too")
     arguments = parser.parse_args()
     files = generated()
     if arguments.check:
@@ -177,19 +173,6 @@ def main() -> None:
         path.write_text(text)
     for name in stale(files):
         (ROOT / name).unlink()
-    if arguments.picture:
-        draw_workflow()
-
-
-def draw_workflow() -> None:
-    """Draw cwl/main.cwl as cwltool sees it."""
-    dot = subprocess.run(
-        ["cwltool", "--quiet", "--print-dot", "cwl/main.cwl"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
-    svg = subprocess.run(["dot", "-Tsvg"], input=dot, capture_output=True, text=True, check=True).stdout
-    target = ROOT / "docs/pictures/workflow.svg"
-    target.parent.mkdir(exist_ok=True)
-    target.write_text(svg)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ STEPS = {
     "report": "Write everything into one self-contained HTML page.",
 }
 COMMANDS = {
+    "check": "Check a job file before anything is run.",
     "phantom": "Make a seeded cohort of synthetic chest CT series with known truth.",
     "compare": "Compare the results of two runs of the pipeline.",
 }

@@ -29,8 +29,10 @@ class Parameters(StepParameters):
     """Parameters of `claire check`."""
 
     job: InputFile = parameter(help="the job file", positional=True)
-    workflow: InputFile = parameter(
-        WORKFLOW, help="the workflow that the job is for", details="Only for a workflow of your own."
+    workflow: InputFile | None = parameter(
+        None,
+        help="the workflow that the job is for; without it cwl/main.cwl of this checkout",
+        details="Only for a workflow of your own.",
     )
 
 
@@ -46,7 +48,10 @@ class Port:
 
 def run(parameters: Parameters) -> None:
     """Print that the job is well, or raise UsageError with everything that is wrong."""
-    ports = read_ports(parameters.workflow)
+    workflow = parameters.workflow or WORKFLOW
+    if not workflow.is_file():
+        raise UsageError("--workflow is missing: this installation has no checkout beside it", "Name cwl/main.cwl.")
+    ports = read_ports(workflow)
     job = read_job(parameters.job)
     problems = list(check_job(job, ports, parameters.job.parent))
     if problems:
@@ -55,7 +60,7 @@ def run(parameters: Parameters) -> None:
             + "\n  ".join(problems),
             "Correct the job file; docs/usage.md describes every input.",
         )
-    print(f"{parameters.job.name}: all {len(job)} keys are inputs of {parameters.workflow.name}, and their files exist")
+    print(f"{parameters.job.name}: all {len(job)} keys are inputs of {workflow.name}, and their files exist")
 
 
 class _UniqueKeys(yaml.SafeLoader):
