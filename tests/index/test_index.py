@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from claire.core.command.errors import ClaireError
-from claire.index.series import Line, end_of_shard, read_lines
+from claire.core.contracts.shard_list import ListedSeries, read_shard_list, write_shard_list
 
 from tests.support.command import claire
 from tests.support.dicom_maker import SeriesMaker, chest, edit
@@ -19,9 +19,9 @@ def run(source: Path, out: Path, *flags: str) -> int:
     return claire("index", ["--source", str(source), "--out", str(out), "--log-level", "warning", *flags])
 
 
-def lines(source: Path, out: Path, *flags: str) -> list[Line]:
+def lines(source: Path, out: Path, *flags: str) -> list[ListedSeries]:
     assert run(source, out, "--shards", "1", *flags) == 0
-    return read_lines(out / "0000.shard.jsonl")
+    return read_shard_list(out / "0000.shard.jsonl")
 
 
 def record(out: Path) -> dict:
@@ -167,7 +167,7 @@ def many(folder: Path) -> Path:
 
 def test_shards_are_balanced_by_size_and_always_as_many_as_asked(tmp_path: Path, out: Path) -> None:
     assert run(many(tmp_path / "in"), out, "--shards", "3") == 0
-    sizes = [sorted(line.instances for line in read_lines(out / f"{n:04d}.shard.jsonl")) for n in range(3)]
+    sizes = [sorted(line.instances for line in read_shard_list(out / f"{n:04d}.shard.jsonl")) for n in range(3)]
     assert sorted(sizes) == [[10, 10], [10, 10], [40]]
     assert run(tmp_path / "in", out / "more", "--shards", "7") == 0
     assert len([*(out / "more").glob("*.shard.jsonl")]) == 7
@@ -177,7 +177,7 @@ def test_a_patient_is_not_torn_apart(tmp_path: Path, out: Path) -> None:
     for number in range(6):
         SeriesMaker(chest(8, 16), study=f"1.{number}", series=f"2.{number}").write(tmp_path / "in" / str(number))
     assert run(tmp_path / "in", out, "--shards", "3") == 0
-    assert sorted(len(read_lines(path)) for path in out.glob("*.jsonl")) == [0, 0, 6]
+    assert sorted(len(read_shard_list(path)) for path in out.glob("*.jsonl")) == [0, 0, 6]
 
 
 def test_the_same_tree_gives_the_same_bytes(tmp_path: Path, out: Path) -> None:
@@ -239,10 +239,10 @@ def test_a_shard_that_was_cut_short_is_refused(tmp_path: Path, out: Path) -> Non
     SeriesMaker(chest(4, 16)).write(tmp_path / "in")
     lines(tmp_path / "in", out)
     path = out / "0000.shard.jsonl"
-    for text in ("", path.read_text().splitlines()[0] + "\n", end_of_shard(1) + "\n"):
+    for text in ("", path.read_text().splitlines()[0] + "\n", json.dumps({"lines": 1}) + "\n"):
         path.write_text(text)
         with pytest.raises(ClaireError, match="not whole"):
-            read_lines(path)
+            read_shard_list(path)
 
 
 def test_links_in_a_circle_are_passed_over(tmp_path: Path, out: Path) -> None:
@@ -255,7 +255,7 @@ def test_links_in_a_circle_are_passed_over(tmp_path: Path, out: Path) -> None:
 def test_a_shard_that_leaves_the_source_is_refused(tmp_path: Path, out: Path) -> None:
     SeriesMaker(chest(4, 16)).write(tmp_path / "in")
     (line,) = lines(tmp_path / "in", out)
-    evil = json.loads(line.json()) | {"files": ["../../etc/passwd"]}
-    (tmp_path / "evil.jsonl").write_text(f"{json.dumps(evil)}\n{end_of_shard(1)}\n")
-    with pytest.raises(Exception, match="leaves the source"):
-        read_lines(tmp_path / "evil.jsonl")
+    for name in ("../../etc/passwd", "a/../../b", "/etc/passwd"):
+        path = write_shard_list(tmp_path / "evil.jsonl", [line.model_copy(update={"files": (name,)})])
+        with pytest.raises(ClaireError, match="names a file outside the source"):
+            read_shard_list(path)

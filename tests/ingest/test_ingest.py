@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from claire.core.contracts.scans import ShardReader
+from claire.core.contracts.scans import ScanFacts, ScansReader
+from claire.core.contracts.shard_list import write_shard_list
 from claire.core.imaging.volume import Volume
-from claire.index.series import end_of_shard
 
 from tests.support.command import claire
 from tests.support.dicom_maker import SeriesMaker, chest, edit
@@ -41,11 +41,11 @@ class Done:
     def reasons(self) -> list[str]:
         return [row["reason"] for row in self.rejects]
 
-    def scans(self) -> list[tuple[Volume, dict[str, Any]]]:
-        with ShardReader(self.out / "0000.scans.zip") as shard:
-            return [(shard.volume(name), shard.facts(name)) for name in shard.names()]
+    def scans(self) -> list[tuple[Volume, ScanFacts]]:
+        with ScansReader(self.out / "0000.scans.zip") as shard:
+            return [(shard.volume(name), shard.facts(name)) for name in shard.scans()]
 
-    def scan(self) -> tuple[Volume, dict[str, Any]]:
+    def scan(self) -> tuple[Volume, ScanFacts]:
         assert self.rejects == []
         (only,) = self.scans()
         return only
@@ -81,15 +81,15 @@ def test_the_affine_puts_voxels_into_the_patient(tmp_path: Path) -> None:
     volume, facts = go(tmp_path).scan()
     assert volume.spacing_mm == pytest.approx((2.5, 0.7, 0.7), abs=1e-5)
     assert volume.affine @ [10, 20, 3, 1] == pytest.approx([100 - 7, 80 - 14, 33 + 7.5, 1], abs=1e-4)
-    assert volume.right_axis() == (2, -1)
-    assert facts["positions_mm"][3] == [-100.0, -80.0, 40.5]
+    assert volume.affine[0, 0] < -np.abs(volume.affine[0, 1:3]).max()  # columns grow to the patient's left
+    assert facts.positions_mm[3] == (-100.0, -80.0, 40.5)
 
 
 def test_slices_from_head_to_feet_are_sorted_along_the_normal(tmp_path: Path) -> None:
     made = make(tmp_path, spacing=-2.0, tags={"SliceThickness": 2})
     volume, facts = go(tmp_path).scan()
     assert np.array_equal(volume.data, made.hu[::-1])
-    assert facts["positions_mm"][0][2] < facts["positions_mm"][-1][2]
+    assert facts.positions_mm[0][2] < facts.positions_mm[-1][2]
 
 
 @pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (2.0, -1000.0), (0.5, -1024.5)])
@@ -113,21 +113,21 @@ def test_the_sidecar_says_what_may_leave_the_site(tmp_path: Path) -> None:
     make(tmp_path)
     labels = "patient_id,label,reference_standard,label_date,split,site,sex,age\n4711,pos,RT-PCR,2020-03-17,test,A,,\n"
     _, facts = go(tmp_path, labels=labels).scan()
-    assert (facts["label"], facts["reference_standard"], facts["label_days"]) == ("pos", "RT-PCR", 2)
-    assert (facts["split"], facts["site"], facts["sex"], facts["age_band"]) == ("test", "A", "F", "60-69")
-    assert (facts["vendor"], facts["model"], facts["kernel"], facts["thickness_mm"]) == ("ACME", "Scan One", "B30f", 2)
-    assert facts["kind"] == "dicom"
-    assert not facts["phantom"]
-    assert not facts["resampled"]
-    assert facts["patient"].startswith("P")
-    assert facts["scan"].startswith("S")
-    assert len(set(facts["sop_uids"])) == 24
-    assert facts["slice_labels"] is None
+    assert (facts.label, facts.reference_standard, facts.label_days) == ("pos", "RT-PCR", 2)
+    assert (facts.split, facts.site, facts.sex, facts.age_band) == ("test", "A", "F", "60-69")
+    assert (facts.vendor, facts.model, facts.kernel, facts.thickness_mm) == ("other", "", "B30f", 2)
+    assert facts.kind == "dicom"
+    assert not facts.phantom
+    assert not facts.resampled
+    assert facts.patient.startswith("P")
+    assert facts.scan.startswith("S")
+    assert len(set(facts.sop_uids)) == 24
+    assert facts.slice_labels is None
 
 
 def test_a_quality_control_image_is_a_phantom(tmp_path: Path) -> None:
     make(tmp_path, tags={"QualityControlImage": "YES"})
-    assert go(tmp_path).scan()[1]["phantom"] is True
+    assert go(tmp_path).scan()[1].phantom is True
 
 
 def test_the_key_alone_decides_the_pseudonyms(tmp_path: Path) -> None:
@@ -136,7 +136,8 @@ def test_the_key_alone_decides_the_pseudonyms(tmp_path: Path) -> None:
         go(tmp_path, out=name, key=key).scan()[1] for name, key in (("x", KEY), ("y", KEY), ("z", KEY[::-1]))
     )
     assert first == again
-    assert [first[name] != other[name] for name in ("scan", "patient", "study_uid", "series_uid")] == [True] * 4
+    for name in ("scan", "patient", "study_uid", "series_uid", "pixel_hash"):
+        assert getattr(first, name) != getattr(other, name)
 
 
 def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
@@ -211,7 +212,7 @@ def test_a_tilted_scan_is_straightened_on_request(tmp_path: Path) -> None:
     tilted = np.stack([np.roll(slice_, -round(n * 5 * shift / 5), axis=0) for n, slice_ in enumerate(hu)])
     make(tmp_path, hu=tilted, spacing=5.0, step=(0.0, 5 * shift, 5.0))
     volume, facts = go(tmp_path, "--gantry-tilt", "resample").scan()
-    assert facts["resampled"] is True
+    assert facts.resampled is True
     axes = volume.affine[:3, :3] / np.linalg.norm(volume.affine[:3, :3], axis=0)
     assert axes.T @ axes == pytest.approx(np.eye(3), abs=1e-6)
     assert volume.data.shape == (24, 48 + 10, 48)
@@ -228,14 +229,14 @@ def test_a_missing_label_is_never_a_negative(tmp_path: Path) -> None:
 )
 def test_labels_are_found_by_any_key(tmp_path: Path, labels: str) -> None:
     make(tmp_path)
-    assert go(tmp_path, labels=labels).scan()[1]["label"] == "x"
+    assert go(tmp_path, labels=labels).scan()[1].label == "x"
 
 
 def test_the_table_may_name_the_patient(tmp_path: Path) -> None:
     make(tmp_path, patient="")
     make(tmp_path, name="b", patient="0", study="1.5", series="1.6")
     done = go(tmp_path, labels="path,label,patient\na,x,one\nb,y,one\n")
-    assert len({facts["patient"] for _, facts in done.scans()}) == 1
+    assert len({facts.patient for _, facts in done.scans()}) == 1
 
 
 def test_a_patient_id_with_two_birth_dates_is_refused(tmp_path: Path) -> None:
@@ -254,7 +255,7 @@ def test_the_issuer_tells_patients_with_the_same_id_apart(tmp_path: Path) -> Non
             tags={"IssuerOfPatientID": name, "PatientSex": sex},
         )
     done = go(tmp_path)
-    assert len({facts["patient"] for _, facts in done.scans()}) == 2
+    assert len({facts.patient for _, facts in done.scans()}) == 2
 
 
 @pytest.mark.parametrize(
@@ -264,7 +265,7 @@ def test_the_issuer_tells_patients_with_the_same_id_apart(tmp_path: Path) -> Non
 def test_slices_have_the_labels_that_somebody_gave(tmp_path: Path, table: str) -> None:
     make(tmp_path)
     (tmp_path / "slices.csv").write_text(table)
-    labels = go(tmp_path, "--slice-labels", str(tmp_path / "slices.csv")).scan()[1]["slice_labels"]
+    labels = go(tmp_path, "--slice-labels", str(tmp_path / "slices.csv")).scan()[1].slice_labels
     assert labels[3] == "lesion"
     assert labels[1] is None
     assert len(labels) == 24
@@ -314,8 +315,8 @@ def test_nifti_scans_enter_turned_as_dicom(tmp_path: Path) -> None:
     nib.save(image, folder / "ct.nii.gz")
     volume, facts = go(tmp_path, labels="path,label\nsub-7,x\n").scan()
     assert np.array_equal(volume.data, hu)
-    assert volume.right_axis() == (2, -1)
-    assert (facts["kind"], facts["study_uid"], facts["sop_uids"]) == ("nifti", None, [None] * 24)
+    assert volume.affine[0, 0] < -np.abs(volume.affine[0, 1:3]).max()  # columns grow to the patient's left
+    assert (facts.kind, facts.study_uid, facts.sop_uids) == ("nifti", None, (None,) * 24)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x1f\x8b\x08", gzip.compress(b"\0" * 400), gzip.compress(b"x" * 5000)])
@@ -380,7 +381,7 @@ def test_no_identifier_is_left_anywhere(identifiable: Path, capfd: pytest.Captur
     assert sorted(done.reasons) == ["too_few_slices", "unreadable", "unreadable"]
     assert [secret for secret in SECRETS if secret in text] == []
     facts = done.scans()[0][1]
-    assert (facts["model"], facts["kernel"], facts["age_band"]) == ("", "", "60-69")
+    assert (facts.model, facts.kernel, facts.age_band) == ("", "", "60-69")
     assert "way back" in told.err
 
 
@@ -390,10 +391,14 @@ def test_an_unforeseen_error_tells_no_identifier(
     def fail(*_: object) -> None:
         raise ValueError("Mustermann at /in/Geheim")
 
-    monkeypatch.setattr("claire.ingest.geometry.make_stack", fail)
+    monkeypatch.setattr("claire.ingest.scan.make_stack", fail)
     done = go(identifiable, labels="patient_id,label\nQX-0815,x\n")
-    assert (done.code, done.scans()) == (0, [])
-    assert "mustermann" not in capfd.readouterr().err.lower() + str(done.rejects).lower()
+    told = capfd.readouterr().err
+    assert done.code == 1
+    assert "unexpected ValueError" in told
+    assert [path.name for path in done.out.iterdir() if ".ingest." in path.name or ".scans." in path.name] == []
+    (done.out / "0000.shard.jsonl").unlink()
+    assert [secret for secret in SECRETS if secret in told.lower() + everything(done.out)] == []
 
 
 def test_the_way_back_is_private(identifiable: Path) -> None:
@@ -406,7 +411,7 @@ def test_the_way_back_is_private(identifiable: Path) -> None:
         rows = {row["path"]: row for row in csv.DictReader(stream)}
     good = rows["Geheim/a"]
     assert (good["patient_id"], good["series_uid"], good["reason"]) == ("QX-0815", "1.2.840.99.2", "")
-    assert (good["scan"], good["patient"]) == (done.scans()[0][1]["scan"], done.scans()[0][1]["patient"])
+    assert (good["scan"], good["patient"]) == (done.scans()[0][1].scan, done.scans()[0][1].patient)
     assert rows["Geheim/b"]["reason"] == "too_few_slices"
 
 
@@ -430,9 +435,17 @@ def test_private_tables_need_a_directory(tmp_path: Path, capsys: pytest.CaptureF
 def test_an_empty_shard_gives_empty_outputs(tmp_path: Path) -> None:
     make(tmp_path, hu=chest(4))
     done = go(tmp_path)
-    (done.out / "0001.shard.jsonl").write_text(end_of_shard(0) + "\n")
+    write_shard_list(done.out / "0001.shard.jsonl", [])
     flags = ["--shard", str(done.out / "0001.shard.jsonl"), "--labels", str(tmp_path / "labels.csv")]
     more = ["--source", str(tmp_path / "in"), "--key", str(tmp_path / "key"), "--out", str(done.out)]
     assert claire("ingest", [*flags, *more]) == 0
-    with ShardReader(done.out / "0001.scans.zip") as shard:
-        assert shard.names() == []
+    with ScansReader(done.out / "0001.scans.zip") as shard:
+        assert shard.scans() == []
+
+
+def test_a_relative_private_directory_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make(tmp_path, hu=chest(4))
+    done = go(tmp_path, "--private", "private")
+    assert done.code == 2
+    assert "relative path" in capsys.readouterr().err
+    assert not (done.out / "0000.scans.zip").exists()

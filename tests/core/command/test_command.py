@@ -1,4 +1,4 @@
-"""Errors, records, tables, shards and volumes: what every step stands on."""
+"""Errors, records and tables: what every step stands on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import os
 import signal
 from pathlib import Path
 
-import numpy as np
 import pytest
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.command.execute import execute
@@ -18,10 +17,6 @@ from claire.core.command.parameters import StepParameters
 from claire.core.command.progress import about, log, progress
 from claire.core.command.record import Record
 from claire.core.command.tables import read_csv, write_csv
-from claire.core.contracts.scans import ShardReader, shard_stem, write_shard
-from claire.core.imaging.volume import Volume, from_nifti_gz, to_nifti_gz
-
-AFFINE = np.array([[-0.7, 0, 0, 100], [0, -0.7, 0, 120], [0, 0, 5, -300], [0, 0, 0, 1]], float)
 
 
 def run(function, argv: list[str]) -> int:
@@ -158,53 +153,3 @@ def test_a_table_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_bytes(b"\xff\xfe\x00a")
     with pytest.raises(UsageError, match="UTF-8"):
         read_csv(tmp_path / "t.csv")
-
-
-@pytest.mark.parametrize("name", ["../S1.nii.gz", "S 1.nii.gz"])
-def test_a_shard_with_a_name_that_is_no_scans_is_refused(tmp_path: Path, name: str) -> None:
-    with write_shard(tmp_path / "0001.scans.zip") as shard:
-        shard.add(name, b"")
-    with ShardReader(tmp_path / "0001.scans.zip") as shard, pytest.raises(ClaireError, match="no scan's"):
-        shard.names()
-
-
-def test_a_scan_that_is_damaged_or_missing_names_its_shard(tmp_path: Path) -> None:
-    with write_shard(tmp_path / "0001.scans.zip") as shard:
-        shard.add("S1.nii.gz", to_nifti_gz(Volume(np.zeros((2, 3, 4), np.int16), AFFINE))[:-9])
-        shard.add("S2.nii.gz", b"no image")
-    with ShardReader(tmp_path / "0001.scans.zip") as shard:
-        for read in (shard.facts, shard.volume):
-            for stem in shard.names():
-                with pytest.raises(ClaireError, match=f"0001.scans.zip is damaged: scan {stem}"):
-                    read(stem)
-
-
-def test_nifti_keeps_voxels_and_place(tmp_path: Path) -> None:
-    volume = Volume(np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4), AFFINE)
-    again = from_nifti_gz(to_nifti_gz(volume))
-    assert np.array_equal(again.data, volume.data)
-    assert np.allclose(again.affine, AFFINE)
-    assert again.spacing_mm == pytest.approx((5, 0.7, 0.7))
-
-
-def test_the_patients_right_follows_the_affine() -> None:
-    data = np.zeros((2, 3, 4), np.int16)
-    assert Volume(data, AFFINE).right_axis() == (2, -1)
-    assert Volume(data, np.diag([0.7, -0.7, 5, 1])).right_axis() == (2, 1)
-
-
-def test_a_shard_repeats_byte_by_byte(tmp_path: Path) -> None:
-    volume = Volume(np.ones((2, 3, 4), np.int16), AFFINE)
-    for name in ("0001.scans.zip", "again.scans.zip"):
-        with write_shard(tmp_path / name) as shard:
-            shard.add_volume("S1", volume, {"label": "positive"})
-    assert (tmp_path / "0001.scans.zip").read_bytes() == (tmp_path / "again.scans.zip").read_bytes()
-    with ShardReader(tmp_path / "0001.scans.zip") as shard:
-        assert (shard.names(), shard.facts("S1"), shard_stem(shard.path)) == (["S1"], {"label": "positive"}, "0001")
-        assert np.array_equal(shard.volume("S1").data, volume.data)
-
-
-def test_a_broken_shard_is_named(tmp_path: Path) -> None:
-    (tmp_path / "0001.scans.zip").write_text("no zip")
-    with pytest.raises(ClaireError, match=r"0001\.scans\.zip"):
-        ShardReader(tmp_path / "0001.scans.zip")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.command.tables import write_csv
-from claire.core.contracts.cohort import Scan, open_cohort, scan_from, write_cohort
-from claire.core.contracts.folds import COLUMNS, read_folds, write_folds
+from claire.core.contracts.cohort import Scan, open_cohort, write_cohort
+from claire.core.contracts.folds import FoldRow, read_folds, write_folds
 
 from tests.support.synthetic import CLASSES, SIZE, CohortFiles, make_cohort, voxels
 
@@ -40,19 +39,20 @@ def test_the_same_input_gives_the_same_bytes(cohort_files: CohortFiles, tmp_path
 
 def test_the_hash_covers_voxels_and_description(cohort_files: CohortFiles, tmp_path: Path) -> None:
     cohort = open_cohort(cohort_files.cohort)
-    scan = replace(cohort.scans[0], first=0)
+    scan = cohort.scans[0].model_copy(update={"first": 0})
     hu, lungs = (block.copy() for block in cohort.voxels(scan))
 
     def sha(scan: Scan, hu: np.ndarray) -> str:
         return write_cohort(tmp_path / "x.h5", [scan], CLASSES, SIZE, [(hu, lungs)])
 
-    assert len({sha(scan, hu), sha(replace(scan, label="positive"), hu), sha(scan, hu + np.int16(1))}) == 3
+    positive = scan.model_copy(update={"label": "positive"})
+    assert len({sha(scan, hu), sha(positive, hu), sha(scan, hu + np.int16(1))}) == 3
 
 
 def test_a_scan_survives_its_document(cohort_files: CohortFiles) -> None:
     scan = open_cohort(cohort_files.cohort).scans[5]
-    again = scan_from(scan.document())
-    assert again.document() == scan.document()
+    again = Scan.model_validate_json(scan.model_dump_json())
+    assert again.model_dump(mode="json") == scan.model_dump(mode="json")
     assert again.spacing_mm == (10.0, 8.0, 8.0)
 
 
@@ -72,7 +72,7 @@ def test_a_broken_cohort_is_named(cohort_files: CohortFiles, tmp_path: Path, kee
 
 
 def test_a_block_of_another_shape_leaves_no_cohort(cohort_files: CohortFiles, tmp_path: Path) -> None:
-    scan = replace(open_cohort(cohort_files.cohort).scans[0], first=0)
+    scan = open_cohort(cohort_files.cohort).scans[0].model_copy(update={"first": 0})
     block = np.zeros((1, SIZE, SIZE), np.int16), np.zeros((1, SIZE, SIZE), np.uint8)
     with pytest.raises(ClaireError, match=scan.scan):
         write_cohort(tmp_path / "cohort.h5", [scan], CLASSES, SIZE, [block])
@@ -80,22 +80,26 @@ def test_a_block_of_another_shape_leaves_no_cohort(cohort_files: CohortFiles, tm
 
 
 def test_folds_round_trip_and_have_roles(tmp_path: Path) -> None:
-    rows = [{"patient": f"P{i}", "label": "a", "site": "", "split": "", "fold": i % 3} for i in range(6)]
-    rows.append({"patient": "P9", "label": "a", "site": "", "split": "external", "fold": None})
+    rows = [FoldRow(patient=f"P{i}", label="a", split="", fold=i % 3) for i in range(6)]
+    rows.append(FoldRow(patient="P9", label="a", split="external", fold=None))
     folds = read_folds(write_folds(tmp_path / "folds.csv", rows))
     roles = folds.roles(2)
     assert (folds.count, roles["test"], roles["validation"]) == (3, {"P2", "P5"}, {"P0", "P3"})
     assert (roles["train"], roles["external"]) == ({"P1", "P4"}, {"P9"})
+    assert (folds.split_of("P9"), folds.split_of("P1")) == ("external", "")
 
 
 @pytest.mark.parametrize(
-    ("rows", "word"),
+    ("rows", "error", "word"),
     [
-        ([{"patient": "P1", "fold": 0}, {"patient": "P1", "fold": 1}], "twice"),
-        ([{"patient": "P1", "split": "dev"}], "dev"),
-        ([{"patient": "P1"}], "neither"),
+        ([{"patient": "P1", "fold": 0}, {"patient": "P1", "fold": 1}], UsageError, "duplicate"),
+        ([{"patient": "P1", "split": "dev"}], ClaireError, "line 2 of folds.csv is not valid: split"),
+        ([{"patient": "P1", "fold": "x"}], ClaireError, "line 2 of folds.csv is not valid: fold"),
+        ([{"patient": "P1"}], UsageError, "neither"),
     ],
 )
-def test_folds_that_cannot_be_are_refused(tmp_path: Path, rows: list[dict], word: str) -> None:
-    with pytest.raises(UsageError, match=word):
-        read_folds(write_csv(tmp_path / "folds.csv", COLUMNS, rows))
+def test_folds_that_cannot_be_are_refused(
+    tmp_path: Path, rows: list[dict], error: type[ClaireError], word: str
+) -> None:
+    with pytest.raises(error, match=word):
+        read_folds(write_csv(tmp_path / "folds.csv", FoldRow.columns(), rows))

@@ -31,10 +31,10 @@ _MODELS = (
     *("ScintCare", "Vista", "Helix", "Orbit"),
 )
 _SUFFIX = re.compile(
-    r"[ -]?(\d{1,3}|VCT|Ultra|Pro(?:16)?|Plus|RT|CT|AS\+?|Flash|Edge|ONE|PRIME|LB|CX|Xtream|Evo)\b", re.IGNORECASE
+    r"[ -]?(\d{1,3}|VCT|Ultra|Pro(?:16)?|Plus|RT|CT|AS\+?|Flash|Edge|ONE|PRIME|LB|CX|Xtream|Evo)(?!\w)", re.IGNORECASE
 )
 _KERNEL = re.compile(
-    r"[A-Z]{1,2}\d{2}[a-z]{0,2}(?:[\\/ ]?\d)?"  # Siemens: B30f, Br40d, I31f 3
+    r"(?:[A-Z]{1,2}|[BHQSTU][a-z])\d{2}[a-z]{0,2}(?:[\\/ ]?\d)?"  # Siemens: B30f, Br40d, I31f 3
     r"|FC\d{2}(?:-H)?"  # Canon
     r"|(?:YA|YB|YC|YD|YE|[A-E])"  # Philips
     r"|(?:STANDARD|SOFT|LUNG|BONE(?:PLUS)?|DETAIL|CHEST|EDGE|SHARP|SMOOTH|ULTRA)\+?"
