@@ -20,8 +20,8 @@ STEPS = sorted(front.STEPS)
 COMMANDS = sorted(front.COMMANDS)
 WORKFLOWS = ("main", "data", "experiment")
 FOR_PEOPLE = ("--list",)
-#: Types of a CWL port by kind of parameter: `source`, `labels` and `key` may be places that only the pods see; a manifest
-#: is written by the tool from its files.
+#: Types of a CWL port by kind of parameter: `source`, `labels` and `key` may be places that only the pods see;
+#: a manifest is written by the tool from its files.
 CWL_TYPES = {
     "file": {"File", "string"}, "directory": {"Directory", "string"}, "path": {"string"}, "text": {"string"},
     "integer": {"int"}, "number": {"float"}, "flag": {"boolean"}, "integers": {"int[]"}, "manifest": set(),

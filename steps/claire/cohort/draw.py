@@ -46,7 +46,7 @@ def draw_folds(patients: Sequence[Patient], fold_count: int, seed: int) -> Folds
 
     They stand in line by class, within it by site, within that by a hash of seed and pseudonym, and are dealt out like
     cards. So patients a fold, a class and fold, and a class, site and fold differ by at most one; the order of the
-    input and the versions of libraries play no part. Raises UsageError when `fold_count` does not suit the fixed splits.
+    input and the versions of libraries play no part. Raises UsageError when `fold_count` does not suit fixed splits.
     """
     drawn = [patient for patient in patients if not patient.split]
     fixed = {patient.patient: patient.split for patient in patients if patient.split}
@@ -57,7 +57,8 @@ def draw_folds(patients: Sequence[Patient], fold_count: int, seed: int) -> Folds
         )
     if fixed and not drawn and fold_count != 1:
         raise UsageError(
-            f"--fold-count {fold_count}, but the labels table fixes the split of every patient: all folds would be the same",
+            f"--fold-count {fold_count}, but the labels table fixes the split of every patient: "
+            "all folds would be the same",
             "Give --fold-count 1, or empty the column `split`.",
         )
     line = sorted(drawn, key=lambda patient: (patient.label, patient.site, _shuffled(patient.patient, seed)))

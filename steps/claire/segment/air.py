@@ -50,7 +50,7 @@ def gas_level(grid: Grid, body: np.ndarray) -> float:
 
 
 def gas_mask(grid: Grid, body: np.ndarray, level: float) -> np.ndarray:
-    """Return the gas that soft tissue encloses, with the blur at its wall, bool: trachea, main bronchi, oesophagus, bowel.
+    """Return the gas that soft tissue encloses, with the blur at its wall, bool: trachea, bronchi, oesophagus, bowel.
 
     Decided section by section: what is as dark as air and has soft tissue around it, a few millimetres on. Bronchi
     inside the lung have lung around them. A tip of lung with noise or emphysema is dark in parts only; blurred first,
