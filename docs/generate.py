@@ -19,9 +19,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from claire.__main__ import COMMANDS, STEPS
 from claire.core import contracts
+from claire.core.command import record
 from claire.core.command.documents import Document
+from claire.core.command.listing import COMMANDS, STEPS
 from claire.core.command.parameters import FILES, Parameter, StepParameters, describe
 from claire.core.command.tables import Row
 from claire.plan.grid import grid_schema
@@ -89,15 +90,16 @@ def _sentence(field: Parameter) -> str:
 
 def schemas() -> Iterator[tuple[str, str]]:
     """Yield (name, JSON Schema) of every document and table row of the contracts."""
+    names = [
+        record.__name__,
+        *(f"{contracts.__name__}.{module.name}" for module in pkgutil.iter_modules(contracts.__path__)),
+    ]
     models: list[type[Document] | type[Row]] = []
-    for module in pkgutil.iter_modules(contracts.__path__):
-        members = vars(importlib.import_module(f"{contracts.__name__}.{module.name}")).values()
+    for name in names:
         models += [
             member
-            for member in members
-            if inspect.isclass(member)
-            and issubclass(member, (Document, Row))
-            and member.__module__ == f"{contracts.__name__}.{module.name}"
+            for member in vars(importlib.import_module(name)).values()
+            if inspect.isclass(member) and issubclass(member, (Document, Row)) and member.__module__ == name
         ]
     for model in models:
         schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}

@@ -7,25 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from claire import __version__
-
-# One line each, so that `claire --help` imports no step; a test holds each line to the module's docstring.
-STEPS = {
-    "index": "Find the series under a directory, choose one per acquisition and cut them into shards.",
-    "ingest": "Turn a shard of series into pseudonymised HU scans.",
-    "segment": "Mask the left and right lung of every scan of a shard.",
-    "preprocess": "Filter, crop and resize the slices of a shard's scans.",
-    "cohort": "Join shards into the one file of voxels that training reads, and draw the folds.",
-    "plan": "Turn a grid of variants into the list of trainings.",
-    "train": "Train one variant on one fold and predict its validation and test scans.",
-    "evaluate": "Compare all runs: leaderboard, intervals, comparisons, winner.",
-    "explain": "Show which lesions decided a fold's test scans.",
-    "report": "Write everything into one self-contained HTML page.",
-}
-COMMANDS = {
-    "check": "Check a job file before anything is run.",
-    "phantom": "Make a seeded cohort of synthetic chest CT series with known truth.",
-    "compare": "Compare the results of two runs of the pipeline.",
-}
+from claire.core.command.listing import COMMANDS, STEPS
 
 
 def usage() -> str:

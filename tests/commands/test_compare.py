@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from claire.core.command.files import write_json, write_text
+from claire.core.command.record import Host, read_record, write_record
 from claire.core.contracts.archive import write_archive
 from claire.core.contracts.scan_table import write_scan_table
 
@@ -182,11 +183,13 @@ def test_other_rows_columns_or_names_differ(
 def test_records_agree_whatever_the_time_and_the_machine(
     left: Path, right: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    record = json.loads((right / "evaluate.run.json").read_text())
-    record |= {"seconds": 99, "host": {"system": "other"}, "parameters": record["parameters"] | {"device": "cuda"}}
-    write_json(right / "evaluate.run.json", record | {"inputs": dict.fromkeys(record["inputs"], "bb")})
+    record = read_record(right / "evaluate.run.json")
+    elsewhere = Host(system="other", machine="other", python="3.12.0")
+    parameters = record.parameters | {"device": "cuda"}
+    later = {"seconds": 99.0, "host": elsewhere, "parameters": parameters, "inputs": dict.fromkeys(record.inputs, "bb")}
+    write_record(right, record.model_copy(update=later))
     assert compared(left, right, capsys)[0] == 0
-    write_json(right / "evaluate.run.json", record | {"counts": record["counts"] | {"runs": 2}})
+    write_record(right, record.model_copy(update={"counts": record.counts | {"runs": 2}}))
     assert "counts.runs: 3 against 2" in compared(left, right, capsys)[1]["evaluate.run.json"]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from claire.core.command.record import SCHEMA_VERSION
+from claire.core.command.documents import SCHEMA_VERSION
 from claire.core.contracts.metrics import read_metrics, write_metrics
 from claire.core.contracts.variant import Variant
 from claire.report.figures import ticks

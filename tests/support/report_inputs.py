@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 from claire.core.command.files import sha256_file
-from claire.core.command.record import SCHEMA_VERSION
+from claire.core.command.record import Host, StepRecord, write_record
 from claire.core.contracts.cohort_summary import CohortSummary, write_cohort_summary
 from claire.core.contracts.folds import FoldRow, write_folds
 from claire.core.contracts.lesions import (
@@ -310,14 +309,13 @@ def record(
     folder: Path, step: str, stem: str, parameters: Mapping[str, Any], inputs: Mapping[str, str],
     outputs: Mapping[str, str],
 ) -> Path:  # fmt: skip
-    """Write a record as `claire.core.command.record.Record` does, with a fixed time."""
-    content = {
-        "step": step, "stem": stem, "version": "0.1.0", "source": SOURCE, "parameters": dict(parameters),
-        "inputs": dict(inputs), "outputs": dict(outputs), "counts": {}, "facts": {},
-        "started": "2026-01-02T03:04:05Z", "seconds": 12.5, "cpu_seconds": 10.0, "peak_memory_mib": 321.0,
-        "host": {"system": "Linux", "machine": "x86_64", "python": "3.11.9"},
-    }  # fmt: skip
-    return _json(folder / ".".join(part for part in (stem, step, "run.json") if part), content)
+    """Write the record of an execution with a fixed time."""
+    document = StepRecord(
+        step=step, stem=stem, version="0.1.0", source=SOURCE, parameters=dict(parameters), inputs=dict(inputs),
+        outputs=dict(outputs), counts={}, facts={}, started="2026-01-02T03:04:05Z", seconds=12.5, cpu_seconds=10.0,
+        peak_memory_mib=321.0, host=Host(system="Linux", machine="x86_64", python="3.11.9"),
+    )  # fmt: skip
+    return write_record(folder, document)
 
 
 def _rejects() -> list[Reject]:
@@ -333,11 +331,6 @@ def _png(rng: np.random.Generator) -> bytes:
     stream = io.BytesIO()
     Image.fromarray(rng.integers(0, 255, (8, 8), np.uint8)).resize((96, 96)).save(stream, "PNG")
     return stream.getvalue()
-
-
-def _json(path: Path, content: Mapping[str, Any]) -> Path:
-    path.write_text(json.dumps({"schema_version": SCHEMA_VERSION, **content}))
-    return path
 
 
 def _manifest(path: Path, listed: Sequence[Path]) -> Path:

@@ -18,6 +18,7 @@ import yaml
 
 from claire.core.command.errors import UsageError
 from claire.core.command.parameters import InputFile, StepParameters, parameter
+from claire.core.command.yaml_files import read_yaml_mapping
 
 WORKFLOW = Path(__file__).parents[3] / "cwl/main.cwl"
 #: Inputs that name a place where a step writes: an absolute path, or it lies in a job's folder and vanishes with it.
@@ -52,7 +53,7 @@ def run(parameters: Parameters) -> None:
     if not workflow.is_file():
         raise UsageError("--workflow is missing: this installation has no checkout beside it", "Name cwl/main.cwl.")
     ports = read_ports(workflow)
-    job = read_job(parameters.job)
+    job = read_yaml_mapping(parameters.job, "Give a job file such as configs/smoke.yml.")
     problems = list(check_job(job, ports, parameters.job.parent))
     if problems:
         raise UsageError(
@@ -61,32 +62,6 @@ def run(parameters: Parameters) -> None:
             "Correct the job file; docs/usage.md describes every input.",
         )
     print(f"{parameters.job.name}: all {len(job)} keys are inputs of {workflow.name}, and their files exist")
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a duplicate key, of which YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [key.value for key, _ in node.value]
-        duplicates = [name for name in names if names.count(name) > 1]
-        if duplicates:
-            problem = f"key '{duplicates[0]}' is a duplicate"
-            raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-def read_job(path: Path) -> dict[str, Any]:
-    """Read a job file, YAML or JSON. Raises UsageError."""
-    try:
-        job = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeys)  # noqa: S506 (a SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UsageError(f"{path.name}{line}: {error.problem}", "Correct the YAML.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path.name} is not YAML text", "Give a job file such as configs/smoke.yml.") from error
-    if not isinstance(job, dict):
-        raise UsageError(f"{path.name} is empty or not a mapping of keys", "Give a job file such as configs/smoke.yml.")
-    return job
 
 
 def read_ports(workflow: Path) -> dict[str, Port]:

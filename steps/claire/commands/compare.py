@@ -21,12 +21,13 @@ from typing import Any
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.command.files import sha256_file
 from claire.core.command.parameters import InputDirectory, StepParameters, parameter
+from claire.core.command.record import StepRecord, read_record
 from claire.core.contracts.archive import ArchiveReader
 
 #: A suffix that an engine adds where names collide: `x.json_2` (cwltool), `x-1.json` (StreamFlow).
 ENGINE_SUFFIX = re.compile(r"_\d+$|-\d+(?=\.[^.]+$)")
 #: Keys of a record that are compared, and parameters that depend on the machine.
-RECORD_KEYS = ("schema_version", "step", "stem", "version", "counts")
+RECORD_KEYS = {"schema_version", "step", "stem", "version", "counts"}
 MACHINE_PARAMETERS = ("threads", "device")
 REMEDY = "Run the step that wrote it again."
 Table = list[list[str]]
@@ -181,18 +182,17 @@ def same_document(left: Path, right: Path, tolerance: float) -> Difference | Non
 
 def same_record(left: Path, right: Path, tolerance: float) -> Difference | None:
     """Compare two records but for time, host, memory, hashes and parameters of the machine."""
-    return same_values(_reproducible(_load(left)), _reproducible(_load(right)), tolerance)
+    return same_values(_reproducible(read_record(left)), _reproducible(read_record(right)), tolerance)
 
 
-def _reproducible(record: Any) -> Any:
+def _reproducible(record: StepRecord) -> dict[str, Any]:
     """Return the part of a record that must be equal; of inputs and outputs their names."""
-    if not isinstance(record, dict):
-        return record
-    part = {name: value for name, value in record.items() if name in RECORD_KEYS}
-    part |= {name: sorted(record[name]) for name in ("inputs", "outputs") if name in record}
-    if "parameters" in record:
-        part["parameters"] = {k: v for k, v in record["parameters"].items() if k not in MACHINE_PARAMETERS}
-    return part
+    parameters = {name: value for name, value in record.parameters.items() if name not in MACHINE_PARAMETERS}
+    return record.model_dump(mode="json", include=RECORD_KEYS) | {
+        "parameters": parameters,
+        "inputs": sorted(record.inputs),
+        "outputs": sorted(record.outputs),
+    }
 
 
 def same_members(left: Path, right: Path, _: float) -> Difference | None:

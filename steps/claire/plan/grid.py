@@ -8,15 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
 from claire.core.command.errors import UsageError
+from claire.core.command.yaml_files import read_yaml_mapping
 from claire.core.contracts.variant import Settings, Variant, explain_faults, parse_variant
 
 #: The workflow engines read the plan in one piece of at most 64 KiB, about 16 bytes a variant.
 MOST_VARIANTS = 4000
-MOST_NODES = 100_000
 
 #: Colonnelli et al. 2021 (arXiv:2108.01033) as published: slices inherit their scan's label, grey levels are
 #: stretched per slice, nothing is augmented. 64 slices stand for the original's subjects of at least 50.
@@ -101,37 +100,11 @@ def _set_keys(model: BaseModel) -> dict[str, Any]:
     return {name: getattr(model, name) for name in type(model).model_fields if name in model.model_fields_set}
 
 
-class _Loader(yaml.SafeLoader):
-    """Refuses a duplicate key, of which YAML would silently keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys: list[object] = []
-        for key, _ in node.value:
-            if key.value in keys:
-                raise yaml.constructor.ConstructorError(None, None, f"key '{key.value}' is a duplicate", key.start_mark)
-            keys.append(key.value)
-        return super().construct_mapping(node, deep)
-
-
 def load_grid(path: Path) -> Grid:
     """Read a grid. Raises UsageError that names the file, the keys at fault and what they may be."""
-    try:
-        text = path.read_bytes()
-        _refuse_bombs(path.name, yaml.compose(text, _Loader))
-        values = yaml.load(text, _Loader)  # noqa: S506 (a SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise UsageError(f"{path.name}{line}: {error.problem}", "Correct the YAML.") from error
-    except RecursionError as error:
-        raise UsageError(
-            f"{path.name} is nested too deeply: expected at most five levels", "Correct the YAML."
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path.name} is not YAML text", "Give a grid such as configs/grids/sample.yml.") from error
-    if not isinstance(values, Mapping):
-        raise UsageError(
-            f"{path.name} is empty or not a mapping of keys", "Give it a name, and base, axes, union or exclude."
-        )
+    values = read_yaml_mapping(
+        path, "Give a grid such as configs/grids/sample.yml: a name, and base, axes, union or exclude."
+    )
     try:
         return Grid.model_validate(values)
     except ValidationError as error:
@@ -140,22 +113,6 @@ def load_grid(path: Path) -> Grid:
             f"Use the keys of a grid: {', '.join(Grid.model_fields)}.\n"
             f"  And those of a variant: {', '.join(Settings.model_fields)}.",
         ) from error
-
-
-def _refuse_bombs(name: str, root: yaml.Node | None) -> None:
-    """Raise UsageError where aliases (`*name`) expand a few lines to more than `MOST_NODES` values."""
-    sizes: dict[int, int] = {}
-
-    def size(node: yaml.Node) -> int:
-        if id(node) not in sizes:
-            sizes[id(node)] = 1  # for a node within itself
-            items = node.value if isinstance(node, yaml.CollectionNode) else []
-            children = [child for item in items for child in (item if isinstance(item, tuple) else (item,))]
-            sizes[id(node)] = 1 + sum(map(size, children))
-        return sizes[id(node)]
-
-    if root is not None and size(root) > MOST_NODES:
-        raise UsageError(f"{name} expands to more than {MOST_NODES} values", "Use fewer aliases, or split the grid.")
 
 
 def expand(grid: Grid, seed: int = 0) -> list[Variant]:

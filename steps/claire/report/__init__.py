@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-import claire
 from claire.core.command.errors import require
 from claire.core.command.files import sha256_file, write_json, write_text
 from claire.core.command.parameters import InputFile, Manifest, StepParameters, parameter
-from claire.core.command.record import Record, source_hash
+from claire.core.command.record import Record
 
 STEP = "report"
 TABLES = ("leaderboard", "metrics", "comparisons", "curves", "cohort_summary", "scans", "folds", "rejects")
@@ -60,9 +59,7 @@ def run(parameters: Parameters) -> None:
     )
     with Record(STEP, "", parameters.out, parameters.recorded(), hashes) as record:
         page = record.output(write_text(parameters.out / "report.html", render(inputs, parameters.picture_limit)))
-        made = {page.name: sha256_file(page)}
-        own = {"step": STEP, "stem": "", "version": claire.__version__, "source": source_hash(), "outputs": made}
-        own |= {"parameters": parameters.recorded(), "inputs": hashes}
-        document = crate([*inputs.records, own], {**inputs.hashes, **made}, parameters.title)
+        present = {**inputs.hashes, page.name: sha256_file(page)}
+        document = crate([*inputs.records, record.so_far()], present, parameters.title)
         record.output(write_json(parameters.out / "ro-crate-metadata.json", document))
         record.counts.update(scans=len(inputs.scans), explained=len(inputs.explained), records=len(inputs.records))

@@ -7,14 +7,13 @@ doi:10.1371/journal.pone.0309210) on RO-Crate 1.1: one action an execution of a 
 from __future__ import annotations
 
 import base64
-import calendar
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
 import claire
 from claire.core.command.files import canonical_json, sha256_json
+from claire.core.command.record import StepRecord
 
 CONTEXT = ["https://w3id.org/ro/crate/1.1/context", "https://w3id.org/ro/terms/workflow-run/context"]
 CRATE = "https://w3id.org/ro/crate/1.1"
@@ -33,19 +32,18 @@ MEDIA = {
 }
 
 Entity = dict[str, Any]
-Record = Mapping[str, Any]
 
 
-def crate(records: Sequence[Record], present: Mapping[str, str], title: str) -> dict[str, Any]:
+def crate(records: Sequence[StepRecord], present: Mapping[str, str], title: str) -> dict[str, Any]:
     """Return the content of `ro-crate-metadata.json`.
 
-    `records` are documents that `Record` wrote; `present` maps the names of the files that lie beside
+    `present` maps the names of the files that lie beside
     the crate to their SHA-256. All other files are named by their hash (RFC 6920) and lie where they were made. The
     order of `records` does not matter, and no clock is read: the same input gives the same bytes. The agent is left
     out, for records name no person.
     """
     files = _Files(records, present)
-    ordered = sorted(records, key=lambda record: (_started(record), record["step"], record["stem"]))
+    ordered = sorted(records, key=lambda record: (record.started or "", record.step, record.stem))
     actions = [_action(record, files) for record in ordered]
     graph = {
         entity["@id"]: entity
@@ -74,20 +72,12 @@ def file_uri(sha256: str) -> str:
     return "ni:///sha-256;" + base64.urlsafe_b64encode(bytes.fromhex(sha256)).decode().rstrip("=")
 
 
-def ended(record: Record) -> str:
-    """Return when an execution ended, ISO 8601 in UTC; "" where its record holds no time."""
-    if not _started(record):
-        return ""
-    start = calendar.timegm(time.strptime(record["started"], "%Y-%m-%dT%H:%M:%SZ"))
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(start + float(record.get("seconds") or 0)))
-
-
 class _Files:
     """Names every file once: by its place in the crate where it lies there, else by its hash."""
 
-    def __init__(self, records: Iterable[Record], present: Mapping[str, str]) -> None:
+    def __init__(self, records: Iterable[StepRecord], present: Mapping[str, str]) -> None:
         self._present = {sha256: name for name, sha256 in sorted(present.items(), reverse=True)}
-        self._names = {sha256: name for record in records for name, sha256 in record["outputs"].items()}
+        self._names = {sha256: name for record in records for name, sha256 in record.outputs.items()}
         self._seen: dict[str, Entity] = {}
         for name, sha256 in sorted(present.items()):
             self._note(quote(name), name, sha256)
@@ -114,8 +104,8 @@ class _Files:
         }
 
 
-def _root(title: str, records: Sequence[Record], actions: Sequence[Entity], files: _Files) -> Entity:
-    last = max(map(ended, records), default="")
+def _root(title: str, records: Sequence[StepRecord], actions: Sequence[Entity], files: _Files) -> Entity:
+    last = max((record.ended or "" for record in records), default="")
     return {
         "@id": "./",
         "@type": "Dataset",
@@ -129,53 +119,50 @@ def _root(title: str, records: Sequence[Record], actions: Sequence[Entity], file
     }
 
 
-def _action(record: Record, files: _Files) -> Entity:
-    started, end = _started(record), ended(record)
-    inputs = [files.reference(sha256, name) for name, sha256 in sorted(record["inputs"].items())]
+def _action(record: StepRecord, files: _Files) -> Entity:
+    inputs = [files.reference(sha256, name) for name, sha256 in sorted(record.inputs.items())]
     return {
-        "@id": f"#{_key(record)}",
+        "@id": f"#{quote(record.name)}",
         "@type": "CreateAction",
-        "name": f"claire {record['step']}" + (f" on {record['stem']}" if record["stem"] else ""),
-        "description": canonical_json(record["parameters"]),
-        **({"startTime": _offset(started), "endTime": _offset(end)} if started else {}),
+        "name": f"claire {record.step}" + (f" on {record.stem}" if record.stem else ""),
+        "description": canonical_json(record.parameters),
+        **_times(record),
         "actionStatus": "http://schema.org/CompletedActionStatus",
         "instrument": _ref(_tool(record)),
         **_linked("object", inputs + [_ref(parameter["@id"]) for parameter in _parameters(record)]),
-        **_linked("result", [files.reference(sha256, name) for name, sha256 in sorted(record["outputs"].items())]),
+        **_linked("result", [files.reference(sha256, name) for name, sha256 in sorted(record.outputs.items())]),
     }
 
 
-def _instrument(record: Record) -> Entity:
+def _instrument(record: StepRecord) -> Entity:
     return {
         "@id": _tool(record),
         "@type": "SoftwareApplication",
-        "name": f"claire {record['step']}",
-        **_version(record["version"]),
-        "sha256": record["source"],
+        "name": f"claire {record.step}",
+        **_version(record.version),
+        "sha256": record.source,
         "isPartOf": _ref(PIPELINE),
     }
 
 
-def _parameters(record: Record) -> list[Entity]:
+def _parameters(record: StepRecord) -> list[Entity]:
     """Return the parameters as property values; equal ones of several executions are one entity."""
-    made = []
-    for name, value in sorted(record["parameters"].items()):
+    entities = []
+    for name, value in sorted(record.parameters.items()):
         text = value if isinstance(value, str) else canonical_json(value)
-        identifier = f"#parameter-{quote(record['step'])}-{quote(name)}-{sha256_json(text)[:8]}"
-        made.append({"@id": identifier, "@type": "PropertyValue", "name": name, "value": text})
-    return made
+        identifier = f"#parameter-{quote(record.step)}-{quote(name)}-{sha256_json(text)[:8]}"
+        entities.append({"@id": identifier, "@type": "PropertyValue", "name": name, "value": text})
+    return entities
 
 
-def _tool(record: Record) -> str:
-    return f"#claire-{quote(record['step'])}-{quote(record['version'])}-{record['source'][:12]}"
+def _tool(record: StepRecord) -> str:
+    return f"#claire-{quote(record.step)}-{quote(record.version)}-{record.source[:12]}"
 
 
-def _key(record: Record) -> str:
-    return quote(".".join(part for part in (record["stem"], record["step"]) if part))
-
-
-def _started(record: Record) -> str:
-    return record.get("started") or ""
+def _times(record: StepRecord) -> Entity:
+    if record.started is None or record.ended is None:
+        return {}
+    return {"startTime": _offset(record.started), "endTime": _offset(record.ended)}
 
 
 def _offset(time: str) -> str:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from claire.core.command.errors import ClaireError
 from claire.core.command.files import sha256_file
-from claire.core.command.record import SCHEMA_VERSION
+from claire.core.command.record import StepRecord, read_record
 from claire.core.contracts.cohort_summary import CohortSummary, read_cohort_summary
 from claire.core.contracts.folds import FoldRow, read_fold_rows
 from claire.core.contracts.lesions import LesionsDocument, read_lesions
@@ -27,7 +25,6 @@ from claire.core.contracts.result_tables import (
 )
 from claire.core.contracts.scan_table import ScanRow, read_scan_table
 
-RunRecord = dict[str, Any]
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -47,7 +44,7 @@ class Inputs:
     rejects: Sequence[Reject]
     explained: Sequence[LesionsDocument] = ()
     pictures: Mapping[str, Path] = field(default_factory=dict)
-    records: Sequence[RunRecord] = ()
+    records: Sequence[StepRecord] = ()
     hashes: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -96,29 +93,10 @@ def read_inputs(
     )
 
 
-def read_record(path: Path) -> RunRecord:
-    """Read a record of this schema version. Raises ClaireError where it is none."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise ClaireError(
-            f"{path.name} is no JSON document ({type(error).__name__})", "Run the step that wrote it again."
-        ) from error
-    if not isinstance(document, dict) or document.get("schema_version") != SCHEMA_VERSION:
-        version = document.get("schema_version") if isinstance(document, dict) else None
-        raise ClaireError(
-            f"{path.name} has schema version {version}, not {SCHEMA_VERSION}", "Run the step that wrote it again."
-        )
-    missing = [name for name in ("step", "stem", "version", "source", "inputs", "outputs") if name not in document]
-    if missing:
-        raise ClaireError(f"{path.name} is no record: it lacks {', '.join(missing)}", "Give `*.run.json` files.")
-    return {"parameters": {}, **document}
-
-
-def read_records(paths: Sequence[Path]) -> list[RunRecord]:
-    """Read records in the order of their names; one that stands twice counts once."""
+def read_records(paths: Sequence[Path]) -> list[StepRecord]:
+    """Read records in the order of their names; a duplicate counts once."""
     records = [read_record(path) for path in sorted(paths, key=lambda path: path.name)]
-    return list({(record["stem"], record["step"]): record for record in records}.values())
+    return list({record.name: record for record in records}.values())
 
 
 def read_explained(paths: Sequence[Path]) -> list[LesionsDocument]:

@@ -114,7 +114,7 @@ def test_a_record_is_written_last_and_only_on_success(tmp_path: Path) -> None:
     source.write_text("in")
     with Record("train", "v1-f0", tmp_path, {"fold": 0}, {"cohort": "abc", "file": source}) as record:
         record.counts["scans"] += 2
-        assert not record.path.exists()
+        assert not (tmp_path / "v1-f0.train.run.json").exists()
     written = json.loads((tmp_path / "v1-f0.train.run.json").read_text())
     assert written["inputs"] == {"cohort": "abc", "file": sha256_file(source)}
     assert written["counts"] == {"scans": 2}

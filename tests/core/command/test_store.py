@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 import threading
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from claire.core.command.errors import ClaireError, UsageError
-from claire.core.command.record import sha256_file
+from claire.core.command.record import Record
 from claire.core.command.store import Entry, open_entry
 
 
@@ -21,10 +20,9 @@ def entry(tmp_path: Path) -> Entry:
 
 
 def publish(entry: Entry, content: str = "result") -> None:
-    with entry.publishing() as folder:
+    with entry.publishing() as folder, Record("train", "a", folder, {}, {}) as record:
         (folder / "a.zip").write_text(content)
-        outputs = {"a.zip": sha256_file(folder / "a.zip")}
-        (folder / "a.run.json").write_text(json.dumps({"outputs": outputs}))
+        record.output(folder / "a.zip")
 
 
 def fetched(entry: Entry, out: Path) -> list[Path]:
@@ -37,7 +35,7 @@ def test_a_result_comes_out_as_it_went_in(entry: Entry, tmp_path: Path) -> None:
     publish(entry)
     assert entry.finished
     paths = fetched(entry, tmp_path / "out")
-    assert [path.name for path in paths] == ["a.zip", "a.run.json"]
+    assert [path.name for path in paths] == ["a.zip", "a.train.run.json"]
     assert paths[0].read_text() == "result"
 
 

@@ -12,8 +12,8 @@ from claire.commands.phantom.anatomy import draw_build
 from claire.commands.phantom.dicom import AXIAL, CORONAL, Series, Study, axial_positions, write_series
 from claire.commands.phantom.patient import Phantom, make_patient
 from claire.commands.phantom.scanners import SCANNERS, SITES, Person, Traits, choose_traits, draw_person, make_uid
+from claire.core.command.documents import SCHEMA_VERSION
 from claire.core.command.files import atomic, write_json
-from claire.core.command.record import SCHEMA_VERSION
 from claire.core.imaging.volume import Volume, to_nifti_gz
 
 CLASSES = ("negative", "positive")

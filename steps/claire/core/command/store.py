@@ -7,7 +7,6 @@ publishes, the others take its result.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -19,6 +18,7 @@ from typing import Any
 
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.command.files import atomic_path, sha256_file, sha256_json
+from claire.core.command.record import read_record
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ def open_entry(store: Path, step: str, key: Mapping[str, Any]) -> Entry:
 def _is_whole(folder: Path) -> bool:
     try:
         (record,) = folder.glob("*.run.json")
-        outputs = json.loads(record.read_bytes())["outputs"]
+        outputs = read_record(record).outputs
         return all(sha256_file(folder / name) == sha256 for name, sha256 in outputs.items())
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError, ClaireError):
         return False
 
 

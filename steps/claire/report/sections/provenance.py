@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from claire.__main__ import STEPS
 from claire.core.command.files import canonical_json
-from claire.report.crate import ended
-from claire.report.inputs import Inputs, RunRecord
-from claire.report.tables import Cell, Column, Table, duration, floating, table
+from claire.core.command.listing import STEPS
+from claire.core.command.record import StepRecord
+from claire.report.inputs import Inputs
+from claire.report.tables import Cell, Column, Table, duration, table
 
 SHOWN_VALUES = 4
 RUN = re.compile(r"^(?P<variant>.+)-f(?P<fold>\d+)$")
@@ -44,7 +44,7 @@ def cohort_hash(inputs: Inputs) -> str:
 
 def runs(inputs: Inputs) -> list[str]:
     """Return all runs that are known: from the records of training and from the explained ones."""
-    trained = [record["stem"] for record in inputs.records if record["step"] == "train"]
+    trained = [record.stem for record in inputs.records if record.step == "train"]
     explained = [document.run for document in inputs.explained]
     return sorted(dict.fromkeys(trained + explained), key=_run_order)
 
@@ -64,7 +64,7 @@ def versions(inputs: Inputs) -> Table:
     """Return the versions and source hashes that made the results; more than one is worth a look."""
     used: dict[tuple[str, str], set[str]] = defaultdict(set)
     for record in inputs.records:
-        used[record["version"], record["source"]].add(record["step"])
+        used[record.version, record.source].add(record.step)
     rows = [
         [version, Cell(source, badge="hash"), ", ".join(_in_order(names))]
         for (version, source), names in sorted(used.items())
@@ -79,10 +79,10 @@ def executions(inputs: Inputs) -> Table:
     rows = []
     for step in _in_order(by_step):
         records = by_step[step]
-        times = [floating(record.get("seconds")) or 0.0 for record in records]
-        cpu = sum(floating(record.get("cpu_seconds")) or 0.0 for record in records)
-        peak = max(floating(record.get("peak_memory_mib")) or 0.0 for record in records)
-        starts = [record["started"] for record in records if record.get("started")]
+        times = [record.seconds or 0.0 for record in records]
+        cpu = sum(record.cpu_seconds or 0.0 for record in records)
+        peak = max(record.peak_memory_mib or 0.0 for record in records)
+        starts = [record.started for record in records if record.started]
         rows.append(
             [
                 Cell(step, note=STEPS.get(step, "")),
@@ -92,7 +92,7 @@ def executions(inputs: Inputs) -> Table:
                 _time(cpu),
                 Cell(f"{peak:.0f} MiB", sort=peak),
                 _when(min(starts, default="")),
-                _when(max(map(ended, records), default="")),
+                _when(max((record.ended or "" for record in records), default="")),
             ]
         )
     columns: list[Column | str] = [
@@ -110,23 +110,23 @@ def parameters(inputs: Inputs) -> Table:
     for step, records in ((step, _by_step(inputs)[step]) for step in _in_order(_by_step(inputs))):
         values: dict[str, dict[str, None]] = defaultdict(dict)
         for record in records:
-            for name, value in record["parameters"].items():
+            for name, value in record.parameters.items():
                 values[name][value if isinstance(value, str) else canonical_json(value)] = None
         rows += [[step, name, _listed(list(values[name]))] for name in sorted(values)]
     return table("Parameters by step", ["Step", "Parameter", "Value"], rows)
 
 
 def run_table(inputs: Inputs) -> Table:
-    """Return a line a run: its variant, fold, time and the hashes of what it made."""
-    records = {record["stem"]: record for record in inputs.records if record["step"] == "train"}
+    """Return one row per run: its variant, fold, time and the hashes of what it made."""
+    records = {record.stem: record for record in inputs.records if record.step == "train"}
     rows = []
     for run in runs(inputs):
-        record = records.get(run, {})
-        made: Mapping[str, str] = record.get("outputs", {})
-        weights = next((sha256 for name, sha256 in made.items() if name.endswith(".safetensors")), "")
-        results = next((sha256 for name, sha256 in made.items() if name.endswith(".run.zip")), "")
+        record = records.get(run)
+        outputs = record.outputs if record else {}
+        weights = next((sha256 for name, sha256 in outputs.items() if name.endswith(".safetensors")), "")
+        predictions = next((sha256 for name, sha256 in outputs.items() if name.endswith(".run.zip")), "")
         variant = variant_of(run)
-        seconds = floating(record.get("seconds"))
+        seconds = record.seconds if record else None
         rows.append(
             [
                 Cell(run, badge="target"),
@@ -134,7 +134,7 @@ def run_table(inputs: Inputs) -> Table:
                 run.rpartition("-f")[2],
                 _time(seconds) if seconds is not None else None,
                 _hash(weights),
-                _hash(results),
+                _hash(predictions),
                 Cell(cohort_hash(inputs)[:12], badge="hash", link="cohort-hash"),
             ]
         )
@@ -168,25 +168,25 @@ def files_read(inputs: Inputs) -> Table:
 
 def totals(inputs: Inputs) -> dict[str, str]:
     """Return processor time and peak memory over all steps, for people."""
-    cpu = sum(floating(record.get("cpu_seconds")) or 0.0 for record in inputs.records)
-    peak = max((floating(record.get("peak_memory_mib")) or 0.0 for record in inputs.records), default=0.0)
+    cpu = sum(record.cpu_seconds or 0.0 for record in inputs.records)
+    peak = max((record.peak_memory_mib or 0.0 for record in inputs.records), default=0.0)
     return {"executions": str(len(inputs.records)), "processor": duration(cpu), "memory": f"{peak:.0f} MiB"}
 
 
 def seeds(inputs: Inputs) -> list[str]:
     """Return all seeds that parameters name, as "step: seed"."""
-    found = {
-        (record["step"], canonical_json(record["parameters"]["seed"]))
+    named = {
+        (record.step, canonical_json(record.parameters["seed"]))
         for record in inputs.records
-        if "seed" in record["parameters"]
+        if "seed" in record.parameters
     }
-    return [f"{step}: {seed}" for step, seed in sorted(found)]
+    return [f"{step}: {seed}" for step, seed in sorted(named)]
 
 
-def _by_step(inputs: Inputs) -> dict[str, list[RunRecord]]:
-    by_step: dict[str, list[RunRecord]] = defaultdict(list)
+def _by_step(inputs: Inputs) -> dict[str, list[StepRecord]]:
+    by_step: dict[str, list[StepRecord]] = defaultdict(list)
     for record in inputs.records:
-        by_step[record["step"]].append(record)
+        by_step[record.step].append(record)
     return by_step
 
 
