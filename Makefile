@@ -51,8 +51,8 @@ lint: setup          ## ruff, shellcheck, CWL validation
 cluster-test: setup  ## The smoke configuration on Kubernetes and SLURM, compared with the local run
 	@tests/workflow/cluster/run.sh
 
-generated: setup     ## Write the parameter records of CWL, the schemas and the tables of flags anew
-	@python docs/generate.py
+generated: setup     ## Write the parameter records of CWL, the schemas, the tables of flags and the picture (Graphviz)
+	@python -m docs.generate && python -m docs.picture
 
 locks:               ## Resolve requirements/*.txt anew (needs uv)
 	@lock="uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links"; \

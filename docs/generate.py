@@ -1,10 +1,10 @@
 """Write what follows from the code: parameter records of CWL, JSON Schemas of the contracts, tables of flags.
 
-    python docs/generate.py             write everything (`make generated`)
-    python docs/generate.py --check     fail where a file is not current (a test does)
+    python -m docs.generate             write everything (`make generated`)
+    python -m docs.generate --check     fail where a file is not current (a test does)
 
-Generated: cwl/types/<step>.yml, docs/schemas/*.json, configs/grids/grid.schema.json and the tables between
-`<!-- flags: STEP -->` and `<!-- end of flags -->` in docs/usage.md.
+Generated: cwl/types/<step>.yml, docs/schemas/*.json, docs/pictures/workflow.dot, configs/grids/grid.schema.json and
+the tables between `<!-- flags: STEP -->` and `<!-- end of flags -->` in docs/usage.md.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from claire.core.command.listing import COMMANDS, STEPS
 from claire.core.command.parameters import FILES, Parameter, StepParameters, describe
 from claire.core.command.tables import Row
 from claire.plan.grid import grid_schema
+
+from docs.picture import dot
 
 ROOT = Path(__file__).parents[1]
 #: Parameters that several steps share: inputs of the workflow themselves, not fields of a step's record.
@@ -150,6 +152,7 @@ def generated() -> dict[Path, str]:
             files[ROOT / f"cwl/types/{step}.yml"] = cwl_record(step, fields)
     files[ROOT / "configs/grids/grid.schema.json"] = json.dumps(grid_schema(), indent=1) + "\n"
     files[ROOT / "docs/usage.md"] = usage()
+    files[ROOT / "docs/pictures/workflow.dot"] = dot(ROOT / "cwl/main.cwl")
     return files
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib
 import re
 import subprocess
@@ -102,6 +103,14 @@ def test_types_and_defaults_of_ports_are_those_of_the_flags(step: str) -> None:
 
 def test_files_that_follow_from_the_code_are_current() -> None:
     assert generate.stale(generate.generated()) == []
+
+
+def test_the_picture_shows_every_box_of_the_workflow() -> None:
+    pictures = ROOT / "docs/pictures"
+    boxes = re.findall(r'^ +"([^"]+)" \[label=', (pictures / "workflow.dot").read_text(), re.MULTILINE)
+    titles = re.findall(r"<title>(.+?)</title>", html.unescape((pictures / "workflow.svg").read_text()))
+    assert set(STEPS) <= set(boxes)
+    assert set(boxes) <= set(titles), "run `make generated`"
 
 
 @pytest.mark.parametrize("step", STEPS)
