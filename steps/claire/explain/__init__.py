@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from claire.core.command.parameters import InputFile, StepParameters, parameter
+from claire.core.privacy.pictures import Policy
 
 
 class Parameters(StepParameters):
@@ -21,7 +22,7 @@ class Parameters(StepParameters):
     run: InputFile = parameter(help="`.run.zip` of the same run")
     cohort: InputFile = parameter(help="cohort.h5 that the run was trained on")
     folds: InputFile = parameter(help="folds.csv of the cohort")
-    images: Literal["none", "phantom", "all"] = parameter("phantom", help="whose pictures are drawn")
+    images: Policy = parameter("phantom", help="whose pictures are drawn")
     seed: int = parameter(0, help="seed of everything that is drawn", ge=0)
     device: Literal["auto", "cpu", "cuda"] = parameter("auto", help="where the network runs")
     limit: int = parameter(0, help="most scans explained, those called positive first; 0: all", ge=0)

@@ -13,7 +13,6 @@ from claire.core.command.errors import RejectedScan
 from claire.core.contracts.scans import ScanFacts
 from claire.core.contracts.shard_list import ListedSeries
 from claire.core.imaging.volume import Volume
-from claire.core.privacy.scanner import known_kernel, known_model, known_vendor
 from claire.core.sources import dicom, nifti
 from claire.core.sources.dicom import Header
 from claire.core.sources.labels import Label, Names, age_band, age_years, parse_date
@@ -22,6 +21,7 @@ from claire.ingest.geometry import Stack, make_stack, straighten
 from claire.ingest.hounsfield import check_hu
 from claire.ingest.patients import find_label, find_patient
 from claire.ingest.pixels import Frame, read_volume
+from claire.ingest.scanner import known_kernel, known_model, known_vendor
 from claire.ingest.site import Site
 
 

@@ -13,6 +13,7 @@ from claire.core.command.errors import require
 from claire.core.command.files import sha256_file, write_json, write_text
 from claire.core.command.parameters import InputFile, Manifest, StepParameters, parameter
 from claire.core.command.record import Record
+from claire.core.privacy.pictures import Policy
 
 STEP = "report"
 TABLES = ("leaderboard", "metrics", "comparisons", "curves", "cohort_summary", "scans", "folds", "rejects")
@@ -33,7 +34,7 @@ class Parameters(StepParameters):
     lesions: Manifest = parameter((), help="manifest of the lesions.json files of explain")
     overlays: Manifest = parameter((), help="manifest of the overlays.zip files of explain")
     records: Manifest = parameter((), help="manifest of the *.run.json records of all steps")
-    images: Literal["none", "phantom", "all"] = parameter(
+    images: Policy = parameter(
         "phantom", help="whose pictures stand in the page; pseudonymised CT stays personal health data"
     )
     picture_limit: int = parameter(200, help="most pictures in the page, errors first; 0 for none", ge=0)

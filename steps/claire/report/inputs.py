@@ -24,6 +24,7 @@ from claire.core.contracts.result_tables import (
     read_leaderboard,
 )
 from claire.core.contracts.scan_table import ScanRow, read_scan_table
+from claire.core.privacy.pictures import Policy, may_show
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -33,7 +34,7 @@ class Inputs:
     """All inputs of a report, read. `scans` is keyed by pseudonym, `pictures` by run; `hashes` by name of the file."""
 
     title: str
-    images: str
+    images: Policy
     leaderboard: Sequence[LeaderboardRow]
     metrics: Metrics
     comparisons: Sequence[ComparisonRow]
@@ -57,15 +58,14 @@ class Inputs:
         """Whether all scans are phantoms: then nothing here is personal."""
         return self.cohort.phantom
 
-    def may_show(self, scan: str) -> bool:
+    def shows(self, scan: str) -> bool:
         """Return whether the policy lets pictures of this scan into the report; an unknown scan is a patient's."""
-        is_phantom = scan in self.scans and self.scans[scan].phantom
-        return self.images == "all" or (self.images == "phantom" and is_phantom)
+        return may_show(self.images, scan in self.scans and self.scans[scan].phantom)
 
 
 def read_inputs(
     title: str,
-    images: str,
+    images: Policy,
     tables: Mapping[str, Path],
     lesions: Sequence[Path],
     overlays: Sequence[Path],

@@ -275,7 +275,7 @@ def _facts(inputs: Inputs, scan: str) -> list[tuple[str, str]]:
 
 def _pictures(inputs: Inputs, run: str, scan: ExplainedScan, limit: int) -> tuple[list[Picture], str]:
     name, wanted = scan.scan, scan.images
-    if not inputs.may_show(name):
+    if not inputs.shows(name):
         return [], f"Pictures are withheld by the policy --images {inputs.images}."
     if not wanted or run not in inputs.pictures:
         return [], "No pictures were made of this scan."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from claire.core.privacy.scanner import known_kernel, known_model, known_vendor
+from claire.ingest.scanner import known_kernel, known_model, known_vendor
 
 
 @pytest.mark.parametrize(
