@@ -9,14 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from claire.core.command.errors import ClaireError
 from claire.core.privacy.pseudonym import is_generic
-from claire.core.sources import dicom, nifti
+from claire.core.sources import dicom
 from claire.core.sources.dicom import Header, NotDicom, UnreadableHeader, Vector
+from claire.core.sources.formats import DICOM, VOLUMES, kind_of
 
 _CHUNK = 2048
 
@@ -29,7 +30,7 @@ class Series:
     `bottom`, `top`: extent in mm along the normal of the first slice. `patient` is identifying and never written.
     """
 
-    kind: Literal["dicom", "nifti"]
+    kind: str
     header: Header | None
     source: Path
     files: list[str] = field(default_factory=list)
@@ -157,13 +158,14 @@ def _links_inside(entry: os.DirEntry[str], root: Path) -> bool:
 
 
 def _look(path: Path) -> tuple[str, Header | None, Any, int]:
-    """Return (kind, header, NIfTI grid or problem, bytes) of each file; kind "" for what is neither."""
+    """Return (kind, header, grid of a volume or problem, bytes) of a file; kind "" for what is no scan."""
     size = 0
     try:
         size = path.stat().st_size
-        if path.name.endswith(nifti.SUFFIXES):
-            return ("nifti", *nifti.read_header(path), size)
-        return "dicom", dicom.read_header(path), None, size
+        kind = kind_of(path)
+        if kind != DICOM:
+            return kind, *VOLUMES[kind].read_header(path), size
+        return kind, dicom.read_header(path), None, size
     except NotDicom:
         return "", None, None, size
     except UnreadableHeader as error:
@@ -184,14 +186,14 @@ def _file_under(
     if not kind:
         counts["not_dicom"] += 1
     elif header is None:
-        series = series_by_key.setdefault((kind, folder, extra), Series("dicom", None, source, problem=extra))
+        series = series_by_key.setdefault((kind, folder, extra), Series(DICOM, None, source, problem=extra))
         _count_in(series, name, size)
         counts["unreadable"] += 1
-    elif kind == "nifti":
+    elif kind in VOLUMES:
         series = series_by_key.setdefault((kind, name), Series(kind, header, source))
         _count_in(series, name, size, extra.shape[2])
         series.bottom, series.top = 0.0, float(np.linalg.norm(extra.affine[:3, 2])) * (extra.shape[2] - 1)
-        counts["nifti"] += 1
+        counts[kind] += 1
     else:
         series = series_by_key.setdefault(_series_key(header, folder), Series(kind, header, source))
         counts["instances" if series.add(name, size, header) else "repeated"] += 1

@@ -10,8 +10,9 @@ from claire.core.command.errors import RejectedScan
 from claire.core.command.progress import log
 from claire.core.contracts.shard_list import ListedSeries
 from claire.core.privacy.pseudonym import is_generic
-from claire.core.sources import dicom, nifti
+from claire.core.sources import dicom
 from claire.core.sources.dicom import Header
+from claire.core.sources.formats import read_header
 from claire.core.sources.labels import Label, Names
 from claire.ingest.site import Site
 
@@ -46,7 +47,7 @@ def first_headers(source: Path, series: Sequence[ListedSeries]) -> dict[int, Hea
     for each in series:
         path = source / each.files[0]
         try:
-            headers[each.line] = dicom.read_header(path) if each.kind == "dicom" else nifti.read_header(path)[0]
+            headers[each.line] = read_header(each.kind, path)
         except (dicom.NotDicom, dicom.UnreadableHeader, OSError):
             log.debug("line %d: no readable header", each.line)
     return headers

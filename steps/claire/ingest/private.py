@@ -13,6 +13,7 @@ from claire.core.command.files import make_directory
 from claire.core.command.tables import write_csv
 from claire.core.contracts.shard_list import ListedSeries
 from claire.core.sources.dicom import Header
+from claire.core.sources.formats import DICOM
 
 COLUMNS = ("scan", "patient", "path", "series_uid", "study_uid", "patient_id", "shard", "line", "reason")
 
@@ -52,7 +53,7 @@ def _only_for_owner() -> Iterator[None]:
 def _row(stem: str, outcome: Outcome, header: Header | None) -> dict[str, Any]:
     series = outcome.series
     folders = sorted({name.rpartition("/")[0] or "." for name in series.files})
-    path = ";".join(folders if series.kind == "dicom" and not series.problem else series.files)
+    path = ";".join(folders if series.kind == DICOM and not series.problem else series.files)
     return {
         "scan": outcome.scan,
         "patient": outcome.patient,

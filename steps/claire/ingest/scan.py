@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +13,11 @@ from claire.core.command.errors import RejectedScan
 from claire.core.contracts.scans import ScanFacts
 from claire.core.contracts.shard_list import ListedSeries
 from claire.core.imaging.volume import Volume
-from claire.core.sources import dicom, nifti
-from claire.core.sources.dicom import Header
+from claire.core.sources import dicom
+from claire.core.sources.dicom import Header, Plane
+from claire.core.sources.formats import DICOM, VOLUMES, read_header
 from claire.core.sources.labels import Label, Names, age_band, age_years, parse_date
+from claire.core.sources.nifti import Grid
 from claire.ingest import nifti_voxels
 from claire.ingest.geometry import Stack, make_stack, straighten
 from claire.ingest.hounsfield import check_hu
@@ -23,6 +25,11 @@ from claire.ingest.patients import find_label, find_patient
 from claire.ingest.pixels import Frame, read_volume
 from claire.ingest.scanner import known_kernel, known_model, known_vendor
 from claire.ingest.site import Site
+
+#: What reads the voxels of each format of `core.sources.formats.VOLUMES`: HU and the plane of each slice.
+VOXELS: Mapping[str, Callable[[Path, Grid], tuple[np.ndarray, list[Plane]]]] = {
+    "nifti": nifti_voxels.read_volume,
+}
 
 
 @dataclass(frozen=True)
@@ -60,9 +67,8 @@ def make_scan(series: ListedSeries, site: Site, repeated: bool = False) -> tuple
 
 def read_headers(series: ListedSeries, site: Site) -> list[tuple[Path, Header]]:
     """Return path and header of each file of a series. Raises RejectedScan (`unreadable`, `inconsistent`)."""
-    read: Callable[[Path], Header] = dicom.read_header if series.kind == "dicom" else _read_nifti_header
     try:
-        headers = [(site.source / name, read(site.source / name)) for name in series.files]
+        headers = [(site.source / name, read_header(series.kind, site.source / name)) for name in series.files]
     except dicom.UnreadableHeader as error:
         raise RejectedScan("unreadable", str(error)) from error
     except (dicom.NotDicom, OSError) as error:
@@ -71,10 +77,6 @@ def read_headers(series: ListedSeries, site: Site) -> list[tuple[Path, Header]]:
         if len({getattr(header, name) for _, header in headers}) > 1:
             raise RejectedScan("inconsistent", f"{name} differs between slices")
     return headers
-
-
-def _read_nifti_header(path: Path) -> Header:
-    return nifti.read_header(path)[0]
 
 
 def _check_kind(headers: Sequence[Header]) -> None:
@@ -88,7 +90,7 @@ def _check_kind(headers: Sequence[Header]) -> None:
 
 def load(series: ListedSeries, headers: Sequence[tuple[Path, Header]], site: Site) -> LoadedSeries:
     """Return a series as HU. Raises RejectedScan for its geometry or voxels."""
-    return _load_dicom(headers, site) if series.kind == "dicom" else _load_nifti(*headers[0], site)
+    return _load_dicom(headers, site) if series.kind == DICOM else _load_volume(series.kind, *headers[0], site)
 
 
 def _load_dicom(headers: Sequence[tuple[Path, Header]], site: Site) -> LoadedSeries:
@@ -107,9 +109,9 @@ def _load_dicom(headers: Sequence[tuple[Path, Header]], site: Site) -> LoadedSer
     return _finish(headers[0][1], data, stack, tuple(uids[index] for index in stack.order))
 
 
-def _load_nifti(path: Path, header: Header, site: Site) -> LoadedSeries:
-    _, grid = nifti.read_header(path)
-    data, planes = nifti_voxels.read_volume(path, grid)
+def _load_volume(kind: str, path: Path, header: Header, site: Site) -> LoadedSeries:
+    _, grid = VOLUMES[kind].read_header(path)
+    data, planes = VOXELS[kind](path, grid)
     _check_count(len(planes), site)
     stack = make_stack(planes, header.thickness)
     _check_tilt(stack, site)

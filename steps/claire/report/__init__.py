@@ -7,8 +7,6 @@ for machines (`ro-crate-metadata.json`), written from the records.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from claire.core.command.errors import require
 from claire.core.command.files import sha256_file, write_json, write_text
 from claire.core.command.parameters import InputFile, Manifest, StepParameters, parameter

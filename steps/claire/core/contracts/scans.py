@@ -11,6 +11,7 @@ from typing import Literal
 from claire.core.command.documents import Document, parse_document
 from claire.core.command.errors import ClaireError
 from claire.core.contracts.archive import DAMAGE, ArchiveReader, ArchiveWriter, write_archive
+from claire.core.contracts.shard_list import Kind
 from claire.core.imaging.volume import Volume, from_nifti_gz, to_nifti_gz
 
 REMEDY = "Run `claire ingest` again for this shard."
@@ -50,7 +51,7 @@ class ScanFacts(Document):
     sop_uids: tuple[str | None, ...]
     positions_mm: tuple[tuple[float, float, float], ...]
     slice_labels: tuple[str | None, ...] | None = None
-    kind: Literal["dicom", "nifti"] = "dicom"
+    kind: Kind = "dicom"
     resampled: bool = False
 
 

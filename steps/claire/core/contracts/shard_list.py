@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Annotated
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from claire.core.command.documents import Document, first_fault
 from claire.core.command.errors import ClaireError
 from claire.core.command.files import write_text
 
+#: A format of `core.sources.formats`.
+Kind = Annotated[str, Field(pattern="^[a-z0-9]+$")]
 REMEDY = "Run `claire index` again."
 
 
@@ -23,7 +25,7 @@ class ListedSeries(Document):
     """
 
     line: int
-    kind: Literal["dicom", "nifti"]
+    kind: Kind
     study_uid: str
     series_uid: str
     part: int
