@@ -137,8 +137,6 @@ def usage() -> str:
     text = (ROOT / "docs/usage.md").read_text()
     for name in (*STEPS, *COMMANDS):
         start = START.format(name)
-        if start not in text:
-            continue
         head, tail = text.split(start, 1)
         text = head + start + flag_table(name) + END + tail.split(END, 1)[1]
     return text

@@ -18,25 +18,71 @@ from claire.core.privacy.pictures import Policy
 class Parameters(StepParameters):
     """Parameters of `claire explain`."""
 
-    weights: InputFile = parameter(help="`.safetensors` of the run; names variant and fold")
-    run: InputFile = parameter(help="`.run.zip` of the same run")
-    cohort: InputFile = parameter(help="cohort.h5 that the run was trained on")
+    weights: InputFile = parameter(help="`<run>.safetensors` of the run; names variant and fold")
+    run: InputFile = parameter(
+        help="`<run>.run.zip` of the same run",
+        details="Its validation predictions give the operating point of scans (those of `evaluate` are of patients): "
+        "Youden's, on 1 − p of the reference class.",
+    )
+    cohort: InputFile = parameter(help="cohort.h5 that the run was trained on", details="Another one is refused.")
     folds: InputFile = parameter(help="folds.csv of the cohort")
-    images: Policy = parameter("phantom", help="whose pictures are drawn")
-    seed: int = parameter(0, help="seed of everything that is drawn", ge=0)
-    device: Literal["auto", "cpu", "cuda"] = parameter("auto", help="where the network runs")
-    limit: int = parameter(0, help="most scans explained, those called positive first; 0: all", ge=0)
-    candidates: int = parameter(16, help="most candidate lesions of a scan called positive; half for others", ge=1)
-    attribution_steps: int = parameter(8, help="points of integrated gradients", ge=1)
-    refine_steps: int | None = parameter(None, help="steps of refinement; else 120 on a GPU, 24 without; 0: none", ge=0)
+    images: Policy = parameter(
+        "phantom",
+        help="whose pictures are drawn",
+        details="`phantom`: only scans that the scanner marked as a phantom's. Pictures of patients are personal "
+        "health data.",
+    )
+    seed: int = parameter(
+        0,
+        help="seed of infills, healer and bootstrap",
+        details="The same seed gives the same bytes on a processor.",
+        ge=0,
+    )
+    device: Literal["auto", "cpu", "cuda"] = parameter(
+        "auto", help="where the network runs; auto: a GPU if there is one"
+    )
+    limit: int = parameter(
+        0,
+        help="most scans explained; 0: all",
+        details="Three quarters of the places go to scans called positive, the others to a random sample of the rest.",
+        ge=0,
+    )
+    candidates: int = parameter(
+        16,
+        help="most candidate lesions of a scan called positive; half for others",
+        details="Candidates beyond it are counted in `candidates_left_out`.",
+        ge=1,
+    )
+    attribution_steps: int = parameter(8, help="points of integrated gradients", details="32 for a publication.", ge=1)
+    refine_steps: int | None = parameter(
+        None,
+        help="steps of adversarial refinement, 0 for none; without it 120 on a GPU, else 24",
+        details="Skipped under 20 validation scans, where the refined network could not be taken.",
+        ge=0,
+    )
     heal_steps: int | None = parameter(
-        None, help="training steps of the healer; else 400 on a GPU, 60 without; 0: none", ge=0
+        None,
+        help="training steps of the healer, 0 for none; without it 400 on a GPU, else 60",
+        details="More where the gates say that healing turns too few decisions.",
+        ge=0,
     )
-    shapley: int = parameter(5, help="exact Shapley values up to so many candidates (2ⁿ sets each)", ge=0)
+    shapley: int = parameter(
+        5,
+        help="exact Shapley values for scans with up to this many candidates",
+        details="Costs 2ⁿ sets per scan and infill; 8 is bearable with a GPU.",
+        ge=0,
+    )
     judge: InputFile | None = parameter(
-        None, help="weights of another architecture on the same grid and fold, for a gate"
+        None,
+        help="weights of another architecture on the same grid and fold, for a gate",
+        details="Same view, size, slices, cohort and fold. The gate “a network that the healer never saw” needs it and "
+        "is closed without.",
     )
-    keep_weights: bool = parameter(False, help="write the weights of the explained network too")
+    keep_weights: bool = parameter(
+        False,
+        help="write the weights of the explained network too",
+        details="They differ from the trained ones where the refined network was taken.",
+    )
 
 
 def run(parameters: Parameters) -> None:

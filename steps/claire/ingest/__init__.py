@@ -17,14 +17,32 @@ class Parameters(StepParameters):
 
     source: InputDirectory = parameter(help="the directory that index was pointed to")
     shard: InputFile = parameter(help="NNNN.shard.jsonl of index")
-    labels: InputFile = parameter(help="CSV table with a label for each patient or series")
-    slice_labels: InputFile | None = parameter(None, help="CSV table with labels of single slices")
-    key: InputFile = parameter(help="file with the pseudonyms' secret key, 16 bytes or more")
-    private: SitePath | None = parameter(
-        None, help="directory at the site for the table of pseudonyms; else the way back is lost"
+    labels: InputFile = parameter(help="CSV table with a label for each patient or series", details="See below.")
+    slice_labels: InputFile | None = parameter(
+        None,
+        help="CSV table with labels of single slices",
+        details="A key column as in the table of labels, `slice` (from 0, slices sorted along the normal, from the "
+        "feet) or `sop_uid`, and `label`.",
     )
-    gantry_tilt: Literal["reject", "resample"] = parameter("reject", help="what to do with a tilted gantry")
-    min_slices: int = parameter(20, help="series with fewer slices are set aside", ge=1)
+    key: InputFile = parameter(
+        help="file with the secret key of the pseudonyms, 16 bytes or more",
+        details="`openssl rand -hex 32 > key`; blanks around it do not count. Keep it: the same key gives the same "
+        "pseudonyms.",
+    )
+    private: SitePath | None = parameter(
+        None,
+        help="directory at the site for the table from pseudonyms to series; without it the link is dropped",
+        details="An absolute path in a workflow. Give it where you must be able to find a scan again.",
+    )
+    gantry_tilt: Literal["reject", "resample"] = parameter(
+        "reject",
+        help="what to do with scans whose gantry is tilted by more than 0.5 degrees",
+        details="`resample` shifts the slices in plane, linearly, until the stack rises along its normal: where the "
+        "site tilts its gantry and interpolated slices are acceptable.",
+    )
+    min_slices: int = parameter(
+        20, help="series with fewer slices are set aside", details="Give `index` the same number.", ge=1
+    )
 
 
 def run(parameters: Parameters) -> None:

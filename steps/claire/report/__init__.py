@@ -29,14 +29,32 @@ class Parameters(StepParameters):
     scans: InputFile = parameter(help="scans.csv of cohort")
     folds: InputFile = parameter(help="folds.csv of cohort")
     rejects: InputFile = parameter(help="rejects.csv of cohort")
-    lesions: Manifest = parameter((), help="manifest of the lesions.json files of explain")
-    overlays: Manifest = parameter((), help="manifest of the overlays.zip files of explain")
-    records: Manifest = parameter((), help="manifest of the *.run.json records of all steps")
-    images: Policy = parameter(
-        "phantom", help="whose pictures stand in the page; pseudonymised CT stays personal health data"
+    lesions: Manifest = parameter(
+        (),
+        help="manifest of the lesions.json files of explain, one per fold",
+        details="Without it the page says that no network was explained.",
     )
-    picture_limit: int = parameter(200, help="most pictures in the page, errors first; 0 for none", ge=0)
-    title: str = parameter("Chest CT report", help="title of the page")
+    overlays: Manifest = parameter(
+        (), help="manifest of the overlays.zip files of explain", details="Matched to the lesions by run."
+    )
+    records: Manifest = parameter(
+        (),
+        help="manifest of the *.run.json records of all steps",
+        details="Provenance, durations, memory and the crate are written from them.",
+    )
+    images: Policy = parameter(
+        "phantom",
+        help="whose pictures the page shows; pseudonymised CT stays personal health data",
+        details="`phantom`: scans that `scans.csv` marks as a phantom's. It withholds pictures that are in the "
+        "archives. A page with `all` must stay where the data may be.",
+    )
+    picture_limit: int = parameter(
+        200,
+        help="most pictures in the page, errors first; 0 for none",
+        details="About 60 kB each; the others stay in the archives.",
+        ge=0,
+    )
+    title: str = parameter("Chest CT report", help="title of the page and of the crate")
 
 
 def run(parameters: Parameters) -> None:
