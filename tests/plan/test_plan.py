@@ -292,7 +292,6 @@ def test_every_setting_is_described() -> None:
 
 def test_a_plan_can_be_made_from_python(folder: Folder) -> None:
     (folder.path / "grid.yml").write_text("name: x\n")
-    folder.out.mkdir()
     run(Parameters(grid=folder.path / "grid.yml", fold_count=3, explain_folds=(2,), out=folder.out))
     assert folder.plan().trainings == 3
 

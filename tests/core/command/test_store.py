@@ -26,7 +26,6 @@ def publish(entry: Entry, content: str = "result") -> None:
 
 
 def fetched(entry: Entry, out: Path) -> list[Path]:
-    out.mkdir(exist_ok=True)
     return entry.fetch(out, last=".run.json")
 
 

@@ -18,7 +18,7 @@ from pydantic import JsonValue
 
 import claire
 from claire.core.command.documents import Document, Part, read_document, write_document
-from claire.core.command.files import sha256_file
+from claire.core.command.files import make_directory, sha256_file
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 REMEDY = "Give the *.run.json files as the steps wrote them; run the step that wrote this one again."
@@ -117,6 +117,7 @@ class Record:
 
     def __enter__(self) -> Record:
         self._started, self._clock = time.time(), time.monotonic()
+        make_directory(self.folder, "--out")
         (self.folder / f"{self._head.name}.run.json").unlink(missing_ok=True)
         return self
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from claire.core.command.errors import ClaireError, UsageError
-from claire.core.command.files import atomic_path, sha256_file, sha256_json
+from claire.core.command.files import atomic_path, make_directory, sha256_file, sha256_json
 from claire.core.command.record import read_record
 
 
@@ -71,6 +71,7 @@ class Entry:
 
     def fetch(self, out: Path, last: str) -> list[Path]:
         """Hard-link the files of a finished result into `out`, or copy them across file systems; `last` comes last."""
+        make_directory(out, "--out")
         names = sorted((path.name for path in self.folder.iterdir()), key=lambda name: (name.endswith(last), name))
         return [_link(self.folder / name, out / name) for name in names]
 
