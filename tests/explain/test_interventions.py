@@ -121,10 +121,10 @@ def test_deletion_and_insertion_prefer_the_map_of_the_lesion(trained: Trained) -
 
 def test_methods_are_summed_up_by_outcome_against_the_threshold() -> None:
     curves = faithfulness.ScanCurves
-    scans = [curves(f"P{i // 2}", "TP", {"a": (0.1, 0.9), "hu_smoothed": (0.5, 0.5)}) for i in range(6)]
-    scans.append(curves("P9", "FP", {"a": (0.5, 0.5), "hu_smoothed": (0.1, 0.9)}))
+    scans = [curves(f"P{i // 2}", "TP", {"grad_cam": (0.1, 0.9), "hu_smoothed": (0.5, 0.5)}) for i in range(6)]
+    scans.append(curves("P9", "FP", {"grad_cam": (0.5, 0.5), "hu_smoothed": (0.1, 0.9)}))
     rows = faithfulness.summarise(scans, 0)
-    assert [(row.method, row.outcome, row.n) for row in rows][:2] == [("a", "TP", 3), ("hu_smoothed", "TP", 3)]
+    assert [(row.method, row.outcome, row.n) for row in rows][:2] == [("grad_cam", "TP", 3), ("hu_smoothed", "TP", 3)]
     assert rows[0].gain_over_hu == Figure(value=0.8, lower=0.8, upper=0.8)
     assert rows[2].gain_over_hu == Figure(value=-0.8)
     assert rows[1].gain_over_hu is None

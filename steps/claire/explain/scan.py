@@ -13,7 +13,7 @@ from claire.core.contracts.cohort import Scan
 from claire.core.contracts.lesions import ExplainedScan, Lesion, Outcome
 from claire.explain import Parameters
 from claire.explain.healing.healer import Healer
-from claire.explain.lesions.candidates import Candidates, describe, find_candidates, smooth
+from claire.explain.lesions.candidates import Candidates, describe, find_candidates
 from claire.explain.lesions.interventions import (
     INDEPENDENT,
     Effects,
@@ -79,11 +79,9 @@ def explain_scan(scan: Scan, setting: Setting, rng: np.random.Generator) -> Scan
         raise RejectedScan("no_lungs", "no lung in the slices that the network sees")
     logits = probe.scan_logits(case)
     target = target_class(logits)
-    maps = _maps(case, setting, target)
-    proposing = {
-        "integrated_gradients": smooth(np.maximum(maps["integrated_gradients"], 0), case.view, 3.0),
-        "grad_cam": maps["grad_cam"],
-    }
+    maps = saliency_maps(case, setting, target)
+    regions = attribution.as_regions(maps, case)
+    proposing = {name: regions[name] for name in ("integrated_gradients", "grad_cam")}
     explained = _outcome(scan, setting, logits)
     called = explained.outcome in ("TP", "FP")
     most = setting.parameters.candidates if called else -(-setting.parameters.candidates // 2)
@@ -97,7 +95,8 @@ def explain_scan(scan: Scan, setting: Setting, rng: np.random.Generator) -> Scan
     return result
 
 
-def _maps(case: Case, setting: Setting, target: int) -> dict[str, np.ndarray]:
+def saliency_maps(case: Case, setting: Setting, target: int) -> dict[str, np.ndarray]:
+    """Return the map of each method, (slices, size, size) on the view's grid."""
     healthy, _ = lung_statistics(case, np.zeros(case.lungs.shape, bool))
     probe = setting.chosen.probe
     maps = {
@@ -192,9 +191,8 @@ def _crucial(removals: Removals, effects: Effects, setting: Setting) -> frozense
 def _faithfulness(
     result: ScanResult, setting: Setting, target: int, rng: np.random.Generator
 ) -> dict[str, tuple[float, float]]:
-    case, maps = result.case, dict(result.maps)
-    maps["integrated_gradients"] = smooth(np.maximum(maps["integrated_gradients"], 0), case.view, 3.0)
-    maps |= {
+    case = result.case
+    maps = attribution.as_regions(result.maps, case) | {
         "hu_raw": attribution.density(case, smoothed=False),
         BASELINE: attribution.density(case, smoothed=True),
         "random": attribution.random_map(case, rng),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
 
 from claire.core.command.documents import Document, Part, read_document, write_document
 from claire.core.command.tables import Row, write_rows
@@ -12,6 +14,16 @@ from claire.core.contracts.metrics import Figure
 
 REMEDY = "Run `claire explain` again for this run."
 Outcome = Literal["TP", "FP", "TN", "FN"]
+#: Every method of saliency, with its title: first the ranking by interventions, then maps, then what they must beat.
+METHODS: dict[str, str] = {
+    "interventions": "Interventions (remove and measure)",
+    "grad_cam": "Grad-CAM",
+    "integrated_gradients": "Integrated gradients",
+    "healing": "Healing mask",
+    "hu_smoothed": "HU threshold, smoothed",
+    "hu_raw": "HU threshold, raw",
+    "random": "Random",
+}
 
 
 class Lesion(Part):
@@ -92,10 +104,16 @@ class ExplainedNetwork(Part):
     healer_steps: int
 
 
+def _known_method(name: str) -> str:
+    if name not in METHODS:
+        raise ValueError(f"'{name}' is not a known method of saliency")
+    return name
+
+
 class MethodFigures(Part):
     """How faithful a method is on patients with one outcome; `gain_over_hu` is None for the baseline itself."""
 
-    method: str
+    method: Annotated[str, AfterValidator(_known_method)]
     outcome: Outcome
     n: int
     deletion_auc: Figure

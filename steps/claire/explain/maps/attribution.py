@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -51,6 +53,12 @@ def integrated_gradients(probe: Probe, case: Case, healthy: np.ndarray, target: 
         attributed = IntegratedGradients(score).attribute(image, base, n_steps=steps, internal_batch_size=1)
     attribution: np.ndarray = attributed[0].detach().float().cpu().numpy()
     return attribution
+
+
+def as_regions(maps: Mapping[str, np.ndarray], case: Case) -> dict[str, np.ndarray]:
+    """Return maps whose strongest voxels are regions: of integrated gradients the positive part, smoothed by 3 mm."""
+    positive = np.maximum(maps["integrated_gradients"], 0)
+    return {**maps, "integrated_gradients": smooth(positive, case.view, 3.0)}
 
 
 def density(case: Case, smoothed: bool) -> np.ndarray:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from claire.core.contracts.archive import ArchiveWriter
+from claire.core.contracts.lesions import METHODS
 from claire.core.privacy.pictures import may_show
-from claire.explain.lesions.candidates import smooth
+from claire.explain.maps.attribution import as_regions
 from claire.explain.pictures import overlays
 from claire.explain.scan import ScanResult, Setting
 
-TITLES = {"grad_cam": "Grad-CAM", "integrated_gradients": "Integrated gradients", "healing": "Healing mask"}
 NOT_RELIABLE = "Healing not reliable (gates closed): its mask is not shown."
 
 
@@ -19,13 +17,11 @@ def draw_pictures(archive: ArchiveWriter, result: ScanResult, setting: Setting) 
     if not may_show(setting.parameters.images, result.case.scan.phantom):
         return ()
     page, scan = _page(result, setting), result.explained.scan
-    shown = {name: result.maps[name] for name in TITLES if name in result.maps}
-    if not setting.reliable:
-        shown.pop("healing", None)
-    shown["integrated_gradients"] = smooth(np.maximum(shown["integrated_gradients"], 0), result.case.view, 3.0)
+    hidden = {"interventions"} if setting.reliable else {"interventions", "healing"}
+    shown = {name: values for name, values in as_regions(result.maps, result.case).items() if name not in hidden}
     pictures = {
         f"{scan}.lesions.png": overlays.draw_lesions(page),
-        f"{scan}.saliency.png": overlays.draw_maps(page, {TITLES[name]: values for name, values in shown.items()}),
+        f"{scan}.saliency.png": overlays.draw_maps(page, {METHODS[name]: values for name, values in shown.items()}),
     }
     for name, content in pictures.items():
         archive.add(name, content)

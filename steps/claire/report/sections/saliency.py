@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from claire.core.contracts.lesions import ExplainedScan, Gate, Lesion, LesionsDocument
+from claire.core.contracts.lesions import METHODS, ExplainedScan, Gate, Lesion, LesionsDocument
 from claire.core.contracts.metrics import Figure
 from claire.report.figures import lung_map
 from claire.report.inputs import Inputs, read_pictures
@@ -29,16 +29,7 @@ PICTURES = {
     "lesions": "Candidate lesions by rank, coloured by Δ; crucial ones are outlined thickly",
     "saliency": "Saliency maps",
 }
-METHODS = {
-    "interventions": "interventions (remove and measure)",
-    "grad_cam": "Grad-CAM",
-    "integrated_gradients": "integrated gradients",
-    "healing": "healing mask",
-    "hu_smoothed": "HU threshold, smoothed",
-    "hu_raw": "HU threshold, raw",
-    "random": "random",
-}
-PROPOSERS = {"hu": "HU", "healing": "healing mask"}
+PROPOSERS = METHODS | {"hu": "HU"}
 #: Columns of the methods' table: heading and meaning.
 MEASURES = {
     "outcome": ("Scans", "true and false positives are judged apart"),
@@ -135,7 +126,7 @@ def methods(inputs: Inputs) -> Table:
     rows = [
         [
             document.fold,
-            _method(method.method),
+            METHODS[method.method],
             method.outcome,
             *map(_figure, (method.deletion_auc, method.insertion_auc, method.gain_over_hu)),
             method.n,
@@ -145,10 +136,6 @@ def methods(inputs: Inputs) -> Table:
     ]
     note = "A method that does not beat the HU threshold has shown nothing about the network."
     return table("Faithful to the network: methods of saliency", columns, rows, sortable=True, note=note)
-
-
-def _method(name: str) -> str:
-    return METHODS.get(name, name.replace("_", " "))
 
 
 def _figure(figure: Figure | None) -> Cell | None:
@@ -331,7 +318,7 @@ def _lesion(lesion: Lesion) -> list[object]:
         Cell("agree" if lesion.infills_agree else "differ", by_infill),
         Cell(str(lesion.slice)),
         Cell(", ".join(map(_whole, lesion.centroid_lps_mm))),
-        Cell(", ".join(PROPOSERS.get(name, _method(name)) for name in lesion.proposers)),
+        Cell(", ".join(PROPOSERS[name] for name in lesion.proposers)),
     ]
 
 
