@@ -125,18 +125,18 @@ def dot(main: Path) -> str:
     for name, port in flow.document["inputs"].items():
         if is_data(port["type"]):
             lines.append(f'  "input {name}" [label="{port["label"]}", {NOTE}, fillcolor="#e8eef7"];')
-    for label, boxes in clusters.items():
+    for label, drawn in clusters.items():
         if label:
             lines.append(
                 f'  subgraph "cluster {label}" {{\n    label="{label}"; color="#bbbbbb"; style=rounded; labelloc=t;'
             )
-        lines += boxes
+        lines += drawn
         lines += ["  }"] if label else []
-    for (source, target), labels in edges.items():
-        text = "" if source.startswith("input ") else "\\n".join(labels)
-        lines.append(f'  "{source}" -> "{target}" [label="{text}"];')
-    for box, labels in results.items():
-        text = "\\l".join(labels)
+    for (start, end), labels in edges.items():
+        text = "" if start.startswith("input ") else "\\n".join(labels)
+        lines.append(f'  "{start}" -> "{end}" [label="{text}"];')
+    for box, names in results.items():
+        text = "\\l".join(names)
         lines.append(f'  "results {box}" [label="{text}\\l", {NOTE}, fillcolor="#ffffff"];')
         lines.append(f'  "{box}" -> "results {box}" [style=dashed];')
     return "\n".join([*lines, "}\n"])

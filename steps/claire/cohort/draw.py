@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from claire.cohort.checks import require_one_value
 from claire.core.command.errors import UsageError
-from claire.core.contracts.folds import Folds
+from claire.core.contracts.folds import Folds, TableSplit
 from claire.core.contracts.scans import ScanFacts
 
 
@@ -20,7 +20,7 @@ class Patient:
     patient: str
     label: str
     site: str
-    split: str
+    split: TableSplit
 
 
 def patients_of(scans: Sequence[ScanFacts]) -> list[Patient]:

@@ -79,7 +79,7 @@ def _port(kind: Any, has_default: bool, workflow: Path) -> Port:
         if schema.get("type") == "record":
             fields = {name: _port(field["type"], False, workflow) for name, field in schema["fields"].items()}
         symbols = symbols or tuple(schema.get("symbols", ()))
-        types.append(schema.get("type", each) if schema else str(each).removesuffix("?"))
+        types.append(str(schema.get("type", each)) if schema else str(each).removesuffix("?"))
     return Port(tuple(name for name in types if name != "null"), optional, fields, symbols)
 
 

@@ -70,7 +70,7 @@ def run(parameters: Parameters) -> None:
     from collections import Counter
 
     from claire.core.command.record import Record
-    from claire.core.sources.labels import read_labels
+    from claire.core.contracts.labels import read_labels
     from claire.index.choice import Rule, choose
     from claire.index.early import check_labels
     from claire.index.series import find_series, require_series

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from claire.core.command.errors import UsageError
 from claire.core.command.progress import log
 from claire.core.contracts.classes import class_order
-from claire.core.sources.labels import Label, LabelTable, Names
+from claire.core.contracts.labels import Label, LabelTable, Names
 from claire.index.choice import Verdict
 from claire.index.series import Series
 from claire.index.shards import owners_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from claire.core.sources.labels import LabelTable
+from claire.core.contracts.labels import LabelTable
 from claire.index.choice import Verdict
 from claire.index.early import label_of
 from claire.index.series import Series

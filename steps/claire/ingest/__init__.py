@@ -51,9 +51,9 @@ def run(parameters: Parameters) -> None:
     from claire.core.command.progress import about, log
     from claire.core.command.record import Record
     from claire.core.contracts.archive import stem_of
+    from claire.core.contracts.labels import read_labels, read_slice_labels
     from claire.core.contracts.shard_list import read_shard_list
     from claire.core.privacy.pseudonym import read_key
-    from claire.core.sources.labels import read_labels, read_slice_labels
     from claire.ingest.patients import ambiguous_patients, first_headers, shared_studies
     from claire.ingest.private import make_private, write_private
     from claire.ingest.site import Site

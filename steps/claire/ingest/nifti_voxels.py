@@ -28,7 +28,7 @@ def read_volume(path: Path, grid: Grid) -> tuple[np.ndarray, list[Plane]]:
                 while stream.read(2**20):  # the checksum stands at the end
                     pass
         else:
-            stored = np.asanyarray(nib.load(path).dataobj).reshape(grid.shape)
+            stored = np.asanyarray(nib.nifti1.load(path).dataobj).reshape(grid.shape)
     except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError) as error:
         raise RejectedScan("unreadable", f"NIfTI voxels cannot be read ({type(error).__name__})") from error
     if stored.dtype.kind not in "iuf":

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from claire.core.command.errors import RejectedScan
 from claire.core.command.progress import log
+from claire.core.contracts.labels import Label, Names
 from claire.core.contracts.shard_list import ListedSeries
 from claire.core.privacy.pseudonym import is_generic
 from claire.core.sources import dicom
 from claire.core.sources.dicom import Header
 from claire.core.sources.formats import read_header
-from claire.core.sources.labels import Label, Names
 from claire.ingest.site import Site
 
 

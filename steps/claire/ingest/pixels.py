@@ -9,6 +9,7 @@ import os
 import resource
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -119,7 +120,7 @@ def _drop_unused_bits(values: np.ndarray, pixels: Pixels) -> np.ndarray:
 
 
 def _decode_apart(frames: Sequence[Frame], numbers: Sequence[int], volume: np.ndarray, threads: int) -> None:
-    from pydicom.pixels import pixel_array
+    from pydicom.pixels.utils import pixel_array
 
     children = min(threads, len(numbers))
     parts = [numbers[child::children] for child in range(children)]
@@ -132,7 +133,7 @@ def _decode_apart(frames: Sequence[Frame], numbers: Sequence[int], volume: np.nd
                 raise UnreadableHeader("decoded to another shape")
             _convert(stored, frame, volume[number])
 
-    run_apart([lambda part=part: decode(part) for part in parts], _CHILD_SECONDS + _SLICE_SECONDS * len(parts[0]))
+    run_apart([partial(decode, part) for part in parts], _CHILD_SECONDS + _SLICE_SECONDS * len(parts[0]))
 
 
 def run_apart(jobs: Sequence[Callable[[], None]], seconds: float) -> None:

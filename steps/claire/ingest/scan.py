@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from claire.core.command.errors import RejectedScan
+from claire.core.contracts.labels import Label, Names, Sex, age_band, age_years, parse_date
 from claire.core.contracts.scans import ScanFacts
 from claire.core.contracts.shard_list import ListedSeries
 from claire.core.imaging.volume import Volume
 from claire.core.sources import dicom
 from claire.core.sources.dicom import Header, Plane
 from claire.core.sources.formats import DICOM, VOLUMES, read_header
-from claire.core.sources.labels import Label, Names, age_band, age_years, parse_date
 from claire.core.sources.nifti import Grid
 from claire.ingest import nifti_voxels
 from claire.ingest.geometry import Stack, make_stack, straighten
@@ -26,6 +26,7 @@ from claire.ingest.pixels import Frame, read_volume
 from claire.ingest.scanner import known_kernel, known_model, known_vendor
 from claire.ingest.site import Site
 
+SEXES: Mapping[str, Sex] = {"M": "M", "F": "F", "O": "O"}
 #: What reads the voxels of each format of `core.sources.formats.VOLUMES`: HU and the plane of each slice.
 VOXELS: Mapping[str, Callable[[Path, Grid], tuple[np.ndarray, list[Plane]]]] = {
     "nifti": nifti_voxels.read_volume,
@@ -143,7 +144,7 @@ def scan_facts(
     count = len(loaded.volume.data)
     years = label.age if label.age is not None else age_years(header.age, header.birth_date, header.study_date)
     slices = site.slice_labels.find(names, loaded.sop_uids, count) if site.slice_labels else None
-    voxels = hashlib.sha256(np.ascontiguousarray(loaded.volume.data, "<i2")).hexdigest()
+    voxels = hashlib.sha256(np.ascontiguousarray(loaded.volume.data, "<i2").data).hexdigest()
     z, row, column = (round(value, 6) for value in stack.spacing_mm)
     return ScanFacts(
         scan=pseudonyms.scan(series.name),
@@ -160,7 +161,7 @@ def scan_facts(
         kernel=known_kernel(header.kernel),
         thickness_mm=header.thickness,
         spacing_mm=(z, row, column),
-        sex=label.sex or (header.sex if header.sex in ("M", "F", "O") else ""),
+        sex=label.sex or SEXES.get(header.sex, ""),
         age_band=age_band(years),
         phantom=header.quality_control,
         pixel_hash=pseudonyms.digest("pixels", "", voxels).hex(),

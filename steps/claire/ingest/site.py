@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from claire.core.contracts.labels import LabelTable, SliceTable
 from claire.core.privacy.pseudonym import Pseudonyms
-from claire.core.sources.labels import LabelTable, SliceTable
 
 
 @dataclass(frozen=True)

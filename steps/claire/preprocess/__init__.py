@@ -52,7 +52,8 @@ def run(parameters: Parameters) -> None:
     from claire.core.command.record import Record
     from claire.core.contracts.archive import stem_of
     from claire.core.contracts.rejects import write_rejects
-    from claire.preprocess.work import Filter, write_shard
+    from claire.preprocess.prepare import Filter
+    from claire.preprocess.work import write_shard
 
     stem = stem_of(parameters.scans)
     about("preprocess", stem)

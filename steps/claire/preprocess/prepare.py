@@ -75,7 +75,7 @@ def lung_slices(lungs: np.ndarray, lung_filter: Filter) -> np.ndarray:
     """
     pixels = lungs[0].size
     area = np.count_nonzero(lungs, axis=(1, 2))
-    box = _extent(lungs.any(2)) * _extent(lungs.any(1))
+    box = _extent(np.any(lungs, 2)) * _extent(np.any(lungs, 1))
     enough = (
         (area > 0) & (box >= lung_filter.min_lung_box * pixels) & (area >= lung_filter.min_lung_ratio * (pixels - area))
     )
@@ -96,8 +96,8 @@ def body_crop(volume: Volume, lungs: np.ndarray, slices: np.ndarray) -> tuple[in
     bounds = []
     for axis, step in enumerate(steps):
         wall, margin = round(WALL_MM / step), max(1, round(MARGIN_MM / step))
-        low, high = _span(inside.any(1 - axis))
-        skin_low, skin_high = _span(body.any(1 - axis)) if body.any() else (0, inside.shape[axis])
+        low, high = _span(np.any(inside, 1 - axis))
+        skin_low, skin_high = _span(np.any(body, 1 - axis)) if body.any() else (0, inside.shape[axis])
         first = min(low - margin, max(low - wall, skin_low - margin))
         bounds.append((first, max(high + margin, min(high + wall, skin_high + margin))))
     side = max((high - low) * step for (low, high), step in zip(bounds, steps, strict=True))
@@ -130,7 +130,7 @@ def resize_hu(image: np.ndarray, crop: tuple[int, int, int, int], size: int) -> 
     """Cut `crop` out of a slice, resize it to (size, size) int16: linear, anti-aliased (Pillow's triangle filter)."""
     cut = np.clip(_cut(image, crop, PADDING_HU), PADDING_HU, None).astype(np.float32)
     scaled = Image.fromarray(cut).resize((size, size), Image.Resampling.BILINEAR)
-    return np.rint(np.asarray(scaled)).astype(np.int16)
+    return np.asarray(np.rint(np.asarray(scaled)), np.int16)
 
 
 def resize_mask(mask: np.ndarray, crop: tuple[int, int, int, int], size: int) -> np.ndarray:

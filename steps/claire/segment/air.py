@@ -20,7 +20,7 @@ def body_mask(grid: Grid) -> np.ndarray:
     radius = grid.voxels(4, 2)
     solid = ndimage.binary_opening(tissue, IN_PLANE, iterations=radius)
     body = largest(solid)
-    return body | _inside(grid, ~body)
+    return np.asarray(body | _inside(grid, ~body))
 
 
 def _inside(grid: Grid, rest: np.ndarray) -> np.ndarray:
@@ -39,7 +39,7 @@ def _inside(grid: Grid, rest: np.ndarray) -> np.ndarray:
     cut_lung = (touching > contact) & (as_air < 0.5) & (area > grid.area(500))
     keep = (contact == 0) | cut_lung
     keep[0] = False
-    return keep[labels]
+    return np.asarray(keep[labels])
 
 
 def gas_level(grid: Grid, body: np.ndarray) -> float:
@@ -119,4 +119,4 @@ def ground_glass(grid: Grid, body: np.ndarray, lung: np.ndarray, other: np.ndarr
     """
     grey = body & (grid.hu < GROUND_GLASS_HU) & ~other & ~grid.outside
     thick = ndimage.binary_opening(grey | lung, IN_PLANE, iterations=grid.voxels(2.4, 2))
-    return ndimage.binary_propagation(lung, mask=lung | (thick & grey))
+    return np.asarray(ndimage.binary_propagation(lung, mask=lung | (thick & grey)))

@@ -114,7 +114,7 @@ def _padding(data: np.ndarray, factors: tuple[int, ...], shape: tuple[int, ...])
     if lowest[:, (0, 0, -1, -1), (0, -1, 0, -1)].mean() < 0.5 or lowest.mean() > 0.9:
         return np.zeros(shape, bool)
     solid = ndimage.binary_opening(lowest, np.ones((1, 3, 3), bool))
-    return solid & ndimage.binary_propagation(_border(shape) & solid, mask=solid)
+    return np.asarray(solid & ndimage.binary_propagation(_border(shape) & solid, mask=solid))
 
 
 def _border(shape: tuple[int, ...]) -> np.ndarray:

@@ -51,7 +51,7 @@ def fill_small(mask: np.ndarray, largest: float) -> np.ndarray:
     small = np.bincount(labels.ravel(), minlength=count + 1) <= largest
     edge = np.concatenate([labels[:, (0, -1)].ravel(), labels[:, :, (0, -1)].ravel()])
     small[edge] = False
-    return mask | small[labels]
+    return np.asarray(mask | small[labels])
 
 
 def costal_fill(grid: Grid, lung: np.ndarray, hu: np.ndarray, origin: tuple[float, float]) -> np.ndarray:
@@ -77,7 +77,7 @@ def costal_fill(grid: Grid, lung: np.ndarray, hu: np.ndarray, origin: tuple[floa
     distance = np.bincount(labels[chords], to_bone[chords], minlength=count + 1) / np.maximum(length, 1)
     along_ribs = (length > 0) & (distance < grid.length(RIB_MM))
     along_ribs[0] = False
-    return along_ribs[labels]
+    return np.asarray(along_ribs[labels])
 
 
 def _polar(shape: tuple[int, ...], origin: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:

@@ -43,7 +43,7 @@ def _markers(labels: np.ndarray, count: int, midline: float, total: int) -> np.n
     if not opposite or size[opposite[0]] < SMALLEST_SHARE * total:
         return None
     sides = np.where(centre > midline, RIGHT, LEFT)
-    return np.concatenate([[0], sides]).astype(np.uint8)[labels]
+    return np.asarray(np.concatenate([[0], sides])[labels], np.uint8)
 
 
 def _flood(grid: Grid, lung: np.ndarray, markers: np.ndarray, step: int) -> np.ndarray:
@@ -53,7 +53,8 @@ def _flood(grid: Grid, lung: np.ndarray, markers: np.ndarray, step: int) -> np.n
     columns = np.arange(lung.shape[2])
     inner_right = np.flatnonzero((markers == RIGHT).any((0, 1)))[0] - step - 1
     inner_left = np.flatnonzero((markers == LEFT).any((0, 1)))[-1] + step + 1
-    sides = np.where(columns > inner_left, RIGHT, np.where(columns < inner_right, LEFT, 0)).astype(np.uint8) * lung
+    outer = np.where(columns > inner_left, RIGHT, np.where(columns < inner_right, LEFT, 0))
+    sides = np.asarray(outer.astype(np.uint8) * lung)
     between = slice(max(0, inner_right), inner_left + 1)
     if inner_right <= inner_left:
         smooth = ndimage.gaussian_filter(grid.hu[:, :, between], 0.7)

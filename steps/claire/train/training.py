@@ -165,7 +165,7 @@ class Training:
         # Not torch's weighted mean, which divides by the weights of the batch: in small batches these would cancel.
         loss = (losses if self.weight is None else losses * self.weight[targets]).mean()
         self.optimiser.zero_grad()
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimiser)
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), MAX_GRADIENT_NORM)
         self.scaler.step(self.optimiser)

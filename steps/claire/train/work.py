@@ -45,7 +45,7 @@ def train(job: Job, device: Device, out: Path, inputs: Mapping[str, Path | str],
         record.output(_write_weights(out / f"{job.name}.safetensors", job, network))
         rows, history = _rows(facts, predictions), training.progress.history
         record.output(write_run(out / f"{job.name}.run.zip", job.variant, facts, rows, history))
-        record.facts = {**facts.model_dump(mode="json", exclude={"schema_version"}), "libraries": versions()}
+        record.facts = {**facts.model_dump(mode="json", exclude={"schema_version"}), "libraries": dict(versions())}
 
 
 def _fill(network: ScanNetwork, path: Path | None) -> Pretrained | None:

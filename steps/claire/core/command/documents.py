@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from claire.core.command.errors import ClaireError
 from claire.core.command.files import canonical_json, write_text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 
 class Part(BaseModel):

@@ -133,8 +133,8 @@ def write_cohort(
                     "Run `claire preprocess` again.",
                 )
             hu[rows], lungs[rows] = scan_hu, scan_lungs
-            digest.update(np.ascontiguousarray(scan_hu, "<i2"))
-            digest.update(np.ascontiguousarray(scan_lungs, "u1"))
+            digest.update(np.ascontiguousarray(scan_hu, "<i2").data)
+            digest.update(np.ascontiguousarray(scan_lungs, "u1").data)
         head["sha256"] = digest.hexdigest()
         file.create_dataset("document", data=np.frombuffer(canonical_json(head).encode(), "u1"), track_times=False)
     return digest.hexdigest()

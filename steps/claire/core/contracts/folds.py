@@ -12,6 +12,8 @@ from claire.core.command.tables import Row, read_rows, write_rows
 
 REMEDY = "Run `claire cohort` again."
 FixedSplit = Literal["train", "validation", "test", "external"]
+#: The split of a patient in the labels table; "" where it is drawn.
+TableSplit = FixedSplit | Literal[""]
 FIXED_SPLITS: tuple[FixedSplit, ...] = ("train", "validation", "test", "external")
 
 
@@ -35,7 +37,7 @@ class Folds:
     fold: dict[str, int]
     fixed: dict[str, FixedSplit]
 
-    def split_of(self, patient: str) -> FixedSplit | Literal[""]:
+    def split_of(self, patient: str) -> TableSplit:
         """Return the fixed split of a patient, "" where it is drawn."""
         return self.fixed.get(patient, "")
 

@@ -6,11 +6,12 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 from claire.core.command.documents import Document, parse_document
 from claire.core.command.errors import ClaireError
 from claire.core.contracts.archive import DAMAGE, ArchiveReader, ArchiveWriter, write_archive
+from claire.core.contracts.folds import TableSplit
+from claire.core.contracts.labels import Sex
 from claire.core.contracts.shard_list import Kind
 from claire.core.imaging.volume import Volume, from_nifti_gz, to_nifti_gz
 
@@ -34,14 +35,14 @@ class ScanFacts(Document):
     label: str
     reference_standard: str = ""
     label_days: int | None = None
-    split: Literal["", "train", "validation", "test", "external"] = ""
+    split: TableSplit = ""
     site: str = ""
     vendor: str = ""
     model: str = ""
     kernel: str = ""
     thickness_mm: float | None = None
     spacing_mm: tuple[float, float, float]
-    sex: Literal["", "M", "F", "O"] = ""
+    sex: Sex = ""
     age_band: str = ""
     phantom: bool = False
     pixel_hash: str

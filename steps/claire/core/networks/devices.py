@@ -67,7 +67,7 @@ def _gpu_fault() -> str | None:
 def _cpu_precision() -> str:
     # Not for Conv3d: there oneDNN in bf16 reads uninitialised memory (torch 2.10): other results each time, or NaN.
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16" if fast and torch.backends.mkldnn.is_available() else "fp32"  # type: ignore[no-untyped-call]
+    return "bf16" if fast and torch.backends.mkldnn.is_available() else "fp32"
 
 
 def make_deterministic(threads: int) -> None:

@@ -90,7 +90,7 @@ class ScanNetwork(nn.Module):
                 return ScanOutput(self.head(features.float()))
         features = self.backbone(_copy_channels(grey.flatten(0, 1).unsqueeze(1), self.channels))
         with torch.autocast(volume.device.type, enabled=False):
-            of_slices: Tensor = features.float().unflatten(0, volume.shape[:2])  # type: ignore[no-untyped-call]
+            of_slices: Tensor = features.float().unflatten(0, volume.shape[:2])
             return self.pool(of_slices)
 
     def pool(self, features: Tensor) -> ScanOutput:

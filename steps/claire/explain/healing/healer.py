@@ -234,7 +234,8 @@ class _Duel:
 
     def _identity(self, clean: Tensor, lungs: Tensor) -> Tensor:
         mask, paint = self.generator(clean, lungs, torch.zeros_like(lungs))
-        return share(mask, lungs) + (mask * (paint - clean)).abs().mean() / INPUT_HU[1]
+        loss: Tensor = share(mask, lungs) + (mask * (paint - clean)).abs().mean() / INPUT_HU[1]
+        return loss
 
 
 def healed_hu(hu: np.ndarray, mask: np.ndarray, infill: np.ndarray) -> np.ndarray:

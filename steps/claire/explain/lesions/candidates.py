@@ -103,7 +103,7 @@ def drop_small(labels: np.ndarray, view: View, smallest_ml: float = SMALLEST_ML)
     keep = sizes >= max(3.0, smallest_ml / view.voxel_ml)
     keep[0] = False
     number = np.where(keep, np.cumsum(keep), 0)
-    return number[labels].astype(np.int32)
+    return np.asarray(number[labels], np.int32)
 
 
 def merge(proposals: Mapping[str, np.ndarray], view: View) -> Candidates:
@@ -112,7 +112,8 @@ def merge(proposals: Mapping[str, np.ndarray], view: View) -> Candidates:
     A region that shares enough with one there is (`SAME_IOU`, `SAME_OVERLAP`) names it a second time; what is left of
     any other region is a candidate of its own.
     """
-    labels, proposers = np.zeros(view.lungs.shape, np.int32), []
+    labels = np.zeros(view.lungs.shape, np.int32)
+    proposers: list[tuple[str, ...]] = []
     for name, proposed in proposals.items():
         known = len(proposers)
         for region in range(1, int(proposed.max(initial=0)) + 1):
@@ -146,7 +147,7 @@ def zones(view: View) -> np.ndarray:
     if not len(filled):
         return np.zeros(len(height), int)
     low, high = height[filled].min() - 0.5, height[filled].max() + 0.5
-    return np.clip(3 * (height - low) // (high - low), 0, 2).astype(int)
+    return np.asarray(np.clip(3 * (height - low) // (high - low), 0, 2), int)
 
 
 def split(candidates: Candidates, view: View) -> Candidates:

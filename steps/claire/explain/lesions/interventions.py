@@ -68,7 +68,7 @@ def lung_statistics(case: Case, avoid: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 def widen(mask: np.ndarray) -> np.ndarray:
     """Return a mask widened by one voxel in plane: a lesion's rim is part of it."""
-    return ndimage.binary_dilation(mask, ndimage.generate_binary_structure(3, 1)[1:2])
+    return np.asarray(ndimage.binary_dilation(mask, ndimage.generate_binary_structure(3, 1)[1:2]))
 
 
 def make_infills(case: Case, avoid: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:

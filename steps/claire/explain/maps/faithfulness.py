@@ -75,7 +75,7 @@ def ranked_map(labels: np.ndarray, delta: np.ndarray, rng: np.random.Generator) 
     """Return the map of an intervention ranking: Δ in each lesion of the label map, chance outside and among equals."""
     worth = np.concatenate([[0.0], delta])[labels]
     scale = max(float(np.abs(delta).max(initial=0)), 1e-6)
-    return worth + 1e-6 * scale * rng.random(labels.shape)
+    return np.asarray(worth + 1e-6 * scale * rng.random(labels.shape))
 
 
 def summarise(scans: Sequence[ScanCurves], seed: int) -> list[MethodFigures]:

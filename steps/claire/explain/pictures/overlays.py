@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from claire.core.contracts.lesions import Lesion
 from claire.core.contracts.variant import Window
+from claire.core.imaging.components import largest
 from claire.core.networks.view import View, apply_window
 
 WINDOW = Window(centre=-600, width=1500)
@@ -181,7 +181,7 @@ def _outline(axis: Any, mask: np.ndarray, lesion: Lesion, colours: Any) -> None:
         axis.contour(
             *extent, padded, [0.5], colors=[tint], linewidths=line, linestyles="dashed" if against else "solid"
         )
-    rows, columns = np.nonzero(_largest_part(mask))
+    rows, columns = np.nonzero(largest(mask))
     right = columns.max() + 1 < mask.shape[1] * 0.9
     place = (columns.max() + 1.5 if right else columns.min() - 1.5, rows.min())
     axis.text(
@@ -192,18 +192,13 @@ def _outline(axis: Any, mask: np.ndarray, lesion: Lesion, colours: Any) -> None:
     axis.set_ylim(mask.shape[0] - 0.5, -0.5)
 
 
-def _largest_part(mask: np.ndarray) -> np.ndarray:
-    parts, count = ndimage.label(mask)
-    return parts == 1 + int(np.argmax(np.bincount(parts.ravel(), minlength=count + 1)[1:]))
-
-
 def _halo() -> dict[str, Any]:
     from matplotlib.patheffects import withStroke
 
     return {"path_effects": [withStroke(linewidth=2, foreground="#000000")]}
 
 
-def _colour_bar(figure: Any, axes: Sequence[Any], colours: Any, label: str) -> None:
+def _colour_bar(figure: Any, axes: Any, colours: Any, label: str) -> None:
     width = figure.get_figwidth()
     box = figure.add_axes((1 - 0.55 / width, 0.2, 0.09 / width, 0.6))
     bar = figure.colorbar(colours, cax=box)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from claire.core.command.errors import RejectedScan, UsageError
-from claire.core.sources.labels import Names, age_band, age_years, read_labels, read_slice_labels
+from claire.core.contracts.labels import Names, age_band, age_years, read_labels, read_slice_labels
 
 NAMES = Names("p1", "1.1", "2.2", ("a/b/ct.nii.gz",))
 

@@ -7,15 +7,18 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from claire.core.command.errors import RejectedScan, UsageError
 from claire.core.command.tables import read_csv
+from claire.core.contracts.folds import FIXED_SPLITS, TableSplit
 
 KEYS = ("patient_id", "study_uid", "series_uid", "path")
 COLUMNS = ("label", "patient", "reference_standard", "label_date", "split", "site", "sex", "age")
-SPLITS = ("", "train", "validation", "test", "external")
+Sex = Literal["", "M", "F", "O"]
 _SLICE_COLUMNS = ("slice", "sop_uid", "label")
-_SEXES = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O", "": ""}
+_SPLITS: dict[str, TableSplit] = {"": "", **{split: split for split in FIXED_SPLITS}}
+_SEXES: dict[str, Sex] = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "O", "other": "O", "": ""}
 
 
 @dataclass(frozen=True)
@@ -36,9 +39,9 @@ class Label:
     patient: str = ""
     reference_standard: str = ""
     label_date: date | None = None
-    split: str = ""
+    split: TableSplit = ""
     site: str = ""
-    sex: str = ""
+    sex: Sex = ""
     age: float | None = None
 
 
@@ -157,8 +160,8 @@ def _key(value: str, key: str) -> str:
 
 def _label(row: Mapping[str, str], where: str) -> Label:
     cells = {name: row.get(name, "") for name in COLUMNS}
-    if cells["split"] not in SPLITS:
-        _refuse(where, "split", f"Use {', '.join(SPLITS[1:])} or nothing.")
+    if cells["split"] not in _SPLITS:
+        _refuse(where, "split", f"Use {', '.join(FIXED_SPLITS)} or nothing.")
     if cells["sex"].lower() not in _SEXES:
         _refuse(where, "sex", "Use M, F, O or nothing.")
     return Label(
@@ -166,7 +169,7 @@ def _label(row: Mapping[str, str], where: str) -> Label:
         patient=cells["patient"],
         reference_standard=cells["reference_standard"],
         label_date=_date(cells["label_date"], where),
-        split=cells["split"],
+        split=_SPLITS[cells["split"]],
         site=cells["site"],
         sex=_SEXES[cells["sex"].lower()],
         age=_age(cells["age"], where),
