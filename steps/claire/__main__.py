@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name not in STEPS and name not in COMMANDS:
         print(f"claire: there is no step '{name}'. `claire --help` lists them.", file=sys.stderr)
         return 2
-    from claire.core.command.execute import execute
+    from claire.core.command.execute import execute  # noqa: PLC0415 (`claire --help` needs no pydantic)
 
     package = "claire" if name in STEPS else "claire.commands"
     step = importlib.import_module(f"{package}.{name}")

@@ -84,7 +84,7 @@ def test_shapley_values_add_up(trained: Trained) -> None:
 
 def test_an_infill_that_disagrees_widens_the_rank_only() -> None:
     two = {"constant": np.array([3.0, 1.0]), "noise": np.array([2.0, 1.0]), "healing": np.array([0.0, 9.0])}
-    rank, low, high = interventions.ranks(Effects(two, two, np.zeros(2), {}))
+    rank, low, high = interventions.ranks(Effects(two, two, np.zeros(2)))
     assert rank.tolist() == [1, 2]
     assert (low.tolist(), high.tolist()) == ([1, 1], [2, 2])
 

@@ -121,13 +121,3 @@ def test_side_zone_and_centre_follow_the_affine_and_the_mask(flip: bool) -> None
     assert found.centroid_lps_mm == (102.0, 42.0, -2.5 if flip else 2.5)
     assert found.volume_ml == pytest.approx(16 * 0.08)
     assert found.slice == 100
-
-
-def test_pointing_and_top_dice() -> None:
-    truth, saliency = np.zeros(SHAPE, bool), np.zeros(SHAPE)
-    truth[SPOT] = True
-    saliency[SPOT] = 1
-    assert lesions.pointing(saliency, truth)
-    assert lesions.top_dice(saliency, truth) == 1
-    assert not lesions.pointing(-saliency, truth)
-    assert np.isnan(lesions.top_dice(saliency, np.zeros(SHAPE, bool)))

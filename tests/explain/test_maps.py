@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from claire.core.contracts.variant import Variant
+from claire.core.networks.build import build_network
 from claire.core.networks.input import to_input
 from claire.core.networks.view import cut_hu
 from claire.core.statistics.decisions import decide
@@ -108,7 +109,6 @@ def test_log_odds_of_three_classes_are_one_against_the_rest() -> None:
 
 @pytest.mark.parametrize("name", ["resnet18", "densenet121"])
 def test_grad_cam_works_on_backbones_that_alter_their_features_in_place(trained: Trained, name: str) -> None:
-    from claire.core.networks.build import build_network
 
     variant = FLAT.model_copy(update={"architecture": f"torchvision:{name}", "pooling": "attention"})
     case = trained.case("positive")

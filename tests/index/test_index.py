@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from claire.core.command.errors import ClaireError
@@ -222,7 +223,6 @@ def test_the_record_and_the_log_name_nobody(tmp_path: Path, out: Path, capsys: p
 
 
 def test_nifti_files_are_series_with_the_facts_beside_them(tmp_path: Path, out: Path) -> None:
-    import nibabel as nib
 
     folder = tmp_path / "in/sub-01"
     folder.mkdir(parents=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
@@ -306,7 +307,6 @@ def test_damaged_compressed_voxels_are_set_aside(tmp_path: Path) -> None:
 
 
 def test_nifti_scans_enter_turned_as_dicom(tmp_path: Path) -> None:
-    import nibabel as nib
 
     hu = chest()
     folder = tmp_path / "in/sub-7"

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 
 from claire.core.command.documents import finite
@@ -64,7 +65,6 @@ def add_maps(archive: ArchiveWriter, result: ScanResult) -> None:
 
 def _scaled_nifti(values: np.ndarray, affine: np.ndarray) -> bytes:
     """NIfTI of 8 bits whose slope and intercept give the values back to within 1/255 of their range."""
-    import nibabel as nib
 
     image = nib.Nifti1Image(values.astype(np.float32).T, affine)
     image.set_data_dtype(np.uint8)

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from pydicom.pixels.utils import pixel_array
 
 from claire.core.command.errors import RejectedScan
 from claire.core.imaging.volume import MOST_BYTES
@@ -120,7 +121,6 @@ def _drop_unused_bits(values: np.ndarray, pixels: Pixels) -> np.ndarray:
 
 
 def _decode_apart(frames: Sequence[Frame], numbers: Sequence[int], volume: np.ndarray, threads: int) -> None:
-    from pydicom.pixels.utils import pixel_array
 
     children = min(threads, len(numbers))
     parts = [numbers[child::children] for child in range(children)]

@@ -9,6 +9,9 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+import jinja2
+from markupsafe import Markup
+
 import claire
 from claire.report.inputs import Inputs
 from claire.report.sections import cohort, curves, provenance, results, saliency, summary
@@ -34,7 +37,6 @@ SECTIONS = (
 
 def render(inputs: Inputs, picture_limit: int) -> str:
     """Return the report as one HTML page that needs nothing beside it."""
-    import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("claire.report"),
@@ -51,7 +53,6 @@ def render(inputs: Inputs, picture_limit: int) -> str:
 
 
 def _context(inputs: Inputs, picture_limit: int) -> dict[str, Any]:
-    from markupsafe import Markup
 
     script = _asset("script.js")
     return {

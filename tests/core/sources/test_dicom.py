@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 import zlib
 from contextlib import suppress
@@ -87,7 +88,6 @@ def test_a_deflated_bomb_is_not_blown_up(tmp_path: Path) -> None:
     plain = zlib.decompress(content[start:], -15)
     bomb = packer.compress(plain) + b"".join(packer.compress(bytes(2**20)) for _ in range(200)) + packer.flush()
     (tmp_path / "x.dcm").write_bytes(content[:start] + bomb)
-    import tracemalloc
 
     tracemalloc.start()
     assert read_header(tmp_path / "x.dcm").pixels.rows == 48

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from claire.core.command.documents import Document, Part, parse_document
@@ -87,7 +88,6 @@ class Cohort:
 
 def open_cohort(path: Path) -> Cohort:
     """Map `cohort.h5` into memory. Raises ClaireError where it cannot be opened, is cut short or of another schema."""
-    import h5py
 
     try:  # without a lock, which NFS and Lustre may refuse to a reader
         with h5py.File(path, "r", locking=False) as file:
@@ -115,7 +115,6 @@ def write_cohort(
     the file, so that nobody hashes the voxels again. Contiguous and without dates: the same input gives the same bytes.
     Raises ClaireError on a block of another shape than its scan's description.
     """
-    import h5py
 
     digest = hashlib.sha256()
     total = sum(scan.count for scan in scans)

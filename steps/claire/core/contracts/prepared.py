@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import h5py
 import numpy as np
 
 from claire.core.command.documents import Document, parse_document
@@ -73,7 +74,6 @@ class PreparedWriter:
 @contextmanager
 def write_prepared(path: Path, size: int) -> Iterator[PreparedWriter]:
     """Write `NNNN.prepared.h5`, whole or not at all; the same input gives the same bytes."""
-    import h5py
 
     with atomic_path(path) as part, h5py.File(part, "w", libver=("v108", "v108"), track_order=True) as file:
         yield PreparedWriter(file, size)
@@ -98,7 +98,6 @@ def read_voxels(path: Path, scan: str) -> tuple[np.ndarray, np.ndarray]:
 
 @contextmanager
 def _open(path: Path) -> Iterator[h5py.File]:
-    import h5py
 
     try:  # without a lock, which NFS and Lustre may refuse to a reader
         with h5py.File(path, "r", locking=False) as file:

@@ -6,7 +6,10 @@ import gzip
 import io
 from dataclasses import dataclass
 
+import nibabel as nib
 import numpy as np
+from nibabel.spatialimages import HeaderDataError
+from nibabel.wrapstruct import WrapStructError
 
 from claire.core.imaging.affine import spacing_mm
 
@@ -36,7 +39,6 @@ class Volume:
 
 def to_nifti_gz(volume: Volume, level: int = 1) -> bytes:
     """Return a volume as the bytes of a `.nii.gz`, the same bytes each time (RAS affine, mm, no date)."""
-    import nibabel as nib
 
     image = nib.Nifti1Image(volume.data.T, volume.affine, dtype=volume.data.dtype)
     image.header.set_xyzt_units("mm")
@@ -58,9 +60,6 @@ def _inflate(content: bytes) -> bytes:
 
 def from_nifti_gz(content: bytes) -> Volume:
     """Read the bytes of a `.nii.gz` or `.nii` into a volume of its stored integer type. Raises ValueError on others."""
-    import nibabel as nib
-    from nibabel.spatialimages import HeaderDataError
-    from nibabel.wrapstruct import WrapStructError
 
     raw = _inflate(content) if content[:2] == b"\x1f\x8b" else content
     try:

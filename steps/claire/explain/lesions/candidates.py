@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import ndimage
+from skimage.feature import peak_local_max
+from skimage.segmentation import watershed
 
 from claire.core.contracts.cohort import Scan
 from claire.core.networks.view import View
@@ -184,8 +186,6 @@ def _watershed(mask: np.ndarray, view: View) -> list[np.ndarray]:
     count = int(np.ceil(mask.sum() * view.voxel_ml / CONFLUENT_ML))
     if count < 2:
         return [mask]
-    from skimage.feature import peak_local_max
-    from skimage.segmentation import watershed
 
     spacing = np.array(view.spacing_mm)
     distance = ndimage.distance_transform_edt(mask, spacing)
@@ -281,18 +281,3 @@ def describe(candidates: Candidates, one: int, view: View, scan: Scan) -> Descri
         proposers=candidates.proposers[one - 1],
         slice=int(scan.slices[int(view.rows[largest])]),
     )
-
-
-def pointing(saliency: np.ndarray, truth: np.ndarray, tolerance: int = 1) -> bool:
-    """Return whether the strongest voxel lies in the true lesions widened by `tolerance` voxels (Zhang 2018)."""
-    widened = ndimage.binary_dilation(truth, iterations=tolerance) if tolerance else truth
-    return bool(widened[np.unravel_index(int(np.argmax(saliency)), saliency.shape)])
-
-
-def top_dice(saliency: np.ndarray, truth: np.ndarray) -> float:
-    """Return the Dice overlap of the true lesions with the strongest voxels of the same number; NaN without lesions."""
-    count = int(truth.sum())
-    if not count:
-        return float("nan")
-    strongest = np.argsort(-saliency, axis=None, kind="stable")[:count]
-    return float(truth.ravel()[strongest].sum() / count)

@@ -31,14 +31,12 @@ class Effects:
     """What removing candidates does to the log-odds z of the explained class; columns are candidates in label order.
 
     `necessity` = z(scan) − z(without it), `sufficiency` = z(without all others) − z(without all), each an array
-    (candidates,) by infill; `probability` (candidates,) = p(scan) − p(without it), mean over independent infills;
-    `without_all` = z with every candidate removed, by infill.
+    (candidates,) by infill; `probability` (candidates,) = p(scan) − p(without it), mean over independent infills.
     """
 
     necessity: Mapping[str, np.ndarray]
     sufficiency: Mapping[str, np.ndarray]
     probability: np.ndarray
-    without_all: Mapping[str, float]
 
     def by_infill(self) -> dict[str, np.ndarray]:
         """Return ½ (necessity + sufficiency), (candidates,), by infill."""
@@ -142,15 +140,15 @@ def measure(removals: Removals, count: int, target: int) -> Effects:
     sets = [*(frozenset({one}) for one in sorted(everything)), *(everything - {one} for one in sorted(everything))]
     base = removals.logits([("", frozenset())])
     z, p = float(log_odds_of(base, target)[0]), probabilities(base)[0, target]
-    necessity, sufficiency, chances, none = {}, {}, [], {}
+    necessity, sufficiency, chances = {}, {}, []
     for name in removals.infills:
         logits = removals.logits([*((name, removed) for removed in sets), (name, everything)])
         odds = log_odds_of(logits, target)
-        necessity[name], none[name] = z - odds[:count], float(odds[-1])
-        sufficiency[name] = odds[count : 2 * count] - none[name]
+        necessity[name] = z - odds[:count]
+        sufficiency[name] = odds[count : 2 * count] - odds[-1]
         if name in INDEPENDENT:
             chances.append(p - probabilities(logits)[:count, target])
-    return Effects(necessity, sufficiency, np.mean(chances, axis=0), none)
+    return Effects(necessity, sufficiency, np.mean(chances, axis=0))
 
 
 def ranks(effects: Effects, order: Sequence[str] = INDEPENDENT) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
+from captum.attr import IntegratedGradients, LayerGradCam
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,7 +20,6 @@ def grad_cam(probe: Probe, case: Case, target: int) -> np.ndarray:
 
     2D: a map a slice, all of one gradient, so that slices are comparable; 3D: a volume. (slices, size, size) float32.
     """
-    from captum.attr import LayerGradCam
 
     image = to_input(case.hu, probe.variant, case.lungs)[None].to(probe.torch_device)
     method = LayerGradCam(lambda batch: log_odds(probe.network(batch).scan, target), probe.network.feature_module)
@@ -41,7 +41,6 @@ def integrated_gradients(probe: Probe, case: Case, healthy: np.ndarray, target: 
     (slices, size, size) float32, signed, in log-odds: the sum is about z(scan) − z(healthy). `steps` points by
     Gauss–Legendre, one at a time.
     """
-    from captum.attr import IntegratedGradients
 
     def score(batch: Tensor) -> Tensor:
         return log_odds(probe.logits_of_input(batch), target)

@@ -13,6 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from PIL import Image
 
 from claire.core.contracts.lesions import Lesion
 from claire.core.contracts.variant import Window
@@ -106,8 +112,6 @@ class Page:
 
 def draw_lesions(page: Page) -> bytes:
     """Return a PNG: up to three slices with the outlines of ranked lesions, coloured by Δ, crucial ones thick."""
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import LinearSegmentedColormap, Normalize
 
     turn, rows = orientation(page.view.affine), chosen_slices(page.labels, page.lesions)
     figure, axes = _figure(1, len(rows))
@@ -125,8 +129,6 @@ def draw_lesions(page: Page) -> bytes:
 
 def draw_maps(page: Page, maps: Mapping[str, np.ndarray]) -> bytes:
     """Return a PNG: a row a saliency map (name → (slices, size, size), ≥ 0), over the slices of `draw_lesions`."""
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
 
     turn, rows = orientation(page.view.affine), chosen_slices(page.labels, page.lesions)
     figure, axes = _figure(len(maps), len(rows))
@@ -148,8 +150,6 @@ def draw_maps(page: Page, maps: Mapping[str, np.ndarray]) -> bytes:
 
 
 def _figure(lines: int, columns: int) -> tuple[Any, np.ndarray]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     figure = Figure((INCHES * max(columns, 2) + 0.6, INCHES * 1.02 * lines + 0.75), dpi=DOTS, facecolor=BACKGROUND)
     FigureCanvasAgg(figure)
@@ -193,7 +193,6 @@ def _outline(axis: Any, mask: np.ndarray, lesion: Lesion, colours: Any) -> None:
 
 
 def _halo() -> dict[str, Any]:
-    from matplotlib.patheffects import withStroke
 
     return {"path_effects": [withStroke(linewidth=2, foreground="#000000")]}
 
@@ -216,7 +215,6 @@ def _words(figure: Any, page: Page, legend: str) -> None:
 
 def _png(figure: Any) -> bytes:
     """A palette keeps it small; without a date or version it is the same file every time."""
-    from PIL import Image
 
     figure.canvas.draw()
     picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
