@@ -46,13 +46,6 @@ class Parameters(StepParameters):
 
 def run(parameters: Parameters) -> None:
     """Gather the shards, check them, and write the cohort, its tables and the record."""
-    from claire.cohort.gather import gather
-    from claire.cohort.work import write
-    from claire.core.command.record import Record
-    from claire.core.contracts.folds import require_count
+    from claire.cohort import work
 
-    require_count(parameters.fold_count)
-    files = {f"prepared/{path.name}": path for path in parameters.prepared}
-    files |= {f"reject_tables/{path.name}": path for path in parameters.reject_tables}
-    with Record("cohort", "", parameters.out, parameters.recorded(), files) as record:
-        write(parameters, gather(parameters), record)
+    work.run(parameters)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from claire.cohort import Parameters, tables
-from claire.cohort.gather import Gathered
+from claire.cohort.gather import Gathered, gather
 from claire.cohort.members import cohort_scans, voxel_blocks
 from claire.core.command.progress import progress
 from claire.core.command.record import Record
 from claire.core.contracts.cohort import write_cohort
 from claire.core.contracts.cohort_summary import write_cohort_summary
-from claire.core.contracts.folds import write_folds
+from claire.core.contracts.folds import require_count, write_folds
 from claire.core.contracts.scan_table import write_scan_table
+
+
+def run(parameters: Parameters) -> None:
+    """Gather the shards, check them, and write the cohort, its tables and the record."""
+    require_count(parameters.fold_count)
+    files = {f"prepared/{path.name}": path for path in parameters.prepared}
+    files |= {f"reject_tables/{path.name}": path for path in parameters.reject_tables}
+    with Record("cohort", "", parameters.out, parameters.recorded(), files) as record:
+        write(parameters, gather(parameters), record)
 
 
 def write(parameters: Parameters, gathered: Gathered, record: Record) -> None:

@@ -54,16 +54,6 @@ class Parameters(StepParameters):
 
 def run(parameters: Parameters) -> None:
     """Compare the runs of the manifest and write all tables."""
-    from claire.core.command.files import sha256_file, sha256_json
-    from claire.core.command.record import Record
-    from claire.evaluate.inputs import read_experiment
-    from claire.evaluate.work import evaluate
+    from claire.evaluate import work
 
-    hashes = {
-        "runs": sha256_json([sha256_file(path) for path in parameters.runs]),
-        "scans": sha256_file(parameters.scans),
-        "cohort_summary": sha256_file(parameters.cohort_summary),
-    }
-    with Record("evaluate", "", parameters.out, parameters.recorded(), hashes) as record:
-        experiment = read_experiment(parameters.runs, parameters.scans, parameters.cohort_summary)
-        evaluate(parameters, experiment, record)
+    work.run(parameters)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from claire.core.command.errors import UsageError
+from claire.core.command.files import sha256_file, sha256_json
 from claire.core.command.progress import log, progress
 from claire.core.command.record import Record
 from claire.core.contracts.metrics import Figure, Metrics, write_metrics
@@ -15,9 +16,21 @@ from claire.core.contracts.winner import write_winner
 from claire.core.statistics.intervals import bootstrap_weights
 from claire.evaluate import Parameters, documents
 from claire.evaluate.contrasts import Role, comparisons
-from claire.evaluate.inputs import Candidate, Experiment
+from claire.evaluate.inputs import Candidate, Experiment, read_experiment
 from claire.evaluate.predictor import Evaluation
 from claire.evaluate.selection import rank
+
+
+def run(parameters: Parameters) -> None:
+    """Compare the runs of the manifest and write all tables."""
+    hashes = {
+        "runs": sha256_json([sha256_file(path) for path in parameters.runs]),
+        "scans": sha256_file(parameters.scans),
+        "cohort_summary": sha256_file(parameters.cohort_summary),
+    }
+    with Record("evaluate", "", parameters.out, parameters.recorded(), hashes) as record:
+        experiment = read_experiment(parameters.runs, parameters.scans, parameters.cohort_summary)
+        evaluate(parameters, experiment, record)
 
 
 def evaluate(parameters: Parameters, experiment: Experiment, record: Record) -> None:

@@ -8,7 +8,6 @@ the test scans of fold k.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from claire.core.command.parameters import InputFile, StepParameters, parameter
@@ -87,15 +86,6 @@ class Parameters(StepParameters):
 
 def run(parameters: Parameters) -> None:
     """Explain the test scans of the weights' fold and write maps, pictures and lesions."""
-    from claire.core.command.record import Record
-    from claire.explain.inputs import open_inputs
-    from claire.explain.work import explain
+    from claire.explain import work
 
-    inputs = open_inputs(parameters)
-    recorded = parameters.recorded() | {"device": inputs.probe.device.kind}
-    hashed: dict[str, Path | str] = {name: getattr(parameters, name) for name in ("weights", "run", "folds")}
-    hashed["cohort"] = inputs.cohort.sha256
-    if parameters.judge is not None:
-        hashed["judge"] = parameters.judge
-    with Record("explain", inputs.run.name, parameters.out, recorded, hashed) as record:
-        explain(inputs, parameters, record)
+    work.run(parameters)

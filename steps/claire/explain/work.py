@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -20,12 +21,24 @@ from claire.explain import Parameters
 from claire.explain.documents import add_maps, lesions_document, write_explained_weights
 from claire.explain.healing.fit import fit_healer, judge_healer
 from claire.explain.healing.gates import may_propose, reliable
-from claire.explain.inputs import Inputs
+from claire.explain.inputs import Inputs, open_inputs
 from claire.explain.maps.faithfulness import ScanCurves, summarise
 from claire.explain.pictures.draw import draw_pictures
 from claire.explain.probe import Cases
 from claire.explain.refine import ChosenNetwork, choose_network
 from claire.explain.scan import Setting, explain_scan
+
+
+def run(parameters: Parameters) -> None:
+    """Explain the test scans of the weights' fold and write maps, pictures and lesions."""
+    inputs = open_inputs(parameters)
+    recorded = parameters.recorded() | {"device": inputs.probe.device.kind}
+    hashed: dict[str, Path | str] = {name: getattr(parameters, name) for name in ("weights", "run", "folds")}
+    hashed["cohort"] = inputs.cohort.sha256
+    if parameters.judge is not None:
+        hashed["judge"] = parameters.judge
+    with Record("explain", inputs.run.name, parameters.out, recorded, hashed) as record:
+        explain(inputs, parameters, record)
 
 
 class Archives(NamedTuple):

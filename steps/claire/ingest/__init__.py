@@ -47,48 +47,6 @@ class Parameters(StepParameters):
 
 def run(parameters: Parameters) -> None:
     """Write scans, rejects, the private table and the record of one shard."""
-    from claire.core.command.errors import require
-    from claire.core.command.progress import about, log
-    from claire.core.command.record import Record
-    from claire.core.contracts.archive import stem_of
-    from claire.core.contracts.labels import read_labels, read_slice_labels
-    from claire.core.contracts.shard_list import read_shard_list
-    from claire.core.privacy.pseudonym import read_key
-    from claire.ingest.patients import ambiguous_patients, first_headers, shared_studies
-    from claire.ingest.private import make_private, write_private
-    from claire.ingest.site import Site
-    from claire.ingest.work import write_outputs
+    from claire.ingest import work
 
-    stem = stem_of(parameters.shard)
-    about("ingest", stem)
-    pseudonyms, labels = read_key(parameters.key), read_labels(parameters.labels)
-    slice_labels = read_slice_labels(parameters.slice_labels) if parameters.slice_labels else None
-    series = read_shard_list(parameters.shard)
-    inputs = {"shard": parameters.shard, "labels": parameters.labels}
-    inputs |= {"slice_labels": parameters.slice_labels} if parameters.slice_labels else {}
-    if parameters.private:
-        require(
-            parameters.private.is_absolute(),
-            f"--private {parameters.private} is a relative path: it would vanish with the job's folder",
-            "Give an absolute path at the data site.",
-        )
-        make_private(parameters.private)
-    else:
-        log.info("no --private: the way back from pseudonyms to series is dropped")
-    with Record("ingest", stem, parameters.out, parameters.recorded(), inputs) as record:
-        headers = first_headers(parameters.source, series)
-        site = Site(
-            source=parameters.source,
-            shard=stem,
-            labels=labels,
-            slice_labels=slice_labels,
-            pseudonyms=pseudonyms,
-            ambiguous=ambiguous_patients(headers.values()),
-            shared_studies=shared_studies(headers.values()),
-            resample_tilt=parameters.gantry_tilt == "resample",
-            min_slices=parameters.min_slices,
-            threads=parameters.threads,
-        )
-        outcomes = write_outputs(parameters.out, series, site, record)
-        if parameters.private:
-            write_private(parameters.private, stem, outcomes, headers)
+    work.run(parameters)

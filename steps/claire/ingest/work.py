@@ -5,15 +5,57 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from claire.core.command.errors import RejectedScan
-from claire.core.command.progress import log, progress
+from claire.core.command.errors import RejectedScan, require
+from claire.core.command.progress import about, log, progress
 from claire.core.command.record import Record
+from claire.core.contracts.archive import stem_of
+from claire.core.contracts.labels import read_labels, read_slice_labels
 from claire.core.contracts.rejects import Reject, reject, write_rejects
 from claire.core.contracts.scans import write_scans
-from claire.core.contracts.shard_list import ListedSeries
-from claire.ingest.private import Outcome
+from claire.core.contracts.shard_list import ListedSeries, read_shard_list
+from claire.core.privacy.pseudonym import read_key
+from claire.ingest import Parameters
+from claire.ingest.patients import ambiguous_patients, first_headers, shared_studies
+from claire.ingest.private import Outcome, make_private, write_private
 from claire.ingest.scan import make_scan
 from claire.ingest.site import Site
+
+
+def run(parameters: Parameters) -> None:
+    """Write scans, rejects, the private table and the record of one shard."""
+    stem = stem_of(parameters.shard)
+    about("ingest", stem)
+    pseudonyms, labels = read_key(parameters.key), read_labels(parameters.labels)
+    slice_labels = read_slice_labels(parameters.slice_labels) if parameters.slice_labels else None
+    series = read_shard_list(parameters.shard)
+    inputs = {"shard": parameters.shard, "labels": parameters.labels}
+    inputs |= {"slice_labels": parameters.slice_labels} if parameters.slice_labels else {}
+    if parameters.private:
+        require(
+            parameters.private.is_absolute(),
+            f"--private {parameters.private} is a relative path: it would vanish with the job's folder",
+            "Give an absolute path at the data site.",
+        )
+        make_private(parameters.private)
+    else:
+        log.info("no --private: the way back from pseudonyms to series is dropped")
+    with Record("ingest", stem, parameters.out, parameters.recorded(), inputs) as record:
+        headers = first_headers(parameters.source, series)
+        site = Site(
+            source=parameters.source,
+            shard=stem,
+            labels=labels,
+            slice_labels=slice_labels,
+            pseudonyms=pseudonyms,
+            ambiguous=ambiguous_patients(headers.values()),
+            shared_studies=shared_studies(headers.values()),
+            resample_tilt=parameters.gantry_tilt == "resample",
+            min_slices=parameters.min_slices,
+            threads=parameters.threads,
+        )
+        outcomes = write_outputs(parameters.out, series, site, record)
+        if parameters.private:
+            write_private(parameters.private, stem, outcomes, headers)
 
 
 def write_outputs(out: Path, series: Sequence[ListedSeries], site: Site, record: Record) -> list[Outcome]:

@@ -8,8 +8,31 @@ from pathlib import Path
 from claire.core.command.errors import UsageError
 from claire.core.command.progress import log
 from claire.core.command.record import Record
+from claire.core.contracts.folds import require_count
 from claire.core.contracts.plan import Plan, write_plan
 from claire.core.contracts.variant import Variant, write_variant
+from claire.core.networks.architectures import require_known
+from claire.plan import Parameters
+from claire.plan.grid import expand, load_grid
+
+
+def run(parameters: Parameters) -> None:
+    """Read the grid, then list the plan or write it."""
+    require_count(parameters.fold_count)
+    require_folds(parameters.explain_folds or (), parameters.fold_count)
+    grid = load_grid(parameters.grid)
+    variants = expand(grid, parameters.seed)
+    for variant in variants:
+        require_known(variant.architecture, variant.dimensions)
+    names = [path.name for path in parameters.pretrained]
+    plan = make_plan(grid.name, variants, parameters.fold_count, names)
+    if parameters.list:
+        print(variant_table(plan, variants))
+        return
+    files = {"grid": parameters.grid, **{f"pretrained/{path.name}": path for path in parameters.pretrained}}
+    recorded = parameters.recorded() | {"name": grid.name}
+    with Record("plan", "", parameters.out, recorded, files) as record:
+        write_plan_files(parameters.out, plan, variants, record)
 
 
 def require_folds(folds: Sequence[int], fold_count: int) -> None:

@@ -47,26 +47,6 @@ class Parameters(StepParameters):
 
 def run(parameters: Parameters) -> None:
     """Write `NNNN.prepared.h5`, the rejects and the record; one scan is in memory at a time."""
-    from claire.core.command.errors import require
-    from claire.core.command.progress import about
-    from claire.core.command.record import Record
-    from claire.core.contracts.archive import stem_of
-    from claire.core.contracts.rejects import write_rejects
-    from claire.preprocess.prepare import Filter
-    from claire.preprocess.work import write_shard
+    from claire.preprocess import work
 
-    stem = stem_of(parameters.scans)
-    about("preprocess", stem)
-    require(
-        stem == stem_of(parameters.lungs),
-        f"--scans is of shard {stem}, --lungs of shard {stem_of(parameters.lungs)}",
-        "Give the two files of one shard.",
-    )
-    inputs = {"scans": parameters.scans, "lungs": parameters.lungs}
-    with Record("preprocess", stem, parameters.out, parameters.recorded(), inputs) as record:
-        path = parameters.out / f"{stem}.prepared.h5"
-        lung_filter = Filter(parameters.min_lung_box, parameters.min_lung_ratio, parameters.min_lung_slices)
-        rejects = write_shard(path, parameters.scans, parameters.lungs, parameters.size, lung_filter, record)
-        record.output(path)
-        record.output(write_rejects(parameters.out / f"{stem}.preprocess.rejects.csv", rejects))
-        record.counts.update(rejected=len(rejects))
+    work.run(parameters)

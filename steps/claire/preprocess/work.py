@@ -6,14 +6,35 @@ from pathlib import Path
 
 import numpy as np
 
-from claire.core.command.errors import ClaireError, RejectedScan
-from claire.core.command.progress import progress
+from claire.core.command.errors import ClaireError, RejectedScan, require
+from claire.core.command.progress import about, progress
 from claire.core.command.record import Record
+from claire.core.contracts.archive import stem_of
 from claire.core.contracts.masks import MasksReader
 from claire.core.contracts.prepared import PreparedScan, PreparedWriter, write_prepared
-from claire.core.contracts.rejects import Reject, reject
+from claire.core.contracts.rejects import Reject, reject, write_rejects
 from claire.core.contracts.scans import ScanFacts, ScansReader
+from claire.preprocess import Parameters
 from claire.preprocess.prepare import Filter, prepare
+
+
+def run(parameters: Parameters) -> None:
+    """Write `NNNN.prepared.h5`, the rejects and the record; one scan is in memory at a time."""
+    stem = stem_of(parameters.scans)
+    about("preprocess", stem)
+    require(
+        stem == stem_of(parameters.lungs),
+        f"--scans is of shard {stem}, --lungs of shard {stem_of(parameters.lungs)}",
+        "Give the two files of one shard.",
+    )
+    inputs = {"scans": parameters.scans, "lungs": parameters.lungs}
+    with Record("preprocess", stem, parameters.out, parameters.recorded(), inputs) as record:
+        path = parameters.out / f"{stem}.prepared.h5"
+        lung_filter = Filter(parameters.min_lung_box, parameters.min_lung_ratio, parameters.min_lung_slices)
+        rejects = write_shard(path, parameters.scans, parameters.lungs, parameters.size, lung_filter, record)
+        record.output(path)
+        record.output(write_rejects(parameters.out / f"{stem}.preprocess.rejects.csv", rejects))
+        record.counts.update(rejected=len(rejects))
 
 
 def write_shard(

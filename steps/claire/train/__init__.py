@@ -9,7 +9,6 @@ checkpoint: run the same command again after any interruption.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from claire.core.command.parameters import InputFile, SitePath, StepParameters, parameter
@@ -50,31 +49,6 @@ class Parameters(StepParameters):
 
 def run(parameters: Parameters) -> None:
     """Train, or take a finished training from the store."""
-    from claire.core.command.progress import about, log
-    from claire.core.command.store import open_entry
-    from claire.core.networks.devices import choose_device, make_deterministic
-    from claire.train.job import read_job, store_key
-    from claire.train.work import train
+    from claire.train import work
 
-    job = read_job(parameters)
-    about("train", job.name)
-    make_deterministic(parameters.threads)
-    device = choose_device(parameters.device, job.variant.dimensions)
-    inputs: dict[str, Path | str] = {
-        "variant": parameters.variant,
-        "cohort": job.cohort.sha256,
-        "folds": parameters.folds,
-        **({"pretrained": job.pretrained} if job.pretrained else {}),
-    }
-    if parameters.store is None:
-        train(job, device, parameters.out, inputs, None)
-        return
-    entry = open_entry(parameters.store, "train", store_key(job, parameters.folds, device))
-    if entry.drop_if_damaged():
-        log.warning("the result in the store is damaged: moved aside as .damaged; training again")
-    if entry.finished:
-        log.info("already finished: taken from the store")
-    else:
-        with entry.publishing() as staging:
-            train(job, device, staging, inputs, entry.partial / "checkpoint.pt")
-    entry.fetch(parameters.out, last=".run.json")
+    work.run(parameters)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import torch
 
-from claire.core.command.progress import log, progress
+from claire.core.command.progress import about, log, progress
 from claire.core.command.record import Record
+from claire.core.command.store import open_entry
 from claire.core.contracts.run import (
     SPLITS,
     PredictionRow,
@@ -21,13 +22,40 @@ from claire.core.contracts.run import (
 )
 from claire.core.contracts.weights import WeightsFacts, write_weights
 from claire.core.networks.build import build_network
-from claire.core.networks.devices import Device
+from claire.core.networks.devices import Device, choose_device, make_deterministic
 from claire.core.networks.predict import predict
 from claire.core.networks.scan_network import ScanNetwork
-from claire.train.job import Job, versions
+from claire.train import Parameters
+from claire.train.job import Job, read_job, store_key, versions
 from claire.train.loading import Views
 from claire.train.pretrained import load_pretrained
 from claire.train.training import Learning, Training
+
+
+def run(parameters: Parameters) -> None:
+    """Train, or take a finished training from the store."""
+    job = read_job(parameters)
+    about("train", job.name)
+    make_deterministic(parameters.threads)
+    device = choose_device(parameters.device, job.variant.dimensions)
+    inputs: dict[str, Path | str] = {
+        "variant": parameters.variant,
+        "cohort": job.cohort.sha256,
+        "folds": parameters.folds,
+        **({"pretrained": job.pretrained} if job.pretrained else {}),
+    }
+    if parameters.store is None:
+        train(job, device, parameters.out, inputs, None)
+        return
+    entry = open_entry(parameters.store, "train", store_key(job, parameters.folds, device))
+    if entry.drop_if_damaged():
+        log.warning("the result in the store is damaged: moved aside as .damaged; training again")
+    if entry.finished:
+        log.info("already finished: taken from the store")
+    else:
+        with entry.publishing() as staging:
+            train(job, device, staging, inputs, entry.partial / "checkpoint.pt")
+    entry.fetch(parameters.out, last=".run.json")
 
 
 def train(job: Job, device: Device, out: Path, inputs: Mapping[str, Path | str], checkpoint: Path | None) -> None:
