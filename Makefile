@@ -37,16 +37,19 @@ demo: setup          ## The whole pipeline on a phantom cohort; ends by naming r
 
 test: setup unit smoke  ## Unit tests, CWL contract, and the smoke run under both engines
 
-unit:
-	@pytest -q
+unit: setup          ## Unit and contract tests, with at least 90 % of the lines covered
+	@pytest -q --cov --cov-report=
 
 smoke:
 	@tests/workflow/smoke.sh
 
-lint: setup          ## ruff, shellcheck, CWL validation
+lint: setup          ## Style, types, layers, dead code, shell scripts, CWL
 	@ruff check . && ruff format --check .
-	@shellcheck .ci/run configs/demo tests/workflow/*.sh tests/workflow/cluster/*.sh deployments/images/tar deployments/slurm/*.sh
-	@for file in cwl/*.cwl cwl/tools/*.cwl; do cwltool --quiet --validate "$$file" || exit 1; done
+	@mypy
+	@lint-imports --no-logo
+	@vulture
+	@shellcheck .ci/run configs/demo $(wildcard tests/workflow/*.sh tests/workflow/*/*.sh deployments/*/*.sh) deployments/images/tar
+	@for file in cwl/*.cwl cwl/tools/*.cwl cwl/expressions/*.cwl; do cwltool --quiet --validate "$$file" || exit 1; done
 
 cluster-test: setup  ## The smoke configuration on Kubernetes and SLURM, compared with the local run
 	@tests/workflow/cluster/run.sh
