@@ -152,7 +152,7 @@ def test_a_cohort_that_another_process_holds_open_can_be_read(cohort_files: Coho
 def test_a_scan_of_another_geometry_is_refused(cohort_files: CohortFiles) -> None:
     values = open_cohort(cohort_files.cohort).scans[0].model_dump(mode="json")
     for affine in ([[1.0, 0, 0]], [[float("nan")] * 4] * 4, {"rows": 4}, "identity"):
-        with pytest.raises(ValidationError, match="4×4 matrix of finite numbers|could not convert"):
+        with pytest.raises(ValidationError, match=r"4×4 matrix of finite numbers|could not convert"):
             Scan.model_validate(values | {"affine": affine})
 
 

@@ -45,7 +45,7 @@ def test_the_bytes_repeat(tmp_path: Path) -> None:
 
 def test_masks_that_failed_leave_no_file(tmp_path: Path) -> None:
     odd = Volume(MASK.data.astype(np.complex64), MASK.affine[:2])
-    with pytest.raises(Exception, match="affine|shape|4"), write_masks(tmp_path / "0000.lungs.zip") as masks:
+    with pytest.raises(Exception, match=r"affine|shape|4"), write_masks(tmp_path / "0000.lungs.zip") as masks:
         masks.add("S1", odd, FACTS)
     assert [*tmp_path.iterdir()] == []
 

@@ -148,7 +148,7 @@ def test_a_faulty_table_of_predictions_names_the_file(world: World, content: byt
 def test_a_damaged_run_names_the_step_to_run_again(world: World, how: str) -> None:
     path = one_row(world)
     path.write_bytes(DAMAGES[how](path.read_bytes()))
-    with pytest.raises(ClaireError, match="-f0.run.zip is not a complete archive") as caught:
+    with pytest.raises(ClaireError, match=r"-f0\.run\.zip is not a complete archive") as caught:
         read_run(path, CLASSES)
     assert "claire train" in caught.value.remedy
 
