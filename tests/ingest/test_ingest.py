@@ -19,6 +19,7 @@ from tests.ingest.helpers import KEY, everything, go, make
 from tests.support.command import claire
 from tests.support.dicom_maker import chest, edit
 
+
 def test_voxels_are_hu_in_the_order_of_positions(tmp_path: Path) -> None:
     made = make(tmp_path)
     volume, _ = go(tmp_path).scan()

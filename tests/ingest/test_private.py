@@ -41,7 +41,7 @@ def test_a_directory_that_is_there_is_kept_as_it_is(tmp_path: Path) -> None:
 
 def test_a_file_in_the_place_of_the_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "private").write_text("")
-    with pytest.raises(UsageError, match="--private .* cannot be created: a file is in the way"):
+    with pytest.raises(UsageError, match=r"--private .* cannot be created: a file is in the way"):
         make_private(tmp_path / "private")
 
 
