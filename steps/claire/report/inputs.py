@@ -26,6 +26,7 @@ from claire.core.contracts.result_tables import (
     read_leaderboard,
 )
 from claire.core.contracts.scan_table import ScanRow, read_scan_table
+from claire.core.privacy.pictures import Policy, may_show
 
 RunRecord = dict[str, Any]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -36,7 +37,7 @@ class Inputs:
     """All inputs of a report, read. `scans` is keyed by pseudonym, `pictures` by run; `hashes` by name of the file."""
 
     title: str
-    images: str
+    images: Policy
     leaderboard: Sequence[LeaderboardRow]
     metrics: Metrics
     comparisons: Sequence[ComparisonRow]
@@ -63,12 +64,12 @@ class Inputs:
     def may_show(self, scan: str) -> bool:
         """Return whether the policy lets pictures of this scan into the report; an unknown scan is a patient's."""
         is_phantom = scan in self.scans and self.scans[scan].phantom
-        return self.images == "all" or (self.images == "phantom" and is_phantom)
+        return may_show(self.images, is_phantom)
 
 
 def read_inputs(
     title: str,
-    images: str,
+    images: Policy,
     tables: Mapping[str, Path],
     lesions: Sequence[Path],
     overlays: Sequence[Path],
