@@ -46,7 +46,7 @@ def test_a_damaged_input_is_named(
 
 def test_a_cohort_of_another_hash_is_refused(trained: Trained, tmp_path: Path) -> None:
     other = make_cohort(tmp_path, patients=24)
-    with pytest.raises(UsageError, match="--cohort is not the one that run .* was trained on: expected SHA-256"):
+    with pytest.raises(UsageError, match=r"--cohort is not the one that run .* was trained on: expected SHA-256"):
         opened(trained, cohort=other.cohort)
 
 

@@ -181,6 +181,6 @@ def test_a_full_disk_is_told_and_nothing_is_kept(
 
 def test_the_step_called_from_python_raises_what_the_command_says(inputs: dict[str, Path], out: Path) -> None:
     out.mkdir()
-    with pytest.raises(UsageError, match="--fold is not a fold of folds.csv"):
+    with pytest.raises(UsageError, match=r"--fold is not a fold of folds\.csv"):
         run(Parameters(**inputs, fold=7, device="cpu", out=out))
     assert [*out.iterdir()] == []
