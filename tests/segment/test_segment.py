@@ -12,9 +12,11 @@ from claire.core.command.tables import read_csv
 from claire.core.contracts.masks import LungFacts, MasksReader
 from claire.core.contracts.scans import ScansReader, write_scans
 from claire.core.imaging.volume import Volume
+from claire.segment import Parameters, run
 
 from tests.support.chest import make_chest
 from tests.support.command import claire
+from tests.support.damage import DAMAGES, damage, require_told
 from tests.support.scans import scan_facts
 
 
@@ -90,3 +92,30 @@ def test_a_file_that_is_no_shard_is_refused(tmp_path: Path, out: Path, capsys: p
     assert claire("segment", ["--scans", str(tmp_path / "0001.scans.zip"), "--out", str(out)]) == 1
     assert "0001.scans.zip is not a complete archive" in capsys.readouterr().err
     assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_shard_is_named_with_the_step_to_run_again(
+    shard: Path, tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    assert claire("segment", ["--scans", str(damage(shard, how, tmp_path)), "--out", str(out)]) == 1
+    require_told(capsys.readouterr().err, "segment 0003", "0003.scans.zip is not a complete archive", "claire ingest")
+    assert [*out.iterdir()] == []
+
+
+def test_a_bug_of_ours_ends_the_step_and_is_no_patients_fault(
+    shard: Path, out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("odd")
+
+    monkeypatch.setattr("claire.segment.work.segment_lungs", fail)
+    assert claire("segment", ["--scans", str(shard), "--out", str(out)]) == 1
+    assert "unexpected KeyError" in capsys.readouterr().err
+    assert [*out.iterdir()] == []
+
+
+def test_the_step_can_be_called_from_python(shard: Path, done: Path, out: Path) -> None:
+    out.mkdir()
+    run(Parameters(scans=shard, out=out))
+    assert (out / "0003.lungs.zip").read_bytes() == (done / "0003.lungs.zip").read_bytes()

@@ -14,6 +14,7 @@ from claire.core.contracts.rejects import Reject, reject, write_rejects
 from claire.core.contracts.scans import write_scans
 from claire.core.contracts.shard_list import ListedSeries, read_shard_list
 from claire.core.privacy.pseudonym import read_key
+from claire.core.sources.formats import DICOM, VOLUMES
 from claire.ingest import Parameters
 from claire.ingest.patients import ambiguous_patients, first_headers, shared_studies
 from claire.ingest.private import Outcome, make_private, write_private
@@ -28,6 +29,13 @@ def run(parameters: Parameters) -> None:
     pseudonyms, labels = read_key(parameters.key), read_labels(parameters.labels)
     slice_labels = read_slice_labels(parameters.slice_labels) if parameters.slice_labels else None
     series = read_shard_list(parameters.shard)
+    unknown = sorted({each.kind for each in series} - {DICOM, *VOLUMES})
+    require(
+        not unknown,
+        f"{parameters.shard.name} holds series of an unknown format: expected {DICOM} or {', '.join(VOLUMES)}, "
+        f"got {', '.join(unknown)}",
+        "Run `claire index` of this version again.",
+    )
     inputs = {"shard": parameters.shard, "labels": parameters.labels}
     inputs |= {"slice_labels": parameters.slice_labels} if parameters.slice_labels else {}
     if parameters.private:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import h5py
 import numpy as np
 import pytest
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.command.tables import write_csv
 from claire.core.contracts.cohort import Scan, open_cohort, write_cohort
 from claire.core.contracts.folds import FoldRow, read_folds, write_folds
+from hypothesis import given, settings
+from pydantic import ValidationError
 
+from tests.support.damage import DAMAGES, damage, damaged
 from tests.support.synthetic import CLASSES, SIZE, CohortFiles, make_cohort, voxels
 
 
@@ -103,3 +113,61 @@ def test_folds_that_cannot_be_are_refused(
 ) -> None:
     with pytest.raises(error, match=word):
         read_folds(write_csv(tmp_path / "folds.csv", FoldRow.columns(), rows))
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_cohort_names_the_step_to_run_again(cohort_files: CohortFiles, tmp_path: Path, how: str) -> None:
+    path = damage(cohort_files.cohort, how, tmp_path)
+    with pytest.raises(ClaireError, match=r"cohort\.h5 is not a cohort file") as caught:
+        open_cohort(path)
+    assert "claire cohort" in caught.value.remedy
+
+
+def test_a_file_of_another_program_is_no_cohort(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "cohort.h5", "w") as file:
+        file["hu"] = np.zeros((1, 4, 4), "<i2")
+    with pytest.raises(ClaireError, match=r"cohort\.h5 is not a cohort file: KeyError"):
+        open_cohort(tmp_path / "cohort.h5")
+
+
+def test_a_missing_cohort_is_named_with_the_cause(tmp_path: Path) -> None:
+    with pytest.raises(ClaireError, match=r"cohort\.h5 is not a cohort file: .*No such file"):
+        open_cohort(tmp_path / "cohort.h5")
+
+
+def test_a_cohort_that_another_process_holds_open_can_be_read(cohort_files: CohortFiles, tmp_path: Path) -> None:
+    path = Path(shutil.copy(cohort_files.cohort, tmp_path))
+    code = "import h5py, sys; f = h5py.File(sys.argv[1], 'r+'); print('open', flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "open\n"
+        with pytest.raises(OSError, match="lock"):
+            h5py.File(path, "r")
+        assert open_cohort(path).sha256 == cohort_files.sha256
+        holder.communicate()
+
+
+def test_a_scan_of_another_geometry_is_refused(cohort_files: CohortFiles) -> None:
+    values = open_cohort(cohort_files.cohort).scans[0].model_dump(mode="json")
+    for affine in ([[1.0, 0, 0]], [[float("nan")] * 4] * 4, {"rows": 4}, "identity"):
+        with pytest.raises(ValidationError, match=r"4×4 matrix of finite numbers|could not convert"):
+            Scan.model_validate(values | {"affine": affine})
+
+
+@cache
+def whole() -> bytes:
+    with TemporaryDirectory() as folder:
+        return make_cohort(Path(folder), patients=3).cohort.read_bytes()
+
+
+@settings(deadline=None, derandomize=True, max_examples=150)
+@given(damaged(whole()))
+def test_damage_never_ends_in_an_unforeseen_error(content: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "cohort.h5"
+        path.write_bytes(content)
+        with suppress(ClaireError):
+            cohort = open_cohort(path)
+            assert {hu.shape for hu, _ in map(cohort.voxels, cohort.scans)} == {(8, SIZE, SIZE)}

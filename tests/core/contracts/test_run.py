@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import zipfile
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
 from claire.core.command.errors import ClaireError
 from claire.core.contracts.archive import ArchiveReader, write_archive
 from claire.core.contracts.run import PredictionRow, read_predictions, read_run
+from hypothesis import given, settings
 
+from tests.support.damage import DAMAGES, damaged
 from tests.support.runs import SHA, World, told_apart, variants
 
 CLASSES = ("negative", "positive")
@@ -104,3 +109,61 @@ def test_a_variant_changed_by_hand_is_refused(world: World, tmp_path: Path) -> N
             target.writestr(name, source.read(name).replace(b'"epochs": 50', b'"epochs": 51'))
     with pytest.raises(ClaireError, match="has the id"):
         read_run(forged, CLASSES)
+
+
+def with_predictions(world: World, content: bytes) -> Path:
+    """Write a run with one prediction, then put `content` in the place of its table."""
+    path = one_row(world)
+    with ArchiveReader(path, "") as archive:
+        members = {name: archive.read(name) for name in archive.names()}
+    with write_archive(path) as archive:
+        for name, kept in members.items():
+            archive.add(name, content if name == "predictions.csv" else kept)
+    return path
+
+
+HEAD = b"run,fold,split,level,patient,scan,slice,target,probability_negative,probability_positive\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "has no column run, fold, split"),
+        (HEAD.replace(b"split,", b""), "has no column split"),
+        (HEAD.replace(b",probability_positive", b""), "predicts the classes negative: expected negative, positive"),
+        (HEAD + b"r,0,train,scan,P1,S1,,positive,0.5,0.5\n", "has a cell that cannot be read"),
+        (HEAD + b"r,0,test,scan,P1,S1,,positive,0.5\n", "has a cell that cannot be read"),
+        (HEAD + b"r,0,test,scan,P1,S1,two,positive,0.5,0.5\n", "has a cell that cannot be read"),
+        (HEAD + b"r,0,test,scan,P1,S1,,p\xf6sitiv,0.5,0.5\n", "has a cell that cannot be read"),
+        (HEAD + b'r,0,test,scan,P1,S1,,"' + b"x" * 200_000, "has a cell that cannot be read"),
+    ],
+)
+def test_a_faulty_table_of_predictions_names_the_file(world: World, content: bytes, fault: str) -> None:
+    with pytest.raises(ClaireError, match=rf"-f0\.run\.zip.*{fault}") as caught:
+        read_run(with_predictions(world, content), CLASSES)
+    assert caught.value.remedy
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_run_names_the_step_to_run_again(world: World, how: str) -> None:
+    path = one_row(world)
+    path.write_bytes(DAMAGES[how](path.read_bytes()))
+    with pytest.raises(ClaireError, match=r"-f0\.run\.zip is not a complete archive") as caught:
+        read_run(path, CLASSES)
+    assert "claire train" in caught.value.remedy
+
+
+@cache
+def whole() -> bytes:
+    with TemporaryDirectory() as folder:
+        return one_row(World(Path(folder), patients=4)).read_bytes()
+
+
+@settings(deadline=None, derandomize=True, max_examples=300)
+@given(damaged(whole()))
+def test_damage_never_ends_in_an_unforeseen_error(content: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "v1-f0.run.zip"
+        path.write_bytes(content)
+        with suppress(ClaireError):
+            assert set(read_run(path, CLASSES).scans) <= {"test"}

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
 from claire.core.command.errors import ClaireError
 from claire.core.contracts.variant import Variant
 from claire.core.contracts.weights import WeightsFacts, read_weights, write_weights
+from hypothesis import given, settings
 from safetensors.torch import load_file, save_file
+
+from tests.support.damage import DAMAGES, damaged
 
 FACTS = WeightsFacts(run="v-f0", variant=Variant(), fold=0, classes=("negative", "positive"), cohort_sha256="c" * 64)
 STATE = {f"layer{i}.weight": torch.arange(12.0).reshape(3, 4) + i for i in range(9)}
@@ -78,3 +84,36 @@ def test_facts_of_another_schema_are_refused(tmp_path: Path) -> None:
     save_file(STATE, tmp_path / "w.safetensors", {"claire": FACTS.to_json().replace('"run"', '"name"')})
     with pytest.raises(ClaireError, match=r"w\.safetensors is not valid"):
         read_weights(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_a_damaged_file_names_what_to_do(tmp_path: Path, how: str) -> None:
+    path = write_weights(tmp_path / "v-f0.safetensors", STATE, FACTS)
+    path.write_bytes(DAMAGES[how](path.read_bytes()))
+    with pytest.raises(ClaireError, match=r"v-f0\.safetensors is not a weights file") as caught:
+        read_weights(path)
+    assert caught.value.remedy == "Train this run again."
+
+
+def test_two_writes_are_the_same_bytes_whatever_the_order_of_the_weights(tmp_path: Path) -> None:
+    turned = dict(reversed(STATE.items()))
+    paths = [write_weights(tmp_path / f"{i}.safetensors", state, FACTS) for i, state in enumerate((STATE, STATE))]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+    state, _ = read_weights(write_weights(tmp_path / "t.safetensors", turned, FACTS))
+    assert all(torch.equal(state[name], value) for name, value in STATE.items())
+
+
+@cache
+def whole() -> bytes:
+    with TemporaryDirectory() as folder:
+        return write_weights(Path(folder) / "w.safetensors", STATE, FACTS).read_bytes()
+
+
+@settings(deadline=None, derandomize=True, max_examples=200)
+@given(damaged(whole()))
+def test_damage_never_ends_in_an_unforeseen_error(content: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "v-f0.safetensors"
+        path.write_bytes(content)
+        with suppress(ClaireError):
+            assert read_weights(path)[1].fold == FACTS.fold

@@ -63,7 +63,7 @@ def parse_document(content: bytes | str, model: type[D], where: str, remedy: str
     """Return the document that `content` holds; `where` names it in errors. Raises ClaireError."""
     try:
         values: Any = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ClaireError(f"{where} is not a JSON document", remedy) from error
     if not isinstance(values, dict):
         raise ClaireError(f"{where} is not a JSON object", remedy)

@@ -12,7 +12,7 @@ from claire.core.command.errors import ClaireError
 from claire.core.command.files import atomic
 
 #: What damaged members raise while they are read.
-DAMAGE = (KeyError, ValueError, EOFError, OSError, zlib.error, zipfile.BadZipFile)
+DAMAGE = (KeyError, ValueError, EOFError, OSError, RuntimeError, zlib.error, zipfile.BadZipFile)
 
 
 class ArchiveWriter:
@@ -42,7 +42,7 @@ class ArchiveReader:
         self.path, self.remedy = path, remedy
         try:
             self._archive = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except DAMAGE as error:
             raise ClaireError(f"{path.name} is not a complete archive ({error})", remedy) from error
 
     def __enter__(self) -> ArchiveReader:

@@ -95,7 +95,7 @@ def open_cohort(path: Path) -> Cohort:
             stored = {
                 name: (file[name].id.get_offset(), file[name].shape, file[name].dtype) for name in ("hu", "lungs")
             }
-    except (OSError, KeyError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ClaireError(f"{path.name} is not a cohort file: {describe_error(error)}", REMEDY) from error
     head = parse_document(document, CohortHead, path.name, REMEDY)
     maps = {name: np.memmap(path, dtype, "r", offset, shape) for name, (offset, shape, dtype) in stored.items()}

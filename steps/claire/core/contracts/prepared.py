@@ -102,7 +102,7 @@ def _open(path: Path) -> Iterator[h5py.File]:
     try:  # without a lock, which NFS and Lustre may refuse to a reader
         with h5py.File(path, "r", locking=False) as file:
             yield file
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ClaireError(f"{path.name} is not a prepared shard: {describe_error(error)}", REMEDY) from error
 
 

@@ -53,7 +53,7 @@ REASONS: dict[str, Reason] = {
 
 def _known(reason: str) -> str:
     if reason not in REASONS:
-        raise ValueError(f"'{reason}' is not a known reason")
+        raise ValueError("is not a known reason")
     return reason
 
 

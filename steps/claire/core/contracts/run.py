@@ -197,7 +197,7 @@ def read_predictions(path: Path, level: Level, classes: Sequence[str]) -> dict[s
     Raises ClaireError where columns are missing, the classes are not `classes` or a cell cannot be parsed.
     """
     with ArchiveReader(path, REMEDY) as archive:
-        lines = io.StringIO(archive.read("predictions.csv").decode("utf-8"), newline="")
+        lines = io.StringIO(archive.read("predictions.csv").decode("utf-8", "replace"), newline="")
     header = next(csv.reader([lines.readline()]), [])
     missing = [name for name in COLUMNS if name not in header]
     if missing:
@@ -210,7 +210,7 @@ def read_predictions(path: Path, level: Level, classes: Sequence[str]) -> dict[s
         )
     try:
         return _by_split(csv.reader(lines), header, level, classes)
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, csv.Error) as error:
         raise ClaireError(f"{path.name}: predictions.csv has a cell that cannot be read", REMEDY) from error
 
 

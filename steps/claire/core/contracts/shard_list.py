@@ -51,7 +51,7 @@ def write_shard_list(path: Path, series: Sequence[ListedSeries]) -> Path:
 
 def read_shard_list(path: Path) -> list[ListedSeries]:
     """Read a shard list. Raises ClaireError where a line is damaged, missing or names a file outside the source."""
-    *lines, last = path.read_text().splitlines() or [""]
+    *lines, last = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
     if last != _last_line(len(lines)):
         raise ClaireError(f"shard {path.name} is not whole: its last line should count the lines", REMEDY)
     return [_parse(line, number, path.name) for number, line in enumerate(lines)]
@@ -63,7 +63,9 @@ def _last_line(count: int) -> str:
 
 def _parse(line: str, number: int, name: str) -> ListedSeries:
     try:
-        series = ListedSeries.model_validate_json(line)
+        series = ListedSeries.model_validate(json.loads(line))  # pydantic's JSON refuses names that are not UTF-8
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ClaireError(f"line {number} of shard {name} is not JSON", REMEDY) from error
     except ValidationError as error:
         raise ClaireError(f"line {number} of shard {name} is not valid: {first_fault(error)}", REMEDY) from error
     if any(_is_outside(file) for file in series.files):

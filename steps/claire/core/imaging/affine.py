@@ -9,7 +9,10 @@ from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
 
 def _matrix(value: Any) -> np.ndarray:
-    matrix = np.asarray(value, dtype=float)
+    try:
+        matrix = np.asarray(value, dtype=float)
+    except TypeError as error:
+        raise ValueError("is not a 4×4 matrix of finite numbers") from error
     if matrix.shape != (4, 4) or not np.isfinite(matrix).all():
         raise ValueError("is not a 4×4 matrix of finite numbers")
     return matrix

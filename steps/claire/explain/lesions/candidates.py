@@ -12,6 +12,7 @@ from skimage.feature import peak_local_max
 from skimage.segmentation import watershed
 
 from claire.core.contracts.cohort import Scan
+from claire.core.imaging.volume import AIR_HU
 from claire.core.networks.view import View
 
 #: Smoothed HU above which lung counts as opacity: ground glass starts near −700 (Hansell 2008: −700 … −500).
@@ -64,7 +65,7 @@ def smooth_in_lung(hu: np.ndarray, view: View, millimetres: float = SMOOTHING_MM
     """Return HU smoothed within the lungs only, so that chest wall and heart do not bleed in; air elsewhere."""
     lungs = (view.lungs > 0).astype(np.float32)
     weight = smooth(lungs, view, millimetres)
-    return np.where(lungs > 0, smooth(hu * lungs, view, millimetres) / np.maximum(weight, 1e-3), -1000.0)
+    return np.where(lungs > 0, smooth(hu * lungs, view, millimetres) / np.maximum(weight, 1e-3), AIR_HU)
 
 
 def opacities(view: View) -> np.ndarray:
