@@ -19,7 +19,7 @@ def test_a_shard_of_an_unknown_format_is_refused(tmp_path: Path, capsys: pytest.
     write_shard_list(tmp_path / "0000.shard.jsonl", [listed_series(kind="analyze")])
     flags = {"shard": "0000.shard.jsonl", "labels": "labels.csv", "key": "key", "source": "", "out": "out"}
     code = claire("ingest", [word for flag, name in flags.items() for word in (f"--{flag}", str(tmp_path / name))])
-    assert code == 1
+    assert code == 2
     assert "0000.shard.jsonl holds series of an unknown format" in capsys.readouterr().err
 
 
