@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from claire.core.command.files import make_directory
+from claire.core.command.files import make_directory, only_for_owner
 from claire.core.command.tables import write_csv
 from claire.core.contracts.shard_list import ListedSeries
 from claire.core.sources.dicom import Header
@@ -30,24 +28,15 @@ class Outcome:
 
 def make_private(folder: Path) -> None:
     """Make the directory of --private with mode 0700, where it is not there."""
-    with _only_for_owner():
+    with only_for_owner():
         make_directory(folder, "--private")
 
 
 def write_private(folder: Path, stem: str, outcomes: Iterable[Outcome], headers: Mapping[int, Header]) -> None:
     """Write the table that leads back from pseudonyms to series: mode 0600."""
-    with _only_for_owner():
+    with only_for_owner():
         rows = [_row(stem, outcome, headers.get(outcome.series.line)) for outcome in outcomes]
         write_csv(folder / f"{stem}.private.csv", COLUMNS, rows)
-
-
-@contextmanager
-def _only_for_owner() -> Iterator[None]:
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
 
 
 def _row(stem: str, outcome: Outcome, header: Header | None) -> dict[str, Any]:

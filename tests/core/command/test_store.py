@@ -56,8 +56,15 @@ def test_a_result_is_linked_and_read_only(entry: Entry, tmp_path: Path) -> None:
     path = fetched(entry, tmp_path / "out")[0]
     assert path.samefile(entry.folder / "a.zip")
     assert not path.is_symlink()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o444
-    assert stat.S_IMODE(entry.folder.stat().st_mode) == 0o555
+    assert stat.S_IMODE(path.stat().st_mode) == 0o400
+    assert stat.S_IMODE(entry.folder.stat().st_mode) == 0o500
+
+
+def test_nobody_else_may_enter_the_store(entry: Entry, tmp_path: Path) -> None:
+    publish(entry)
+    folders = (tmp_path / "store", entry.folder.parent)
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in folders] == [0o700, 0o700]
+    assert [path for path in entry.folder.rglob("*") if path.stat().st_mode & 0o077] == []
 
 
 def test_across_file_systems_it_is_copied(entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

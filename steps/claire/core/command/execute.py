@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import getpass
 import logging
 import os
 import shutil
@@ -40,6 +41,7 @@ def execute(
     name = f"claire {step}"
     _set_up_logging(name, parameters.log_level)
     _limit_threads(parameters.threads)
+    _name_the_user()
     try:
         make_directory(parameters.out, "--out")
         with termination():
@@ -72,6 +74,14 @@ def _set_up_logging(name: str, level: str) -> None:
     # Once, for all threads: warnings of pydicom quote header text, which identifies patients.
     if level != "debug":
         warnings.simplefilter("ignore")
+
+
+def _name_the_user() -> None:
+    """Give a user ID without an entry in /etc/passwd a name: torch asks for one when it is imported."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = "claire"
 
 
 class Terminated(BaseException):

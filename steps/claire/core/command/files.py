@@ -73,6 +73,16 @@ def sha256_json(value: object) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+@contextmanager
+def only_for_owner() -> Iterator[None]:
+    """Within the block new files have mode 0600 and new folders 0700. Not for several threads: the umask is one."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def make_directory(path: Path, flag: str) -> None:
     """Create a directory that a flag names, with its parents. Raises UsageError where that is not possible."""
     try:

@@ -1,8 +1,8 @@
 """Finished results kept under a content key, so that running again is the recovery.
 
-`<store>/<step>/<key>/` holds a finished result, published by one rename and read-only. `<store>/<step>/<key>.partial/`
-holds the checkpoint of an unfinished one. Processes that compute the same key at once do no harm: the first to finish
-publishes, the others take its result.
+`<store>/<step>/<key>/` holds a finished result, published by one rename, read-only and for its owner alone.
+`<store>/<step>/<key>.partial/` holds the checkpoint of an unfinished one. Processes that compute the same key at once
+do no harm: the first to finish publishes, the others take its result.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Entry:
             return False
         aside = tempfile.mkdtemp(prefix=f"{self.folder.name}.", suffix=".damaged", dir=self.folder.parent)
         with suppress(FileNotFoundError):  # another process was faster
-            self.folder.chmod(0o755)
+            self.folder.chmod(0o700)
             self.folder.rename(aside)
         return True
 
@@ -57,14 +57,13 @@ class Entry:
         try:
             yield staging
             _make_durable(staging)
-            staging.chmod(0o755)
             try:
                 staging.rename(self.folder)
             except OSError:
                 if not self.finished:
                     raise
             else:
-                self.folder.chmod(0o555)
+                self.folder.chmod(0o500)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         shutil.rmtree(self.partial, ignore_errors=True)
@@ -86,7 +85,8 @@ def open_entry(store: Path, step: str, key: Mapping[str, Any]) -> Entry:
         raise UsageError(f"--store {store} is a relative path", "Give an absolute path where this step is executed.")
     folder = store / step
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        store.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
@@ -112,7 +112,7 @@ def _make_durable(folder: Path) -> None:
         os.fsync(handle)
         os.close(handle)
         if path != folder:
-            path.chmod(0o444)
+            path.chmod(0o400)
 
 
 def _link(source: Path, target: Path) -> Path:

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from claire.core.command.documents import Document, first_fault
 from claire.core.command.errors import ClaireError
-from claire.core.command.files import write_text
+from claire.core.command.files import only_for_owner, write_text
 
 #: A format of `core.sources.formats`.
 Kind = Annotated[str, Field(pattern="^[a-z0-9]+$")]
@@ -44,9 +44,10 @@ class ListedSeries(Document):
 
 
 def write_shard_list(path: Path, series: Sequence[ListedSeries]) -> Path:
-    """Write a shard list."""
+    """Write a shard list, for its owner alone to read: it identifies patients."""
     lines = [json.dumps(each.model_dump(mode="json"), sort_keys=True) for each in series]
-    return write_text(path, "\n".join([*lines, _last_line(len(series))]) + "\n")
+    with only_for_owner():
+        return write_text(path, "\n".join([*lines, _last_line(len(series))]) + "\n")
 
 
 def read_shard_list(path: Path) -> list[ListedSeries]:
