@@ -2,7 +2,8 @@
 # The smoke configuration through the hybrid (pods, SSH, SLURM, Apptainer), compared with the local run.
 # Uses the test cluster $CLAIRE_CLUSTER (default: ../shared/cluster/cluster), builds the images and loads them. Or uses the
 # cluster it is given: KUBECONFIG, CLUSTER_SSH_HOST, CLUSTER_SSH_USER, CLUSTER_SSH_KEY, and CLAIRE_SIF, the learn image
-# there; the data image must be at hand for the pods, and this machine's folder demo/cluster/data at the node.
+# there; the data image must be at hand for the pods, and this machine's folder demo/cluster/tmp/data at the node. It then
+# takes the namespace `claire`, the volume `claire-data` and, at the HPC, the folder ~/claire-cluster-test.
 set -euo pipefail
 cd "$(dirname "$0")/../../.."
 version=$(claire --version)
@@ -39,32 +40,58 @@ if [[ -z ${CLUSTER_SSH_HOST:-} ]]; then
         echo "$learn_image" >"$CLAIRE_SIF.id"
     fi
     chmod 644 "$CLAIRE_SIF"
+    # What an earlier test of this or another checkout left, its data included.
+    kubectl delete namespace claire --ignore-not-found --wait --timeout=180s >/dev/null
+    kubectl delete pv claire-data --ignore-not-found --wait --timeout=60s >/dev/null
 fi
 
 say "making the cohort"
-rm -rf "$work/data" "$work/results"
-claire phantom --preset tiny --seed 1 --out "$work/data" --threads "$(nproc)"
-rm -rf "$work/data/truth"
-chmod -R a+rX "$work/data"
+rm -rf "$work/tmp" "$work/results"* "$work/streamflow.db"
+claire phantom --preset tiny --seed 1 --out "$work/tmp/data" --threads "$(nproc)"
+rm -rf "$work/tmp/data/truth"
+chmod -R a+rX "$work/tmp/data"
+checksums() { (cd "$work/tmp/data" && find . -type f -print0 | sort -z | xargs -0 sha256sum); }
+checksums >"$work/data.sha256"
+unchanged() { # unchanged WHEN: every byte of the site's data is as it was, and so are claim and pods
+    diff <(checksums) "$work/data.sha256" >/dev/null || { echo "cluster-test: the source data changed $1"; exit 1; }
+    kubectl -n claire get pvc,deployment claire-data >/dev/null || { echo "cluster-test: claim or pods are gone $1"; exit 1; }
+}
 
-kubectl create namespace claire --dry-run=client -o yaml | kubectl apply -f - >/dev/null
-# A deployment of an interrupted run would be taken for ours.
-kubectl -n claire delete deployment,pvc claire-data --ignore-not-found --wait --timeout=120s >/dev/null
-kubectl delete pv claire-data --ignore-not-found --wait --timeout=60s >/dev/null
+say "setting up the site"
+# A volume whose data go with its claim, as dynamic provisioners make them. Kubernetes deletes below /tmp/ alone.
 kubectl apply -f - >/dev/null <<YAML
 apiVersion: v1
 kind: PersistentVolume
 metadata: {name: claire-data}
-spec: {capacity: {storage: 1Gi}, accessModes: [ReadOnlyMany], hostPath: {path: "$work/data"}, storageClassName: claire-data,
-  persistentVolumeReclaimPolicy: Retain, claimRef: {namespace: claire, name: claire-data}}
+spec: {capacity: {storage: 1Gi}, accessModes: [ReadOnlyMany], hostPath: {path: "$work/tmp/data"}, storageClassName: claire-data,
+  persistentVolumeReclaimPolicy: Delete, claimRef: {namespace: claire, name: claire-data}}
 YAML
-
-say "running the hybrid"
+kubectl apply -k deployments/kubernetes/site >/dev/null
+kubectl -n claire rollout status deployment claire-data --timeout=180s >/dev/null
+at_hpc() { ssh -q -o BatchMode=yes -o UserKnownHostsFile="$home/.ssh/known_hosts" \
+    -p "${CLUSTER_SSH_HOST##*:}" -i "$CLUSTER_SSH_KEY" "$CLUSTER_SSH_USER@${CLUSTER_SSH_HOST%%:*}" "$@"; }
+# StreamFlow looks for the login node's key where every user has it.
+home=$work/home
+mkdir -p "$home/.ssh" && cp "${CLUSTER_SSH_KNOWN_HOSTS:-$HOME/.ssh/known_hosts}" "$home/.ssh/known_hosts"
+at_hpc "rm -rf claire-cluster-test && mkdir -m 700 claire-cluster-test"
 python tests/workflow/cluster/site.py --sif "$CLAIRE_SIF" --work "$work" >streamflow.cluster-test.yml
-streamflow run --outdir "$work/results" streamflow.cluster-test.yml >"$work/streamflow.log" 2>&1 ||
-    { tail -n 60 "$work/streamflow.log"; exit 1; }
+hybrid() { # hybrid NAME: one run of the hybrid into results-NAME
+    HOME=$home streamflow run --outdir "$work/results-$1" streamflow.cluster-test.yml >"$work/streamflow-$1.log" 2>&1
+}
+
+say "a run that is refused"
+sed -i.good 's/learning_rate/lerning_rate/' "$work/grid.yml"
+! hybrid refused || { echo "cluster-test: a misspelt key of the grid was not refused"; exit 1; }
+grep -q "lerning_rate" "$work/streamflow-refused.log" || echo "cluster-test: note: the cause is not in the engine's log"
+mv "$work/grid.yml.good" "$work/grid.yml"
+unchanged "by a run that was refused"
+
+for run in first second; do
+    say "running the hybrid, the $run time"
+    hybrid $run || { tail -n 60 "$work/streamflow-$run.log"; exit 1; }
+    unchanged "by the $run run"
+done
 rm streamflow.cluster-test.yml
-kubectl delete pv claire-data --wait=false >/dev/null
 
 say "running the same locally"
 [[ -d $work/local ]] && rm -rf "$work/local"
@@ -72,14 +99,22 @@ python tests/workflow/cluster/site.py --local --work "$work" >"$work/local.yml"
 cwltool --no-container --relax-path-checks --parallel --outdir "$work/local" cwl/main.cwl "$work/local.yml" \
     >"$work/local.json" 2>"$work/local.log" || { tail -n 60 "$work/local.log"; exit 1; }
 
-claire compare --left "$work/local" --right "$work/results"
-say "the hybrid and the local run agree"
+for run in first second; do claire compare --left "$work/local" --right "$work/results-$run"; done
+say "both runs of the hybrid and the local run agree"
 
 # Scans, masks and shard lists stay at the data site; the cohort is there, so the search looks in the right place.
-at_hpc() { ssh -q -o BatchMode=yes -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null \
-    -p "${CLUSTER_SSH_HOST##*:}" -i "$CLUSTER_SSH_KEY" "$CLUSTER_SSH_USER@${CLUSTER_SSH_HOST%%:*}" "$@"; }
-[[ -n $(at_hpc "find streamflow -name cohort.h5 -print -quit") ]] || { echo "cluster-test: no cohort.h5 at the HPC"; exit 1; }
-strays=$(at_hpc "find streamflow -name '*.scans.zip' -o -name '*.lungs.zip' -o -name '*.prepared.h5' -o -name '*.shard.jsonl' \
+[[ -n $(at_hpc "find claire-cluster-test/work -name cohort.h5 -print -quit") ]] || { echo "cluster-test: no cohort.h5 at the HPC"; exit 1; }
+strays=$(at_hpc "find claire-cluster-test/work -name '*.scans.zip' -o -name '*.lungs.zip' -o -name '*.prepared.h5' -o -name '*.shard.jsonl' \
     -o -name '*.dcm' -o -name labels.csv -o -name key")
 [[ -z $strays ]] || { echo "cluster-test: these should have stayed at the data site: $strays"; exit 1; }
 say "no scan, mask, shard list, label table or key crossed to SLURM"
+
+open=$(at_hpc "find claire-cluster-test -maxdepth 0 -perm /077; find claire-cluster-test/store -perm /077")
+[[ -z $open ]] || { echo "cluster-test: others may enter at the HPC: $open"; exit 1; }
+say "nobody else may enter the jobs' folder and the store"
+
+if podman image exists "localhost/claire-learn:$version" 2>/dev/null; then
+    podman run --rm --network none --read-only --tmpfs /tmp --user 4242:4242 "localhost/claire-learn:$version" \
+        python -c 'import claire.train.work, claire.explain.work'
+    say "the learn image runs under a user ID without an entry in /etc/passwd"
+fi

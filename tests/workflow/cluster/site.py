@@ -13,11 +13,13 @@ ROOT = Path(__file__).parents[3]
 
 
 def job(work: Path, data: str | None) -> dict[str, object]:
-    """Return the smoke job on the cohort in `work`/data, or on its paths at the site (`data`)."""
+    """Return the smoke job on the cohort in `work`/tmp/data, or on its paths at the site (`data`)."""
     values = yaml.safe_load((ROOT / "configs/smoke.yml").read_text())
-    values["grid"]["path"] = str(ROOT / "configs" / values["grid"]["path"])
+    grid = work / "grid.yml"
+    grid.write_text((ROOT / "configs" / values["grid"]["path"]).read_text())
+    values["grid"]["path"] = str(grid)
     for name, where in {"source": "source", "labels": "labels.csv", "key": "key"}.items():
-        values[name] = f"{data}/{where}" if data else {**values[name], "path": str(work / "data" / where)}
+        values[name] = f"{data}/{where}" if data else {**values[name], "path": str(work / "tmp/data" / where)}
     return values
 
 
@@ -30,19 +32,18 @@ def site(work: Path, sif: str) -> dict[str, object]:
         "nodes": [os.environ["CLUSTER_SSH_HOST"]],
         "username": os.environ["CLUSTER_SSH_USER"],
         "sshKey": os.environ["CLUSTER_SSH_KEY"],
-        "checkHostKey": False,
     }
-    login["workdir"] = hpc["workdir"] = f"{home}/streamflow"
+    login["workdir"] = hpc["workdir"] = f"{home}/claire-cluster-test/work"
     hpc["config"]["pollingInterval"] = 1
     hpc["config"]["services"]["gpu"] |= {
         "cpusPerTask": 1,
         "mem": "6000",
         "time": "00:30:00",
-        "export": f"CLAIRE_IMAGE={sif},CLAIRE_BIND={home}",
+        "export": f"CLAIRE_IMAGE={sif},CLAIRE_BIND={home}/claire-cluster-test",
     }
     values["database"]["config"]["connection"] = str(work / "streamflow.db")
     settings = work / "job.yml"
-    settings.write_text(yaml.safe_dump({**job(work, "/data"), "store": f"{home}/store"}))
+    settings.write_text(yaml.safe_dump({**job(work, "/data"), "store": f"{home}/claire-cluster-test/store"}))
     values["workflows"]["claire"]["config"]["settings"] = str(settings)
     return values
 
