@@ -101,7 +101,7 @@ def _is_whole(folder: Path) -> bool:
         (record,) = folder.glob("*.run.json")
         outputs = json.loads(record.read_bytes())["outputs"]
         return all(sha256_file(folder / name) == sha256 for name, sha256 in outputs.items())
-    except (FileNotFoundError, ValueError, KeyError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
 
