@@ -162,7 +162,7 @@ def whole() -> bytes:
         return make_cohort(Path(folder), patients=3).cohort.read_bytes()
 
 
-@settings(deadline=None, derandomize=True, max_examples=150)
+@settings(max_examples=150)
 @given(damaged(whole()))
 def test_damage_never_ends_in_an_unforeseen_error(content: bytes) -> None:
     with TemporaryDirectory() as folder:

@@ -114,7 +114,7 @@ def whole() -> bytes:
         return write(Path(folder) / "whole.h5", "S1").read_bytes()
 
 
-@settings(deadline=None, derandomize=True, max_examples=150)
+@settings(max_examples=150)
 @given(damaged(whole()))
 def test_damage_never_ends_in_an_unforeseen_error(content: bytes) -> None:
     with TemporaryDirectory() as folder:
