@@ -82,7 +82,7 @@ def read_job(path: Path) -> dict[str, Any]:
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise UsageError(f"{path.name}{line}: {error.problem}", "Correct the YAML.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UsageError(f"{path.name} is not YAML text", "Give a job file such as configs/smoke.yml.") from error
     if not isinstance(job, dict):
         raise UsageError(f"{path.name} is empty or not a mapping of keys", "Give a job file such as configs/smoke.yml.")

@@ -126,7 +126,7 @@ def load_grid(path: Path) -> Grid:
         raise UsageError(
             f"{path.name} is nested too deeply: expected at most five levels", "Correct the YAML."
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise UsageError(f"{path.name} is not YAML text", "Give a grid such as configs/grids/sample.yml.") from error
     if not isinstance(values, Mapping):
         raise UsageError(
