@@ -16,6 +16,7 @@ from hypothesis import given, settings
 
 from tests.support.damage import DAMAGES, damaged
 from tests.support.documents import prepared_scan
+from tests.support.locks import held_open
 
 SIZE = 16
 
@@ -97,6 +98,12 @@ def test_a_file_of_another_program_is_named(tmp_path: Path) -> None:
         file["images"] = np.zeros(3)
     with pytest.raises(ClaireError, match=r"0000\.prepared\.h5 is not a prepared shard: KeyError"):
         read_prepared(tmp_path / "0000.prepared.h5")
+
+
+def test_a_shard_that_another_process_holds_open_can_be_read(shard: Path) -> None:
+    with held_open(shard):
+        assert [scan.facts.scan for scan in read_prepared(shard)[1]] == ["S2", "S1"]
+        assert read_voxels(shard, "S1")[0].shape == (3, SIZE, SIZE)
 
 
 def test_the_description_of_a_scan_is_checked_and_named(shard: Path) -> None:
