@@ -132,3 +132,11 @@ def test_a_file_that_is_not_here_is_refused(
 def test_a_local_url_is_a_path(job: dict, tmp_path: Path) -> None:
     (tmp_path / "key").write_text("")
     assert check({**job, "key": {"class": "File", "location": f"file://{tmp_path}/key"}}, tmp_path) == 0
+
+
+def test_an_installation_without_a_checkout_asks_for_the_workflow(
+    job: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("claire.commands.check.WORKFLOW", tmp_path / "main.cwl")
+    assert check(job, tmp_path) == 2
+    assert "--workflow is missing" in capsys.readouterr().err
