@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.support.synthetic import CohortFiles, make_cohort
+
+#: The same examples every time and everywhere, however slow the machine.
+settings.register_profile("claire", deadline=None, derandomize=True)
+settings.load_profile("claire")
 
 
 @pytest.fixture(scope="session")

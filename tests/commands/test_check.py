@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import yaml
+from claire.commands.check import WORKFLOW, _fits, check_job, read_ports
+from claire.core.command.errors import UsageError
+from claire.core.command.yaml_files import read_yaml_mapping
+from hypothesis import HealthCheck, given, settings
 
 from tests.support.command import claire
+from tests.support.damage import damaged
 
 ROOT = Path(__file__).parents[2]
+PORTS = read_ports(WORKFLOW)
 
 
 @pytest.fixture
@@ -72,8 +79,65 @@ def test_all_faults_are_told_at_once(job: dict, tmp_path: Path, capsys: pytest.C
 
 @pytest.mark.parametrize(
     ("text", "told"),
-    [("seed: 1\nseed: 2\n", "duplicate"), ("", "not a mapping"), ("a: [", "job.yml, line"), ("- 1", "not a mapping")],
+    [
+        ("seed: 1\nseed: 2\n", "duplicate"),
+        ("", "not a mapping"),
+        ("a: [", "job.yml, line"),
+        ("- 1", "not a mapping"),
+        ("seed: 2020-13-45", "is not YAML text"),
+        ("seed: !!int x", "is not YAML text"),
+        ("a: " * 2000, "job.yml"),
+        ("[" * 3000, "nested too deeply"),
+    ],
 )
 def test_what_is_no_job_is_refused(text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert check(text, tmp_path) == 2
     assert told in capsys.readouterr().err
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(damaged((ROOT / "configs/smoke.yml").read_bytes()))
+def test_a_damaged_job_is_one_or_one_message(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "job.yml").write_bytes(content)
+    with suppress(UsageError):
+        job = read_yaml_mapping(tmp_path / "job.yml", "Give a job.")
+        assert all(isinstance(fault, str) for fault in check_job(job, PORTS, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "fits"),
+    [
+        (1, "int", True), (1.5, "int", False), (True, "int", False), (1, "float", True), (True, "boolean", True),
+        (1, "boolean", False), ("a", "string", True), ([1, 2], "int[]", True), ([1, "a"], "int[]", False),
+        (1, "int[]", False), ({"class": "File"}, "File", True), ({"class": "Directory"}, "File", False),
+        ("path", "File", False), ([{"class": "File"}], "File[]", True), (1, "unheard", False),
+    ],
+)  # fmt: skip
+def test_values_fit_types_as_cwl_reads_them(value: object, kind: str, fits: bool) -> None:
+    assert _fits(value, kind) == fits
+
+
+def test_a_directory_with_a_listing_is_refused(job: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert check({**job, "source": {"class": "Directory", "listing": []}}, tmp_path) == 2
+    assert "'source' is a Directory with a listing" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("location", ["https://example.org/key", "s3://bucket/key", ""])
+def test_a_file_that_is_not_here_is_refused(
+    job: dict, tmp_path: Path, capsys: pytest.CaptureFixture[str], location: str
+) -> None:
+    assert check({**job, "key": {"class": "File", "location": location}}, tmp_path) == 2
+    assert "'key' has no local path" in capsys.readouterr().err
+
+
+def test_a_local_url_is_a_path(job: dict, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("")
+    assert check({**job, "key": {"class": "File", "location": f"file://{tmp_path}/key"}}, tmp_path) == 0
+
+
+def test_an_installation_without_a_checkout_asks_for_the_workflow(
+    job: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("claire.commands.check.WORKFLOW", tmp_path / "main.cwl")
+    assert check(job, tmp_path) == 2
+    assert "--workflow is missing" in capsys.readouterr().err

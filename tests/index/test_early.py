@@ -148,3 +148,14 @@ def test_the_list_for_people_shows_the_labels(source: Path, out: Path, capsys: p
     assert [row[start:end].strip() for row in rows] == ["normal", "covid", "", "", "", ""]
     assert claire("index", ["--source", str(source), "--out", str(out), "--list"]) == 0
     assert "label" not in capsys.readouterr().out.splitlines()[0]
+
+
+def test_a_file_whose_header_is_damaged_has_no_label(
+    source: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (source / "broken.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"\xff" * 40)
+    labels = table("normal", "covid", "normal", "covid", "normal", "covid")
+    assert index(source, out, labels, "--fold-count", "3") == 0
+    assert "6 of 6 chosen series have a label" in capsys.readouterr().err
+    assert index(source, out, labels, "--list") == 0
+    assert "broken.dcm" in capsys.readouterr().out

@@ -40,9 +40,7 @@ drawn_series = st.lists(
 )
 
 
-@settings(
-    deadline=None, derandomize=True, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(drawn_series, st.integers(1, 4))
 def test_every_series_is_dealt_once_and_patients_and_studies_are_whole(
     maker: Path, drawn: list[tuple[str, str, int]], count: int

@@ -45,3 +45,23 @@ def test_a_checksum_that_is_wrong_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(RejectedScan, match="unreadable"):
         read_volume(path, read_header(path)[1])
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_voxels_that_are_no_numbers_are_refused(tmp_path: Path, suffix: str) -> None:
+    path = write(tmp_path / f"x{suffix}", np.eye(4), np.zeros(SHAPE, np.complex64))
+    with pytest.raises(RejectedScan, match="not numbers") as caught:
+        read_volume(path, read_header(path)[1])
+    assert caught.value.reason == "unreadable"
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize("kept", [0.5, 0.99])
+def test_voxels_that_were_cut_short_are_unreadable(tmp_path: Path, suffix: str, kept: float) -> None:
+    path = write(tmp_path / f"x{suffix}", np.eye(4))
+    grid = read_header(path)[1]
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    with pytest.raises(RejectedScan) as caught:
+        read_volume(path, grid)
+    assert caught.value.reason == "unreadable"

@@ -8,6 +8,7 @@ import pytest
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.contracts.cohort import open_cohort
 from claire.core.contracts.folds import read_fold_rows, write_folds
+from claire.core.contracts.run import read_run
 from claire.core.contracts.variant import Variant, write_variant
 from claire.core.networks.devices import choose_device
 from claire.train import Parameters, run
@@ -16,10 +17,11 @@ from claire.train.training import Training
 
 from tests.support.command import claire
 from tests.support.damage import DAMAGES, damage, require_told
-from tests.support.explaining import FLAT
-from tests.support.synthetic import CohortFiles, make_cohort
+from tests.support.explaining import FLAT, SOLID
+from tests.support.synthetic import CLASSES, CohortFiles, make_cohort
 
 QUICK = FLAT.model_copy(update={"epochs": 1})
+SOLID_QUICK = SOLID.model_copy(update={"epochs": 1})
 
 
 @pytest.fixture
@@ -177,6 +179,21 @@ def test_a_full_disk_is_told_and_nothing_is_kept(
     assert train(inputs, out) == 1
     require_told(capsys.readouterr().err, "train", "the disk is full", "TMPDIR")
     assert [*out.iterdir()] == []
+
+
+@pytest.mark.parametrize(("variant", "device"), [(QUICK, "cpu-bf16"), (SOLID_QUICK, "cpu-fp32")])
+def test_a_3d_network_is_never_trained_in_bf16(
+    inputs: dict[str, Path],
+    tmp_path: Path,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    variant: Variant,
+    device: str,
+) -> None:
+    monkeypatch.setattr("torch.cpu._is_avx512_bf16_supported", lambda: True)
+    inputs["variant"] = write_variant(tmp_path / "v.variant.json", variant)
+    assert train(inputs, out) == 0
+    assert read_run(out / f"{variant.id}-f0.run.zip", CLASSES).facts.device == device
 
 
 def test_the_step_called_from_python_raises_what_the_command_says(inputs: dict[str, Path], out: Path) -> None:

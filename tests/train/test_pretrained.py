@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
 from claire.core.command.errors import ClaireError
 from claire.core.contracts.variant import Variant
 from claire.core.networks.build import build_network
-from claire.train.pretrained import load_pretrained
+from claire.train.pretrained import load_pretrained, read_tensors
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import nn
 from torchvision.models import resnet18
+
+from tests.support.damage import damaged
 
 RESNET = Variant(architecture="torchvision:resnet18", size=64, slices=4)
 DENSENET = RESNET.model_copy(update={"architecture": "torchvision:densenet121"})
@@ -60,3 +67,24 @@ def test_a_file_without_names_fills_nothing(tmp_path: Path, content: object) -> 
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(ClaireError, match="fills no weight"):
         load_pretrained(build_network(RESNET, classes=2), tmp_path / "w.pth")
+
+
+@cache
+def whole(new: bool) -> bytes:
+    """Return a torch file as torch writes it since 1.6, or as it did before."""
+    with TemporaryDirectory() as folder:
+        tensors = {"a.weight": torch.ones(4, 3), "b": torch.zeros(5)}
+        torch.save(tensors, Path(folder) / "w.pth", _use_new_zipfile_serialization=new)
+        return (Path(folder) / "w.pth").read_bytes()
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("new", [True, False])
+@settings(max_examples=150)
+@given(data=st.data())
+def test_damage_never_ends_in_an_unforeseen_error(new: bool, data: st.DataObject) -> None:
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "w.pth"
+        path.write_bytes(data.draw(damaged(whole(new))))
+        with suppress(ClaireError):
+            assert all(isinstance(value, torch.Tensor) for value in read_tensors(path).values())

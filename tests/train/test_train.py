@@ -392,3 +392,20 @@ def test_a_labelled_slice_has_its_label(cohort_files: CohortFiles) -> None:
     assert [(row.level, row.slice, row.target) for row in predicted] == [
         ("scan", None, "negative"), ("slice", 10, "positive"), ("slice", 11, None),
     ]  # fmt: skip
+
+
+def test_a_damaged_result_of_the_store_is_trained_again(
+    cohort_files: CohortFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    variant, store = variant_file(tmp_path), tmp_path / "store"
+    assert claire_train(cohort_files, variant, tmp_path / "a", "--store", store) == 0
+    (entry,) = (store / "train").iterdir()
+    weights = only(entry, ".safetensors")
+    entry.chmod(0o755)
+    weights.unlink()
+    weights.write_bytes(b"cut")
+    capsys.readouterr()
+    assert claire_train(cohort_files, variant, tmp_path / "b", "--store", store) == 0
+    assert "the result in the store is damaged: moved aside as .damaged" in capsys.readouterr().err
+    assert results(tmp_path / "a") == results(tmp_path / "b")
+    assert sorted(path.suffix for path in (store / "train").iterdir()) == ["", ".damaged"]

@@ -186,8 +186,9 @@ def test_sigterm_while_the_last_epoch_is_validated_is_not_lost(
     assert prepare(cohort, tmp_path / "checkpoint.pt", epochs=1).run().best_epoch == 1
 
 
-def test_a_damaged_checkpoint_means_a_new_start(cohort: Cohort, tmp_path: Path) -> None:
-    (tmp_path / "checkpoint.pt").write_bytes(b"PK\x03\x04 cut short")
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut short", b"\x80\x02h\x05.", b"\x80\x02.", b"\xff" * 99])
+def test_a_damaged_checkpoint_means_a_new_start(cohort: Cohort, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(content)
     assert prepare(cohort, tmp_path / "checkpoint.pt", epochs=1).run().epoch == 1
 
 

@@ -17,7 +17,7 @@ from claire.core.networks.view import apply_window
 from claire.core.statistics.ranking import auc, macro_auc
 from claire.evaluate.auc import combined_auc, count_pairs, stack_pairs
 from claire.evaluate.samples import Sample
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
@@ -63,7 +63,7 @@ def test_a_constant_has_one_definition(name: str) -> None:
         (r"torch\.autocast\(self\.", {"core/networks/devices.py"}),
         (r"hmac\.", {"core/privacy/pseudonym.py"}),
         (r"safetensors\.torch import .*\bsave", {"core/contracts/weights.py"}),
-        (r"os\.umask", {"ingest/private.py"}),
+        (r"os\.umask", {"core/command/files.py"}),
     ],
 )
 def test_a_rule_has_one_home(pattern: str, home: set[str]) -> None:
@@ -92,7 +92,6 @@ scores_of_two = st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=
 )
 
 
-@settings(deadline=None)
 @given(scores_of_two)
 def test_every_auc_of_the_pipeline_is_that_of_sklearn(drawn: list[tuple[int, bool]]) -> None:
     score, positive = np.array([s / 20 for s, _ in drawn]), np.array([p for _, p in drawn])
@@ -105,7 +104,6 @@ def test_every_auc_of_the_pipeline_is_that_of_sklearn(drawn: list[tuple[int, boo
     assert combined_auc(*pairs) == pytest.approx([expected, expected])
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(-2000, 3000), min_size=4, max_size=4),
     st.floats(-1000, 500),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from nibabel.wrapstruct import WrapStructError
 
 from claire.core.command.errors import RejectedScan
 from claire.core.imaging.volume import PADDING_HU
@@ -29,7 +30,7 @@ def read_volume(path: Path, grid: Grid) -> tuple[np.ndarray, list[Plane]]:
                     pass
         else:
             stored = np.asanyarray(nib.nifti1.load(path).dataobj).reshape(grid.shape)
-    except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError) as error:
+    except (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError, WrapStructError) as error:
         raise RejectedScan("unreadable", f"NIfTI voxels cannot be read ({type(error).__name__})") from error
     if stored.dtype.kind not in "iuf":
         raise RejectedScan("unreadable", "NIfTI voxels are not numbers")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,11 @@ from claire.core.command.errors import ClaireError
 from claire.core.networks.scan_network import ScanNetwork
 
 WRAPPERS = ("state_dict", "model_state_dict", "model", "network")
+#: What damaged files raise while they are read; files of torch before 1.6 have no checksum.
+DAMAGE = (
+    *(SafetensorError, OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError),
+    *(AssertionError, struct.error, pickle.UnpicklingError),
+)
 PREFIXES = ("module.", "backbone.", "model.", "network.")
 
 
@@ -61,7 +67,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except DAMAGE as error:
         raise ClaireError(
             f"{path.name} is not a weights file that can be read safely ({type(error).__name__})",
             "Save the state dict alone, as safetensors or with torch.save(model.state_dict(), …).",

@@ -7,7 +7,6 @@ a random generator is carried over from step to step.
 from __future__ import annotations
 
 import math
-import pickle
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +28,7 @@ from claire.core.networks.devices import Device
 from claire.core.networks.scan_network import ScanNetwork
 from claire.core.statistics.ranking import macro_auc
 from claire.train.loading import Item, Views, batches, epoch_batches
+from claire.train.pretrained import DAMAGE
 
 #: Gradients are clipped to this L2 norm over all weights.
 MAX_GRADIENT_NORM = 5.0
@@ -248,7 +248,7 @@ class Training:
             return
         try:
             checkpoint = torch.load(self.checkpoint, map_location=self.device.torch, weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        except DAMAGE as error:
             log.warning("the checkpoint cannot be read (%s): the training starts anew", type(error).__name__)
             return
         for name in ("network", "optimiser", "scaler"):

@@ -14,7 +14,7 @@ from claire.core import contracts
 from claire.core.command.documents import Document, finite, parse_document, read_document, write_document
 from claire.core.command.errors import ClaireError
 from claire.core.contracts.plan import Plan
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -151,14 +151,12 @@ def test_several_faults_are_counted() -> None:
     assert "(and 1 more)" in refused("Plan", values_of("Plan") | {"a": 1, "b": 2})
 
 
-@settings(deadline=None, derandomize=True)
 @given(damaged(plan().to_json().encode()))
 def test_a_damaged_document_is_refused_or_still_one(content: bytes) -> None:
     with suppress(ClaireError):
         assert isinstance(parse_document(content, Plan, FILE, REMEDY), Plan)
 
 
-@settings(deadline=None, derandomize=True)
 @given(st.binary(max_size=60))
 def test_random_bytes_are_never_a_document(content: bytes) -> None:
     with pytest.raises(ClaireError, match=FILE):

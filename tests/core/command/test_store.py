@@ -51,6 +51,16 @@ def test_a_damaged_result_is_moved_aside_and_made_again(entry: Entry, damage: Ca
     assert not entry.drop_if_damaged()
 
 
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"outputs": []}', b'{"outputs": {"b.zip": "00"}}', b"\xff"])
+def test_a_result_with_a_damaged_record_is_moved_aside(entry: Entry, content: bytes) -> None:
+    publish(entry)
+    entry.folder.chmod(0o755)
+    (entry.folder / "a.train.run.json").chmod(0o644)
+    (entry.folder / "a.train.run.json").write_bytes(content)
+    assert entry.drop_if_damaged()
+    assert [path.suffix for path in entry.folder.parent.iterdir()] == [".damaged"]
+
+
 def test_a_result_is_linked_and_read_only(entry: Entry, tmp_path: Path) -> None:
     publish(entry)
     path = fetched(entry, tmp_path / "out")[0]

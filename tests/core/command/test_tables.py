@@ -27,9 +27,7 @@ from hypothesis import strategies as st
 FORMULAS = ("=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\tx", "=HYPERLINK(\"http://x\",'a')", "'=1", "''@x")
 #: What a cell may hold: no line break, which the reader refuses, and no blanks at its ends, which it strips.
 cells = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=20).map(str.strip)
-SAME_FOLDER = settings(
-    deadline=None, derandomize=True, max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SAME_FOLDER = settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 class Example(Row):

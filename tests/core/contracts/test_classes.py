@@ -8,7 +8,7 @@ from claire.core.contracts.classes import NEGATIVE, class_order
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tests.core.contracts.names import spellings
+from tests.support.names import spellings
 
 others = st.sets(st.sampled_from(["covid", "pneumonia", "Fibrosis", "tumour", "1", "+"]), min_size=1, max_size=4)
 

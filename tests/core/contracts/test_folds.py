@@ -21,9 +21,7 @@ from hypothesis import strategies as st
 
 from tests.support.damage import DAMAGES
 
-SAME_FOLDER = settings(
-    deadline=None, derandomize=True, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SAME_FOLDER = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 #: A patient's fixed split, or its fold.
 places = st.one_of(st.sampled_from(FIXED_SPLITS), st.integers(0, 4))
 

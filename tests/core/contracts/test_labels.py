@@ -23,9 +23,7 @@ from claire.core.contracts.labels import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-SAME_FOLDER = settings(
-    deadline=None, derandomize=True, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SAME_FOLDER = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 NAMES = Names("4711", "1.2", "1.2.3", ("ward/7/a.dcm", "ward/7/b.dcm"))
 cells = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=8)
 

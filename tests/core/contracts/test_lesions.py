@@ -69,3 +69,11 @@ def test_a_delta_that_is_no_number_cannot_be_written() -> None:
     values["scans"][0]["lesions"][0]["delta"] = float("nan")
     with pytest.raises(ValidationError, match=r"scans\.0\.lesions\.0\.delta"):
         LesionsDocument.model_validate(values)
+
+
+def test_no_label_is_a_formula_in_the_table(tmp_path: Path) -> None:
+    (scan,) = lesions().scans
+    document = lesions().model_copy(update={"scans": (scan.model_copy(update={"label": "=1+1"}),)})
+    path = write_lesion_table(tmp_path / "x.lesions.csv", document)
+    assert ",'=1+1," in path.read_text()
+    assert {row.label for row in read_rows(path, LesionRow, "")} == {"=1+1"}

@@ -84,7 +84,7 @@ def whole() -> bytes:
         return write(Path(folder) / "whole.zip").read_bytes()
 
 
-@settings(deadline=None, derandomize=True, max_examples=300)
+@settings(max_examples=300)
 @given(damaged(whole()))
 def test_damage_never_ends_in_an_unforeseen_error(content: bytes) -> None:
     with TemporaryDirectory() as folder:

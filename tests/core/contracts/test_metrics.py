@@ -85,3 +85,9 @@ def test_only_the_winners_runs_are_explained(tmp_path: Path, explained: list[int
     (tmp_path / "winner.json").write_text(json.dumps(document))
     with pytest.raises(ClaireError, match=r"winner\.json is not valid"):
         read_winner(tmp_path / "winner.json")
+
+
+@pytest.mark.parametrize("fold", [(0,), (0, 1, 2), ()])
+def test_every_run_of_the_winner_has_a_fold(fold: tuple[int, ...]) -> None:
+    with pytest.raises(ValidationError, match=f"2 runs have {len(fold)} folds"):
+        Winner(variant="v1", winner=(0, 2), fold=fold, explained=())

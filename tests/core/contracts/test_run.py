@@ -159,7 +159,7 @@ def whole() -> bytes:
         return one_row(World(Path(folder), patients=4)).read_bytes()
 
 
-@settings(deadline=None, derandomize=True, max_examples=300)
+@settings(max_examples=300)
 @given(damaged(whole()))
 def test_damage_never_ends_in_an_unforeseen_error(content: bytes) -> None:
     with TemporaryDirectory() as folder:

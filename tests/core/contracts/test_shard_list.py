@@ -18,9 +18,7 @@ from tests.support.documents import listed_series
 names = st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1, max_size=12).filter(
     lambda name: name not in (".", "..")
 )
-SAME_FOLDER = settings(
-    deadline=None, derandomize=True, max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SAME_FOLDER = settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def write(folder: Path, count: int = 3) -> Path:

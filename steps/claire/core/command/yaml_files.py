@@ -42,7 +42,7 @@ def read_yaml_mapping(path: Path, remedy: str) -> dict[str, Any]:
         raise UsageError(
             f"{path.name} is nested too deeply: expected at most five levels", "Correct the YAML."
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # also bytes that are not UTF-8, and values that cannot be
         raise UsageError(f"{path.name} is not YAML text", remedy) from error
     if not isinstance(values, dict):
         raise UsageError(f"{path.name} is empty or not a mapping of keys", remedy)
