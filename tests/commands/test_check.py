@@ -87,7 +87,7 @@ def test_all_faults_are_told_at_once(job: dict, tmp_path: Path, capsys: pytest.C
         ("seed: 2020-13-45", "is not YAML text"),
         ("seed: !!int x", "is not YAML text"),
         ("a: " * 2000, "job.yml"),
-        ("[" * 3000, "nested too deeply"),
+        ("[" * 1200, "nested too deeply"),
     ],
 )
 def test_what_is_no_job_is_refused(text: str, told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
