@@ -90,20 +90,22 @@ def _sentence(field: Parameter) -> str:
     return field.help + (f" ({'; '.join(notes)})" if notes else "")
 
 
-def schemas() -> Iterator[tuple[str, str]]:
-    """Yield (name, JSON Schema) of every document and table row of the contracts."""
-    names = [
-        record.__name__,
-        *(f"{contracts.__name__}.{module.name}" for module in pkgutil.iter_modules(contracts.__path__)),
-    ]
+def contract_models() -> list[type[Document] | type[Row]]:
+    """Return the model of every document and table row that crosses between steps."""
+    modules = [f"{contracts.__name__}.{module.name}" for module in pkgutil.iter_modules(contracts.__path__)]
     models: list[type[Document] | type[Row]] = []
-    for name in names:
+    for name in [record.__name__, *modules]:
         models += [
             member
             for member in vars(importlib.import_module(name)).values()
             if inspect.isclass(member) and issubclass(member, (Document, Row)) and member.__module__ == name
         ]
-    for model in models:
+    return models
+
+
+def schemas() -> Iterator[tuple[str, str]]:
+    """Yield (name, JSON Schema) of every contract."""
+    for model in contract_models():
         schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
         yield _kebab(model.__name__), json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
 
