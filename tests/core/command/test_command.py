@@ -7,6 +7,8 @@ import json
 import logging
 import os
 import signal
+import stat
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -59,6 +61,21 @@ def test_a_step_that_is_told_to_end_cleans_up(out: Path, capsys: pytest.CaptureF
     assert list(out.iterdir()) == []
     assert "SIGTERM" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_what_a_step_writes_is_for_its_owner_alone(tmp_path: Path) -> None:
+    def function(parameters: StepParameters) -> None:
+        write_json(parameters.out / "sub.json", {})
+        subprocess.run(["touch", parameters.out / "by-a-child"], check=True)
+
+    before = os.umask(0o022)
+    try:
+        assert run(function, ["--out", str(tmp_path / "out")]) == 0
+        assert os.umask(0o022) == 0o022, "the caller's umask is as it was"
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.rglob("*")}
+    assert modes == {"out": 0o700, "sub.json": 0o600, "by-a-child": 0o600}
 
 
 def test_an_unforeseen_error_hides_its_text(out: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -77,6 +77,14 @@ def test_nobody_else_may_enter_the_store(entry: Entry, tmp_path: Path) -> None:
     assert [path for path in entry.folder.rglob("*") if path.stat().st_mode & 0o077] == []
 
 
+def test_a_store_that_stood_open_is_closed(tmp_path: Path) -> None:
+    folder = tmp_path / "train"
+    folder.mkdir()
+    folder.chmod(0o777)
+    open_entry(tmp_path, "train", {})
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
 def test_across_file_systems_it_is_copied(entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(18, "Invalid cross-device link")

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 from claire.core.command.cli import parse
 from claire.core.command.errors import ClaireError
-from claire.core.command.files import make_directory
+from claire.core.command.files import make_directory, only_for_owner
 from claire.core.command.parameters import StepParameters
 from claire.core.command.progress import begin_lines_with
 
@@ -30,6 +30,8 @@ def execute(
     step: str, doc: str | None, model: type[P], run: Callable[[P], None], argv: Sequence[str] | None = None
 ) -> int:
     """Parse `argv`, run the step on it and return the exit code: 0 done, 2 usage, 1 everything else.
+
+    What the step writes is for its owner alone, whatever the umask: nearly all of it holds data of patients.
 
     Errors come out as one message with cause and remedy. An unforeseen error names its type and place only, for its
     text may hold a path; `--log-level debug` prints the traceback.
@@ -43,8 +45,8 @@ def execute(
     _limit_threads(parameters.threads)
     _name_the_user()
     try:
-        make_directory(parameters.out, "--out")
-        with termination():
+        with only_for_owner(), termination():
+            make_directory(parameters.out, "--out")
             run(parameters)
     except ClaireError as error:
         print(f"{name}: {error}", file=sys.stderr)

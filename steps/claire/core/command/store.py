@@ -87,6 +87,8 @@ def open_entry(store: Path, step: str, key: Mapping[str, Any]) -> Entry:
     try:
         store.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_uid == os.geteuid():  # made by something else, open to others
+            folder.chmod(0o700)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
