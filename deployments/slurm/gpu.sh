@@ -6,6 +6,10 @@ set -euo pipefail
 export PATH=/usr/local/bin:/usr/bin:/bin
 umask 077
 chmod go-rwx "$CLAIRE_BIND"
-apptainer --quiet exec --nv --cleanenv --no-home --network none --bind "$CLAIRE_BIND" "$CLAIRE_IMAGE" bash -s <<'STREAMFLOW'
-{{ streamflow_command }}
+# Temporary files stay on the node, in CLAIRE_TMP (/tmp): StreamFlow's TMPDIR is a folder of the shared file system.
+temporary=$(mktemp -d "${CLAIRE_TMP:-/tmp}/claire.XXXXXX")
+trap 'rm -rf "$temporary"' EXIT
+apptainer --quiet exec --nv --cleanenv --no-home --network none --bind "$temporary:/tmp" --bind "$CLAIRE_BIND" \
+    "$CLAIRE_IMAGE" bash -s <<'STREAMFLOW'
+{{ streamflow_command | replace("export TMPDIR=", "export STREAMFLOW_TMPDIR=") }}
 STREAMFLOW

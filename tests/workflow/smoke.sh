@@ -12,9 +12,14 @@ cwltool --no-container --relax-path-checks --parallel --outdir demo/smoke/cwltoo
 echo "smoke: cwltool $((SECONDS - started)) s"
 
 started=$SECONDS
-streamflow run --outdir demo/smoke/streamflow deployments/sites/local.yml \
-    >demo/smoke/streamflow.log 2>&1 || { tail -n 60 demo/smoke/streamflow.log; exit 1; }
+(cd demo/smoke && streamflow run --outdir streamflow ../../deployments/sites/local.yml >streamflow.log 2>&1) ||
+    { tail -n 60 demo/smoke/streamflow.log; exit 1; }
 echo "smoke: streamflow $((SECONDS - started)) s"
+
+[[ -n $(find demo/smoke/.streamflow/work -name '*.shard.jsonl' -print -quit) ]] || { echo "smoke: no shard list"; exit 1; }
+# Manifests are the engine's own; they hold names of files only.
+open=$(find demo/smoke/.streamflow/work demo/smoke/streamflow demo/smoke/cwltool -type f -not -name '*.txt' -perm /077)
+[[ -z $open ]] || { echo "smoke: others may read $open"; exit 1; }
 
 claire compare --left demo/smoke/cwltool --right demo/smoke/streamflow
 echo "smoke: both engines give the same results"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 import yaml
 from claire.core.contracts.shard_list import write_shard_list
@@ -65,23 +67,54 @@ def test_a_killed_job_is_tried_again_and_a_lost_login_node_waited_for() -> None:
     assert login["retries"] * login["retryDelay"] >= 120
 
 
+def run_job(tmp_path: Path, command: str) -> str:
+    """Run `command` in tmp_path/pipeline by the template of the SLURM jobs, filled in by hand; return its output.
+
+    A script stands in for Apptainer: it shows its arguments and runs what it is given, in the job's environment.
+    """
+    folder, apptainer = tmp_path / "pipeline", tmp_path / "bin/apptainer"
+    apptainer.parent.mkdir()
+    apptainer.write_text('#!/bin/sh\necho "$@"\nexec env -u TMPDIR bash -s\n')
+    apptainer.chmod(0o755)
+    (tmp_path / "node").mkdir()
+    template = (ROOT / HYBRID["deployments"]["hpc"]["config"]["services"]["gpu"]["file"]).read_text()
+    # As core/utils.create_command of StreamFlow 0.2.0rc3 writes it.
+    filled = f'cd {folder} && export HOME="{folder}" && export TMPDIR="{folder}" && {command}'
+    script = jinja2.Template(template).render(streamflow_command=filled)
+    script = script.replace("export PATH=", f"export PATH={apptainer.parent}:")
+    environment = {"CLAIRE_BIND": str(folder), "CLAIRE_IMAGE": "learn.sif", "CLAIRE_TMP": str(tmp_path / "node")}
+    done = subprocess.run(["/bin/bash", "-c", script], env=environment, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
 def test_jobs_see_one_folder_that_nobody_else_enters(tmp_path: Path) -> None:
     hpc = HYBRID["deployments"]["hpc"]
     exported = dict(item.split("=", 1) for item in hpc["config"]["services"]["gpu"]["export"].split(","))
     job = yaml.safe_load((ROOT / "configs/site.yml").read_text())
     for inside in (hpc["workdir"], HYBRID["deployments"]["login"]["workdir"], job["store"]):
         assert Path(inside).is_relative_to(exported["CLAIRE_BIND"])
-    folder, apptainer = tmp_path / "pipeline", tmp_path / "bin/apptainer"
-    folder.mkdir(mode=0o777)
-    apptainer.parent.mkdir()
-    apptainer.write_text('#!/bin/sh\ntouch "$CLAIRE_BIND/made-by-the-job"\n')
-    apptainer.chmod(0o755)
-    script = (ROOT / hpc["config"]["services"]["gpu"]["file"]).read_text()
-    script = script.replace("export PATH=", f"export PATH={apptainer.parent}:").replace("{{ streamflow_command }}", ":")
-    environment = {"CLAIRE_BIND": str(folder), "CLAIRE_IMAGE": "learn.sif"}
-    subprocess.run(["/bin/bash", "-c", script], env=environment, check=True)
+    folder = tmp_path / "pipeline"
+    folder.mkdir()
+    folder.chmod(0o777)
+    run_job(tmp_path, "touch made-by-the-job")
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / "made-by-the-job").stat().st_mode) == 0o600
+
+
+def test_a_job_keeps_its_temporary_files_on_the_node_and_leaves_none(tmp_path: Path) -> None:
+    (tmp_path / "pipeline").mkdir()
+    output = run_job(tmp_path, 'echo "TMPDIR=$TMPDIR"')
+    bound = re.search(r"--bind (\S+/node/claire\.\w+):/tmp ", output)
+    assert bound, output
+    assert "TMPDIR=\n" in output
+    assert list((tmp_path / "node").iterdir()) == []
+
+
+def test_local_jobs_run_in_no_folder_that_all_users_share() -> None:
+    deployments = yaml.safe_load((ROOT / "deployments/sites/local.yml").read_text())["deployments"]
+    (workdir,) = {Path(deployment["workdir"]) for deployment in deployments.values()}
+    assert not workdir.is_absolute(), "relative to the folder that the run is started in"
+    assert f"{workdir.parts[0]}/" in (ROOT / ".gitignore").read_text().split()
 
 
 def test_shard_lists_are_for_their_owner_alone(tmp_path: Path) -> None:
