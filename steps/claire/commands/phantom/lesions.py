@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,9 +41,6 @@ class Plan:
     low: float
     high: float
     gamma: float
-
-
-Shape = Callable[[np.random.Generator, np.ndarray, np.ndarray], np.ndarray]
 
 
 def draw_plans(rng: np.random.Generator, positive: bool, lung_ml: float) -> list[Plan]:
