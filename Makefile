@@ -10,6 +10,8 @@ engine := .venv/engine
 export PATH := $(CURDIR)/$(science)/bin:$(CURDIR)/$(engine)/bin:$(PATH)
 # PyPI is asked for torch alone by its hash, whatever index or link a machine adds.
 pip := pip install --quiet --disable-pip-version-check --require-hashes
+# A command of `make lint`; a failure says which one it was.
+gate = @$(1) || { echo "make lint: $(wordlist 1,2,$(1)) failed" >&2; exit 1; }
 
 help:                ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## */\t/' | expand -t 20
@@ -44,12 +46,13 @@ smoke:
 	@tests/workflow/smoke.sh
 
 lint: setup          ## Style, types, layers, dead code, shell scripts, CWL
-	@ruff check . && ruff format --check .
-	@mypy
-	@lint-imports --no-logo
-	@vulture
-	@shellcheck .ci/run configs/demo $(wildcard tests/workflow/*.sh tests/workflow/*/*.sh deployments/*/*.sh) deployments/images/tar
-	@for file in cwl/*.cwl cwl/tools/*.cwl cwl/expressions/*.cwl; do cwltool --quiet --validate "$$file" || exit 1; done
+	$(call gate,ruff check .)
+	$(call gate,ruff format --check .)
+	$(call gate,mypy)
+	$(call gate,lint-imports --no-logo)
+	$(call gate,vulture)
+	$(call gate,shellcheck .ci/run configs/demo $(wildcard tests/workflow/*.sh tests/workflow/*/*.sh deployments/*/*.sh) deployments/images/tar)
+	@for file in cwl/*.cwl cwl/*/*.cwl; do cwltool --quiet --validate "$$file" || { echo "make lint: cwltool failed" >&2; exit 1; }; done
 
 cluster-test: setup  ## The smoke configuration on Kubernetes and SLURM, compared with the local run
 	@tests/workflow/cluster/run.sh

@@ -64,7 +64,7 @@ class GridPart(BaseModel):
     model_config = _STRICT
     preset: Annotated[Literal["original-2021"] | None, Field(description="published settings to start from")] = None
     base: Annotated[Settings, Field(description="settings that all variants of this part share")] = Settings()
-    axes: Annotated[Axes, Field(description="settings to vary, each with the list of its values")] = Axes()  # type: ignore[valid-type]
+    axes: Annotated[Axes, Field(description="settings to vary, each with the list of its values")] = Axes()  # type: ignore[valid-type]  # made at run time
     exclude: Annotated[
         list[Settings], Field(description="combinations to leave out: a variant with all values of an entry is dropped")
     ] = []

@@ -44,7 +44,12 @@ class Table:
 
 
 def table(
-    caption: str, columns: Iterable[Column | str], rows: Iterable[Iterable[Cell | object]], **more: object
+    caption: str,
+    columns: Iterable[Column | str],
+    rows: Iterable[Iterable[Cell | object]],
+    *,
+    sortable: bool = False,
+    note: str = "",
 ) -> Table:
     """Return a table; headings and cells may be plain values. Columns in which no row says anything are left out."""
     heads = [column if isinstance(column, Column) else Column(column) for column in columns]
@@ -52,7 +57,7 @@ def table(
     said = [any(row[place].text not in ("", NONE) for row in cells) for place in range(len(heads))]
     kept = [[cell for cell, wanted in zip(row, said, strict=True) if wanted] for row in cells]
     heads = [head for head, wanted in zip(heads, said, strict=True) if wanted]
-    return Table(caption, heads, kept, **more)  # type: ignore[arg-type]
+    return Table(caption, heads, kept, sortable, note)
 
 
 def cell_of(value: object) -> Cell:
@@ -69,7 +74,7 @@ def cell_of(value: object) -> Cell:
 def floating(text: object) -> float | None:
     """Return a number of a CSV or JSON cell; None where there is none."""
     try:
-        value = float(text)  # type: ignore[arg-type]
+        value = float(text)  # type: ignore[arg-type]  # what float() refuses is None
     except (TypeError, ValueError):
         return None
     return value if math.isfinite(value) else None

@@ -82,7 +82,7 @@ def working_grid(volume: Volume) -> Grid:
     factors = tuple(min(factor, size) for factor, size in zip(factors, data.shape, strict=True))
     hu = block_mean(data, factors)
     grown = tuple(step * factor for step, factor in zip(spacing, factors, strict=True))
-    return Grid(hu, _padding(data, factors, hu.shape), grown, factors, scale)  # type: ignore[arg-type]
+    return Grid(hu, _padding(data, factors, hu.shape), grown, factors, scale)  # type: ignore[arg-type]  # three axes
 
 
 def _scale(data: np.ndarray, spacing: tuple[float, ...]) -> float:

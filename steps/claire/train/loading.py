@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -177,9 +178,9 @@ def batches(
 
 def prefetch(items: Iterable[T]) -> Iterator[T]:
     """Yield `items`, computing the next one in a thread while this one is used."""
-    source, end = iter(items), object()
+    source = iter(items)
     with ThreadPoolExecutor(1) as pool:
-        following = pool.submit(next, source, end)
-        while (item := following.result()) is not end:
-            following = pool.submit(next, source, end)
-            yield item  # type: ignore[misc]
+        following = pool.submit(list, islice(source, 1))
+        while current := following.result():
+            following = pool.submit(list, islice(source, 1))
+            yield from current

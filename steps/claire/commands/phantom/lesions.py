@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,9 +41,6 @@ class Plan:
     low: float
     high: float
     gamma: float
-
-
-Shape = Callable[[np.random.Generator, np.ndarray, np.ndarray], np.ndarray]
 
 
 def draw_plans(rng: np.random.Generator, positive: bool, lung_ml: float) -> list[Plan]:
@@ -222,6 +218,6 @@ def _septa(rng: np.random.Generator, mm: np.ndarray, cell: float) -> np.ndarray:
     steps = [np.arange(first, last, cell) for first, last in zip(low, high, strict=True)]
     seeds = np.stack(np.meshgrid(*steps, indexing="ij"), -1).reshape(-1, 3)
     seeds = seeds + rng.uniform(-0.38, 0.38, seeds.shape) * cell
-    nearest: np.ndarray = cKDTree(seeds).query(mm, k=2)[0]
+    nearest = np.asarray(cKDTree(seeds).query(mm, k=2)[0])
     distance: np.ndarray = (nearest[:, 1] - nearest[:, 0]) / 2
     return distance

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -16,9 +15,6 @@ from claire.core.command.files import atomic_path
 from claire.core.contracts.masks import LungFacts
 from claire.core.contracts.scans import ScanFacts
 from claire.core.imaging.affine import Affine
-
-if TYPE_CHECKING:
-    import h5py
 
 REMEDY = "Run `claire preprocess` again for this shard."
 
