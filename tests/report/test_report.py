@@ -120,7 +120,8 @@ def test_every_link_within_the_page_has_a_target(page: Page) -> None:
 def test_the_first_line_says_what_against_what_by_which_standard(page: Page) -> None:
     line = re.sub(r"<[^>]+>", "", page.source.split('class="statement">')[1].split("</p>")[0])
     assert line == (
-        "Detects positive (n = 18 patients) against negative (n = 18 patients) on chest CT, by RT-PCR (36 scans)."
+        "Distinguishes positive (n = 18 patients) from negative (n = 18 patients) on chest CT. "
+        "Reference standard: RT-PCR (36 scans)."
     )
 
 
@@ -235,7 +236,7 @@ def test_one_variant_is_compared_with_nothing(make: Make) -> None:
 
 def test_three_classes_are_told_from_one_another(make: Make) -> None:
     page = make(patients=27, explained=False, classes=("normal", "covid", "other pneumonia"))
-    assert "Detects covid (n = 9 patients) and other pneumonia (n = 9 patients) against normal" in page.text
+    assert "Distinguishes covid (n = 9 patients) and other pneumonia (n = 9 patients) from normal" in page.text
     assert "covid against the rest" in page.section("curves")
 
 
