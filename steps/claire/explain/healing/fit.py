@@ -21,9 +21,9 @@ from claire.explain.maps.attribution import density, random_map
 from claire.explain.probe import Case, Cases, Probe, log_odds_of, logits_of_scans, probabilities, target_class
 from claire.explain.refine import ChosenNetwork, steps_or_default
 
-#: Steps where the flag is left out: (with a GPU, without).
+#: Default steps: (with a GPU, without).
 HEAL_STEPS = (400, 60)
-#: Training scans from which the healer learns, at most.
+#: Maximum number of training scans for the healer.
 POOL = 48
 #: Voxels belong to the healed region above the first level of the mask, and are free of it up to the second.
 HEALED_ABOVE, FREE_UP_TO = 0.5, 0.15
@@ -74,7 +74,7 @@ def judge_healer(
 ) -> list[Gate]:
     """Return the gates, measured on the validation scans; without a healer they are closed for `reason`.
 
-    `judge`: a network that the healer never saw. A patient counts once, with the mean of the scans.
+    `judge`: a network that the healer never saw. Each patient counts once, with the mean over the patient's scans.
     """
     if healer is None:
         return gates(None, seed, reason)
@@ -104,7 +104,7 @@ def _heal(
     before: np.ndarray,
     rng: np.random.Generator,
 ) -> HealedScan:
-    """Heal a scan, and as many voxels of random and of dense lung; `before`: logits (classes,) as it is."""
+    """Heal a scan, and as many voxels of random and of dense lung; `before`: logits (classes,) before healing."""
     mask, infill = healer.heal(case)
     healed = healed_hu(case.view.hu, mask, infill)
     count = int((mask > HEALED_ABOVE).sum())
