@@ -35,7 +35,7 @@ class Inputs:
 
 
 def open_inputs(parameters: Parameters) -> Inputs:
-    """Open all inputs. Raises UsageError where they belong to different runs, cohorts or folds."""
+    """Open all inputs. Raises UsageError if they belong to different runs, cohorts or folds."""
     make_deterministic(parameters.threads)
     network, facts = load_network(parameters.weights)
     device = choose_device(parameters.device, facts.variant.dimensions)

@@ -44,8 +44,8 @@ class ChosenNetwork:
 
     `operating_point`: on 1 − p(reference); None for more than two classes, where the likeliest class is called.
     `logits`: (validation scans, classes); `positive`: (validation scans,) whether they are labelled positive.
-    `difference`: largest difference between the probabilities that training wrote for these scans and those computed here; None
-    where the network was refined.
+    `difference`: largest difference between the probabilities that training wrote for these scans and those computed
+    here; None if the network was refined.
     """
 
     probe: Probe
@@ -58,7 +58,7 @@ class ChosenNetwork:
 
     @property
     def auc(self) -> float:
-        """AUC of the explained network on the validation scans; NaN where a class is missing."""
+        """AUC of the explained network on the validation scans; NaN if a class is missing."""
         return auc(scores(self.logits), self.positive)
 
     def decide(self, logits: np.ndarray) -> np.ndarray:

@@ -73,7 +73,7 @@ class ScanResult:
 
 
 def explain_scan(scan: Scan, setting: Setting, rng: np.random.Generator) -> ScanResult:
-    """Explain one scan. Raises RejectedScan where its view holds no lung."""
+    """Explain one scan. Raises RejectedScan if its view holds no lung."""
     case, probe = setting.cases.get(scan), setting.chosen.probe
     if not case.lungs.any():
         raise RejectedScan("no_lungs", "no lung in the slices that the network sees")
