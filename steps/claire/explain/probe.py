@@ -164,21 +164,21 @@ class Probe:
         return _to_numpy(torch.cat(logits))
 
     def scan_logits(self, case: Case) -> np.ndarray:
-        """Return the logits (classes,) float64 of a scan as it is."""
+        """Return the logits (classes,) float64 of an unaltered scan."""
         logits: np.ndarray = self.evaluate([case.hu], case.lungs)[0]
         return logits
 
 
 def logits_of_scans(probe: Probe, scans: Sequence[Scan], cases: Cases, progress_label: str) -> np.ndarray:
-    """Return the logits (scans, classes) float64 of scans as they are; `progress_label` names them in the log."""
+    """Return the logits (scans, classes) float64 of unaltered scans; `progress_label` names them in the log."""
     logits = [probe.scan_logits(cases.get(scan)) for scan in progress(scans, progress_label)]
     return np.array(logits).reshape(len(scans), probe.network.classes)
 
 
 def log_odds(logits: Tensor, target: int) -> Tensor:
     """Return the log-odds (B,) of class `target` against all others; of two classes, the difference of their logits."""
-    others = [index for index in range(logits.shape[-1]) if index != target]
-    return logits[..., target] - torch.logsumexp(logits[..., others], -1)
+    other_classes = [index for index in range(logits.shape[-1]) if index != target]
+    return logits[..., target] - torch.logsumexp(logits[..., other_classes], -1)
 
 
 def log_odds_of(logits: np.ndarray, target: int) -> np.ndarray:

@@ -144,7 +144,7 @@ def attack(probe: Probe, hu: Tensor, lungs: Tensor, target: Tensor, radius: floa
 def refine_network(
     probe: Probe, labelled: Sequence[tuple[Loader, int]], steps: int, seed: int
 ) -> tuple[Probe, list[float]]:
-    """Return a copy of the network trained on attacked scans, and its loss at each step; `probe` stays as it is.
+    """Return a copy of the network trained on attacked scans, and its loss at each step; `probe` is not changed.
 
     `labelled`: (function that loads a scan, its class) of the training scans; each step takes one scan per class. The
     radius grows over the first third of the steps. Batch statistics are frozen throughout.

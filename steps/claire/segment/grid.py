@@ -60,7 +60,7 @@ def canonical(data: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
 
 def _orientation(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the array axes that lie along superior, anterior and right, and which of them must be flipped."""
+    """Return the array axes along superior, anterior and right, and which of them must be flipped."""
     orientation = nib.io_orientation(affine)
     axes: list[int] = []
     flips: list[int] = []

@@ -70,7 +70,7 @@ class Entry:
         shutil.rmtree(self.partial, ignore_errors=True)
 
     def fetch(self, out: Path, last: str) -> list[Path]:
-        """Hard-link the files of a finished result into `out`, or copy them across file systems; `last` comes last."""
+        """Hard-link (or copy) the files of a finished result into `out`; files that end in `last` are placed last."""
         make_directory(out, "--out")
         names = sorted((path.name for path in self.folder.iterdir()), key=lambda name: (name.endswith(last), name))
         return [_link(self.folder / name, out / name) for name in names]

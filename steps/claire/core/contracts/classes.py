@@ -51,7 +51,7 @@ def class_order(labels: Collection[str], classes: str) -> tuple[str, ...]:
         raise UsageError(f"labels differ in case only: {', '.join(case_variants)}", "Spell each class one way.")
     if len(labels) < 2:
         raise UsageError(
-            f"all patients have the label '{next(iter(labels), '')}': there is nothing to tell apart",
+            f"all patients have the label '{next(iter(labels), '')}': there is nothing to distinguish",
             "Label patients of at least two classes.",
         )
     if classes:

@@ -21,7 +21,7 @@ REMEDY = "Run `claire index` again."
 class ListedSeries(Document):
     """One series: its files relative to the source, whether it was chosen, and why not.
 
-    `part` counts series that share a UID although they are different ones; `problem` says why no header could be read.
+    `part` counts different series that share a UID; `problem` says why no header could be read.
     """
 
     line: int

@@ -57,7 +57,7 @@ class ScanNetwork(nn.Module):
     - `attention`: Σ aᵢ zᵢ with gated attention a (Ilse 2018);
     - `mean`: the mean of z;
     - `topk`, `max`: per class the mean of the top quarter, or the maximum, of z − z₀, the evidence against the
-      reference class 0, whose own logit is then 0: one diseased slice suffices, a healthy one is no evidence;
+      reference class 0, whose own logit is then 0: one diseased slice suffices, a healthy one is not evidence;
     - `inherited` (as in the original): log of the mean of the slices' probabilities.
     """
 

@@ -40,7 +40,7 @@ class Pseudonyms:
         return f"S{self.digest('scan', '', series).hex()[:12]}"
 
     def uid(self, uid: str) -> str | None:
-        """Return a UID that stands for `uid` (2.25 and a 128-bit number, PS3.5 B.2); None for an empty one."""
+        """Return the pseudonym of a UID (2.25 and a 128-bit number, PS3.5 B.2); None for an empty one."""
         return f"2.25.{int.from_bytes(self.digest('uid', '', uid)[:16], 'big')}" if uid else None
 
 

@@ -241,7 +241,7 @@ def _read(stream: BinaryIO) -> Header:
 
 
 def _pixel_location(stream: BinaryIO, implicit: bool, little: bool) -> tuple[int, int]:
-    """Return (first byte, length) of the pixel data at the stream's position; (−1, −1) where there are none."""
+    """Return (first byte, length) of the pixel data at the stream's position; (−1, −1) if there are none."""
     order, head = "<" if little else ">", stream.read(12)
     if len(head) < 12 or struct.unpack_from(order + "HH", head) != _PIXEL_TAG:
         return -1, -1

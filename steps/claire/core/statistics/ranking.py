@@ -1,4 +1,4 @@
-"""Ranking by scores: AUC, DeLong, precision-recall gain, curves; also of bootstrap samples, all at once."""
+"""Ranking by scores: AUC, DeLong, precision-recall gain, curves; also for all bootstrap samples at once."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def midranks(values: FloatArray) -> FloatArray:
 
 
 def _interpolate(grid: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
-    """Interpolate all rows at once: each is shifted to an interval of its own, of length 2, on one axis."""
+    """Interpolate all rows at once: each is shifted to a separate interval of length 2 on one axis."""
     usable = np.all(np.isfinite(x), axis=1) & np.all(np.isfinite(y), axis=1)
     result = np.full((len(x), len(grid)), np.nan)
     if usable.any():

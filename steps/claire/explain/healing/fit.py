@@ -43,9 +43,9 @@ def fit_healer(
         kind = "positive" if not positive.any() else "negative"
         return None, f"the network calls no training scan {kind}, so no healer could be trained"
     called = [(cases.loader(scan), target_class(logits[i])) for i, scan in enumerate(pool) if positive[i]]
-    others = [cases.loader(scan) for i, scan in enumerate(pool) if not positive[i]]
-    log.info("training the healer: %d steps on %d called and %d other scans", steps, len(called), len(others))
-    return train_healer(chosen.probe, called, others, steps, parameters.seed), ""
+    negative = [cases.loader(scan) for i, scan in enumerate(pool) if not positive[i]]
+    log.info("training the healer: %d steps on %d called and %d other scans", steps, len(called), len(negative))
+    return train_healer(chosen.probe, called, negative, steps, parameters.seed), ""
 
 
 def training_pool(cohort: Cohort, scans: Sequence[Scan], limit: int, seed: int) -> list[Scan]:
@@ -119,7 +119,7 @@ def _heal(
 
 
 def _turns(judge: Probe, case: Case, healed: np.ndarray) -> bool:
-    """Return whether a judge calls the scan positive as it is, and the reference once healed."""
+    """Return whether a judge calls the scan positive, and the healed scan the reference class."""
     chances = probabilities(judge.evaluate([case.hu, torch.from_numpy(healed)], case.lungs))
     before, after = decide(chances, DEFAULT_THRESHOLD if chances.shape[-1] == 2 else None)
     return bool(before != 0 and after == 0)

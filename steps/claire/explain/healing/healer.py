@@ -1,7 +1,7 @@
 """The healer: a generator that changes the explained network's decision, trained against a critic.
 
-The generator proposes a mask and an infill; a critic with spectral norm and hinge loss (Miyato 2018) tells healed from
-lesion-free lung. Healing never alters the explained network.
+The generator proposes a mask and an infill; a critic with spectral norm and hinge loss (Miyato 2018) distinguishes
+healed from lesion-free lung. Healing never alters the explained network.
 """
 
 from __future__ import annotations
@@ -159,20 +159,20 @@ def random_hole(case_lungs: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def train_healer(
-    probe: Probe, called: Sequence[tuple[Loader, int]], others: Sequence[Loader], steps: int, seed: int
+    probe: Probe, called: Sequence[tuple[Loader, int]], negative: Sequence[Loader], steps: int, seed: int
 ) -> Healer:
-    """Train the healer of a network, one called and one other scan per step.
+    """Train the healer of a network, one called and one negative scan per step.
 
     `called`: (function that loads a scan that the network calls positive, the class whose log-odds are to fall);
-    `others`: functions that load scans that it calls negative.
+    `negative`: functions that load scans that it calls negative.
     """
     rng = np.random.default_rng(seed)
     with seeded(probe.torch_device, seed):
         duel = _Duel(probe)
         for _ in progress(range(steps), "step of the healer"):
             load, target = called[int(rng.integers(len(called)))]
-            load_other = others[int(rng.integers(len(others)))]
-            duel.step(_batch(load(), probe, rng), _batch(load_other(), probe, rng), target, rng)
+            load_negative = negative[int(rng.integers(len(negative)))]
+            duel.step(_batch(load(), probe, rng), _batch(load_negative(), probe, rng), target, rng)
     duel.generator.eval().requires_grad_(False)
     return Healer(duel.generator, probe.torch_device, duel.history)
 
@@ -194,17 +194,17 @@ class _Duel:
         self.history: list[dict[str, float]] = []
 
     def step(
-        self, called: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor], target: int, rng: np.random.Generator
+        self, called: tuple[Tensor, Tensor], negative: tuple[Tensor, Tensor], target: int, rng: np.random.Generator
     ) -> None:
         """Heal one scan, inpaint a hole in another; train the critic, then the generator."""
-        (hu, lungs), (clean, clean_lungs) = called, other
+        (hu, lungs), (clean, clean_lungs) = called, negative
         mask, paint = self.generator(hu, lungs, torch.zeros_like(lungs))
         healed = (1 - mask) * hu + mask * paint
         hole = random_hole(clean_lungs[0].cpu(), rng)[None].to(clean.device)
         opened = torch.where(hole, hole_noise(clean.shape, rng).to(clean.device), clean)
         _, painted = self.generator(opened, clean_lungs, hole)
         filled = torch.where(hole, painted, clean)
-        self._train_critic((healed.detach(), lungs), (filled.detach(), clean_lungs), other)
+        self._train_critic((healed.detach(), lungs), (filled.detach(), clean_lungs), negative)
         terms = {
             "counterfactual": self._counterfactual(healed, lungs, target),
             "critic": -self.critic(healed, lungs).mean(),

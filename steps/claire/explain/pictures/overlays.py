@@ -1,4 +1,4 @@
-"""Pictures of an explained scan for a radiologist: ranked lesions on the CT, and heat maps beside them.
+"""Pictures of an explained scan for a radiologist: ranked lesions on the CT, and heat maps.
 
 Drawn as radiology shows axial slices: the patient's right on the left of the picture, anterior up. Colours are
 colour-blind safe, and nothing relies on colour alone: ranks are numbered, crucial outlines thick.
@@ -59,7 +59,7 @@ class Orientation:
 def orientation(affine: np.ndarray) -> Orientation:
     """Return how to turn slices of a grid with this affine, (column, row, slice, 1) → RAS mm.
 
-    Right comes to the left, anterior up (superior up where the plane is not axial).
+    The patient's right is displayed on the left, anterior up (superior up where the plane is not axial).
     """
     directions = affine[:3, :2] / np.linalg.norm(affine[:3, :2], axis=0)
     column, row = directions[:, 0], directions[:, 1]

@@ -46,7 +46,7 @@ def charts(inputs: Inputs) -> list[Chart]:
 
 
 def shown_variants(inputs: Inputs) -> list[str]:
-    """Return the variants that charts show beside the headline: the winner and the reference."""
+    """Return the variants that charts show next to the headline: the winner and the reference."""
     return list(dict.fromkeys((inputs.metrics.winner.variant, inputs.metrics.reference)))
 
 

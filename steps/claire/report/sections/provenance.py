@@ -1,4 +1,4 @@
-"""Where every figure comes from: figure → run → variant → cohort hash, from the records."""
+"""Origin of every figure: figure → run → variant → cohort hash, from the records."""
 
 from __future__ import annotations
 

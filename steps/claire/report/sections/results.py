@@ -18,7 +18,7 @@ from claire.report.tables import NONE, Cell, Column, Table, figure_cell, interva
 
 EXTRA_AUCS = {
     "scan_auc": ("AUC of scans", "each scan by itself"),
-    "slice_auc": ("AUC of slices", "slices with a label of their own"),
+    "slice_auc": ("AUC of slices", "slices with a slice label"),
     "slice_inherited_auc": ("AUC of slices, inherited labels", "original's slice metrics (inherited labels)"),
 }
 ATTRIBUTES = {"age_band": "age", "thickness": "slice thickness"}

@@ -74,8 +74,8 @@ def _task(inputs: Inputs) -> list[Caveat]:
             Caveat(
                 "stop",
                 "Not a diagnosis",
-                f"{disease} against {negative} only: a network that merely tells ill from healthy lungs does as well. "
-                "To be told from other diseases it must be trained and tested against them.",
+                f"{disease} against {negative} only: a network that only distinguishes diseased from healthy lungs "
+                "scores as well. To distinguish it from other diseases, train and test against them.",
             )
         ]
     if COVID.search(positive):
