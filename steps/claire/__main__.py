@@ -1,4 +1,4 @@
-"""`claire <step>`: one command a step of the pipeline, each with complete `--help`."""
+"""`claire <step>`: one command per step of the pipeline, each with complete `--help`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def usage() -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the step or command named first in `argv`; return its exit code (2 for wrong usage)."""
-    name, *rest = [*(sys.argv[1:] if argv is None else argv)] or ["--help"]
+    name, *step_argv = [*(sys.argv[1:] if argv is None else argv)] or ["--help"]
     if name in ("-h", "--help", "help"):
         print(usage())
         return 0
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     package = "claire" if name in STEPS else "claire.commands"
     step = importlib.import_module(f"{package}.{name}")
-    return execute(name, step.__doc__, step.Parameters, step.run, rest)
+    return execute(name, step.__doc__, step.Parameters, step.run, step_argv)
 
 
 if __name__ == "__main__":

@@ -242,7 +242,7 @@ def test_classes_may_be_ordered_by_hand() -> None:
 @pytest.mark.parametrize(
     ("labels", "wanted", "word"),
     [
-        ({"a"}, "", "nothing to tell apart"),
+        ({"a"}, "", "nothing to distinguish"),
         ({"a", "A"}, "", "case"),
         ({"covid", "pneumonia"}, "", "none of them is known to mean negative"),
         ({"normal", "healthy"}, "", "several of them may mean negative"),

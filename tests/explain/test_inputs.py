@@ -59,7 +59,7 @@ def changed_weights(trained: Trained, folder: Path, **facts: object) -> Path:
 @pytest.mark.parametrize(
     ("facts", "fault"),
     [
-        ({"run": "v0-f0"}, "--weights and --run are of different trainings: expected run v0-f0"),
+        ({"run": "v0-f0"}, "--weights and --run are from different trainings: expected run v0-f0"),
         ({"cohort_sha256": "0" * 64}, "--cohort is not the one that run"),
         ({"fold": 7}, "--folds has no test scans in fold 0 of this cohort"),
     ],

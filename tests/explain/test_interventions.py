@@ -67,9 +67,9 @@ def test_cached_answers_are_those_of_the_whole_volume(trained: Trained) -> None:
     queries = [("", frozenset()), ("noise", frozenset({1})), ("constant", frozenset({1, 2})), ("noise", frozenset({2}))]
     whole = [trained.probe.evaluate([cached._altered(query)], trained.case("positive").lungs)[0] for query in queries]
     np.testing.assert_allclose(cached.logits(queries), whole, atol=1e-4)
-    asked = cached.asked
+    asked = cached.evaluations
     cached.logits(queries)
-    assert cached.asked == asked
+    assert cached.evaluations == asked
 
 
 def test_shapley_values_add_up(trained: Trained) -> None:

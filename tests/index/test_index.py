@@ -241,7 +241,7 @@ def test_a_shard_that_was_cut_short_is_refused(tmp_path: Path, out: Path) -> Non
     path = out / "0000.shard.jsonl"
     for text in ("", path.read_text().splitlines()[0] + "\n", json.dumps({"lines": 1}) + "\n"):
         path.write_text(text)
-        with pytest.raises(ClaireError, match="not whole"):
+        with pytest.raises(ClaireError, match="is incomplete"):
             read_shard_list(path)
 
 

@@ -22,7 +22,7 @@ def test_two_patient_ids_of_one_study_are_set_aside(tmp_path: Path) -> None:
     done = go(tmp_path, labels=TWO)
     assert (done.code, done.reasons, done.scans()) == (0, ["ambiguous_patient"] * 2, [])
     assert {row["detail"] for row in done.rejects} == {
-        "its study is shared with another PatientID; give `patient` in the table"
+        "another PatientID has the same study; give `patient` in the table"
     }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from claire.core.command.errors import RejectedScan
 from claire.core.sources.dicom import Pixels, Plane
-from claire.ingest.pixels import Frame, check_pixels, read_volume, run_apart
+from claire.ingest.pixels import Frame, check_pixels, read_volume, run_in_children
 
 PIXELS = Pixels("1.2.840.10008.1.2.1", 4, 4, 1, 16, 12, False, "MONOCHROME2", None, False, 0, 32)
 PLANE = Plane((0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0), (1.0, 1.0), 1.0, -1024.0)
@@ -20,7 +20,7 @@ PLANE = Plane((0.0, 0.0, 0.0), (1.0, 0, 0, 0, 1.0, 0), (1.0, 1.0), 1.0, -1024.0)
 
 def test_children_write_into_shared_memory() -> None:
     shared = np.frombuffer(mmap.mmap(-1, 16), np.int64)
-    run_apart([lambda: shared.__setitem__(0, 7), lambda: shared.__setitem__(1, 8)], 10)
+    run_in_children([lambda: shared.__setitem__(0, 7), lambda: shared.__setitem__(1, 8)], 10)
     assert shared.tolist() == [7, 8]
 
 
@@ -28,14 +28,14 @@ def test_children_write_into_shared_memory() -> None:
     ("job", "told"),
     [
         (lambda: os.abort(), "crashed"),
-        (lambda: time.sleep(60), "did not come to an end"),
+        (lambda: time.sleep(60), "did not finish"),
         (lambda: np.ones(10**11), "cannot be decoded"),
         (lambda: 1 / 0, "cannot be decoded"),
     ],
 )
 def test_a_decoder_that_fails_costs_one_scan(job, told: str, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(RejectedScan, match=told):
-        run_apart([job], 0.5)
+        run_in_children([job], 0.5)
     assert capfd.readouterr() == ("", "")
 
 

@@ -153,7 +153,7 @@ def test_a_damaged_shard_list_ends_the_step(tmp_path: Path, capsys: pytest.Captu
     path = done.out / "0000.shard.jsonl"
     path.write_bytes(path.read_bytes()[:-20])
     assert again(tmp_path, done) == 1
-    require_told(capsys.readouterr().err, "ingest 0000", "shard 0000.shard.jsonl is not whole", "claire index")
+    require_told(capsys.readouterr().err, "ingest 0000", "shard 0000.shard.jsonl is incomplete", "claire index")
 
 
 def test_folders_whose_names_are_not_utf8_are_read(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_the_step_can_be_called_from_python(shard: dict[str, Path], out: Path) -
     assert (size, scan.facts.scan) == (32, "S1")
     (row,) = read_rejects([out / "0002.preprocess.rejects.csv"])
     assert (row.step, row.shard, row.line, row.scan) == ("preprocess", "0002", 1, "S2")
-    assert (row.reason, row.detail) == ("too_few_lung_slices", "3 of 44 slices, 8 wanted")
+    assert (row.reason, row.detail) == ("too_few_lung_slices", "3 of 44 slices, at least 8 needed")
 
 
 @pytest.mark.parametrize("how", DAMAGES)

@@ -74,7 +74,7 @@ def test_files_of_two_cohorts_are_refused(
     summary = json.loads(flags["cohort_summary"].read_text())
     other.write_text(json.dumps(summary | {"sha256": "d1" * 32}))
     assert report(out, flags, cohort_summary=other) == 2
-    require_told(capsys.readouterr().err, "report", "metrics.json and cohort.json are of different cohorts")
+    require_told(capsys.readouterr().err, "report", "metrics.json and cohort.json are from different cohorts")
     assert [*out.iterdir()] == []
 
 

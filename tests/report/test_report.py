@@ -175,7 +175,7 @@ def test_candidates_that_were_not_measured_are_told() -> None:
     lesions = [
         lesion(i, rng).model_copy(update={"crucial": False, "delta": delta}) for i, delta in enumerate((0.3, -0.1))
     ]
-    assert "all 1 candidates that speak for it" in _verdict(lesions, "TP", "positive", 0)
+    assert "all 1 candidates that support it" in _verdict(lesions, "TP", "positive", 0)
     assert "23 candidates that were not measured" in _verdict(lesions, "TP", "positive", 23)
     assert "23 further candidates" in _lesions(lesions, 23).note
     assert _lesions(lesions, 0).note == ""
@@ -274,7 +274,7 @@ def test_files_of_different_cohorts_are_refused(
     given = {**flags, "metrics": write_metrics(tmp_path / "metrics.json", metrics)}
     argv = [word for name, path in given.items() for word in (f"--{name.replace('_', '-')}", str(path))]
     assert claire("report", [*argv, "--out", str(tmp_path / "out")]) == 2
-    assert "metrics.json and cohort.json are of different cohorts" in capsys.readouterr().err
+    assert "metrics.json and cohort.json are from different cohorts" in capsys.readouterr().err
 
 
 def test_another_schema_is_refused_by_name(

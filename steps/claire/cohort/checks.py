@@ -65,22 +65,22 @@ def without_duplicates(members: Sequence[Member]) -> tuple[list[Member], list[Re
     unique: list[Member] = []
     duplicates: list[Reject] = []
     for member in members:
-        other = first.setdefault(member.facts.pixel_hash, member)
-        if other is member:
+        first_copy = first.setdefault(member.facts.pixel_hash, member)
+        if first_copy is member:
             unique.append(member)
-        elif other.facts.patient == member.facts.patient:
-            duplicates.append(member.rejected("duplicate", f"same voxels as {other.facts.scan}"))
+        elif first_copy.facts.patient == member.facts.patient:
+            duplicates.append(member.rejected("duplicate", f"same voxels as {first_copy.facts.scan}"))
         else:
             raise ClaireError(
-                f"patients {other.facts.patient} and {member.facts.patient} have the same voxels "
-                f"(scans {other.facts.scan} and {member.facts.scan})",
+                f"patients {first_copy.facts.patient} and {member.facts.patient} have the same voxels "
+                f"(scans {first_copy.facts.scan} and {member.facts.scan})",
                 "Give both one `patient` in the labels table, or leave one of them out of it.",
             )
     return unique, duplicates
 
 
 def require_one_value(scans: Sequence[ScanFacts], what: str, values: Sequence[str]) -> None:
-    """Raise ClaireError naming the patients whose scans differ in `values`, one a scan."""
+    """Raise ClaireError naming the patients whose scans differ in `values`, one per scan."""
     values_of: dict[str, set[str]] = defaultdict(set)
     for scan, value in zip(scans, values, strict=True):
         values_of[scan.patient].add(value)

@@ -130,8 +130,8 @@ def _axis(documents: Mapping[str, dict[str, Any]], ranking: Ranking, key: str) -
     # Variants that are equal in all but this key, each by its value of the key.
     groups: dict[str, dict[str, str]] = defaultdict(dict)
     for name, document in documents.items():
-        others = canonical_json({other: value for other, value in document.items() if other != key})
-        groups[others][canonical_json(document[key])] = name
+        remaining_settings = canonical_json({setting: value for setting, value in document.items() if setting != key})
+        groups[remaining_settings][canonical_json(document[key])] = name
     values = sorted({value for group in groups.values() for value in group}, key=_by_size)
     return [_axis_value([*groups.values()], ranking, value, values[0]) for value in values]
 

@@ -180,13 +180,13 @@ def _refuse_leaks_within(run: Run) -> None:
 
 def _refuse_different_scans(usable: Sequence[Run]) -> None:
     """Refuse runs of one fold that predict different scans of a split."""
-    first: dict[tuple[int, str], Run] = {}
+    first_runs: dict[tuple[int, str], Run] = {}
     for run in usable:
         for split, predictions in run.scans.items():
-            other = first.setdefault((run.fold, split), run)
-            if set(other.scans[split].scan) != set(predictions.scan):
+            first_run = first_runs.setdefault((run.fold, split), run)
+            if set(first_run.scans[split].scan) != set(predictions.scan):
                 raise ClaireError(
-                    f"runs {other.name} and {run.name} predict different {split} scans of fold {run.fold}",
+                    f"runs {first_run.name} and {run.name} predict different {split} scans of fold {run.fold}",
                     "Evaluate runs that were trained with the same folds.csv.",
                 )
 
@@ -204,12 +204,12 @@ def _refuse_patients_in_two_folds(usable: Sequence[Run], rows: Mapping[str, Scan
 
 
 def _refuse_duplicate_scans(rows: Mapping[str, ScanRow], test_folds: Mapping[str, str]) -> None:
-    seen: dict[str, ScanRow] = {}
+    first_rows: dict[str, ScanRow] = {}
     for row in rows.values():
-        other = seen.setdefault(row.pixel_hash, row)
-        if test_folds.get(other.patient) != test_folds.get(row.patient):
+        first_row = first_rows.setdefault(row.pixel_hash, row)
+        if test_folds.get(first_row.patient) != test_folds.get(row.patient):
             raise ClaireError(
-                f"scans {other.scan} and {row.scan} have the same voxels in different folds",
+                f"scans {first_row.scan} and {row.scan} have the same voxels in different folds",
                 "Give both the same patient in labels.csv, or leave one out, and run `claire cohort` again.",
             )
 

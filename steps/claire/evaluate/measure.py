@@ -100,12 +100,14 @@ def _sizes(sample: Sample, positive: int) -> tuple[int, int]:
 
 def unique_sizes(folds: Sequence[Measured], positive: int = 1) -> list[tuple[int, int]]:
     """Return (positives, negatives) of each fold in patients; one tested in several folds counts in the first."""
-    seen: set[int] = set()
+    counted_units: set[int] = set()
     sizes = []
     for fold in folds:
         units = fold.sample.unit.tolist()
-        sizes.append(_sizes(fold.sample.where(np.array([unit not in seen for unit in units], dtype=bool)), positive))
-        seen |= set(units)
+        sizes.append(
+            _sizes(fold.sample.where(np.array([unit not in counted_units for unit in units], dtype=bool)), positive)
+        )
+        counted_units |= set(units)
     return sizes
 
 

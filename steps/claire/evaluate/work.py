@@ -80,14 +80,14 @@ def _reference(reference: str | None, experiment: Experiment) -> str:
 
 def _explained(folds: Sequence[int] | None, winner: Candidate) -> list[int]:
     """Return the folds to explain: those named, each once, or all of the winner."""
-    own = sorted(winner.positions)
+    winner_positions = sorted(winner.positions)
     if folds is None:
-        return own
+        return winner_positions
     absent = [fold for fold in folds if fold not in winner.positions]
     if absent:
         raise UsageError(
             f"--explain-folds names fold {absent[0]}, which the winner does not have: "
-            f"expected folds among {', '.join(map(str, own))}",
+            f"expected folds among {', '.join(map(str, winner_positions))}",
             "Name folds on which every variant was trained, or `none`.",
         )
     return list(dict.fromkeys(folds))

@@ -1,8 +1,8 @@
 """Show which lesions decided a fold's test scans.
 
-Candidate lesions are proposed by HU and by saliency maps, each is removed by several infills, and what that does to the
-network is measured: the lesions come out ranked, with the set without which the decision turns. Beside it a healer is
-trained against the network; gates, which fail closed, say whether it may be believed. The network of fold k explains
+Candidate lesions are proposed by HU and by saliency maps, each is removed by several infills, and the effect on the
+network is measured: the result is a ranking of lesions, and the set without which the decision turns. A healer is also
+trained against the network; gates, which fail closed, decide whether it is reliable. The network of fold k explains
 the test scans of fold k.
 """
 
@@ -43,7 +43,7 @@ class Parameters(StepParameters):
     limit: int = parameter(
         0,
         help="most scans explained; 0: all",
-        details="Three quarters of the places go to scans called positive, the others to a random sample of the rest.",
+        details="Three quarters are scans called positive, one quarter is a random sample of the others.",
         ge=0,
     )
     candidates: int = parameter(
@@ -62,7 +62,7 @@ class Parameters(StepParameters):
     heal_steps: int | None = parameter(
         None,
         help="training steps of the healer, 0 for none; without it 400 on a GPU, else 60",
-        details="More where the gates say that healing turns too few decisions.",
+        details="More if the gates report that healing turns too few decisions.",
         ge=0,
     )
     shapley: int = parameter(

@@ -29,7 +29,7 @@ STATEMENTS = {
 def lesions_document(
     run: Run, setting: Setting, gates: Sequence[Gate], methods: Sequence[MethodFigures], scans: Sequence[ExplainedScan]
 ) -> LesionsDocument:
-    """Return what `<run>.lesions.json` holds."""
+    """Return the content of `<run>.lesions.json`."""
     chosen = setting.chosen
     point = chosen.operating_point
     return LesionsDocument(
@@ -64,7 +64,7 @@ def add_maps(archive: ArchiveWriter, result: ScanResult) -> None:
 
 
 def _scaled_nifti(values: np.ndarray, affine: np.ndarray) -> bytes:
-    """NIfTI of 8 bits whose slope and intercept give the values back to within 1/255 of their range."""
+    """8-bit NIfTI whose slope and intercept restore the values to within 1/255 of their range."""
 
     image = nib.Nifti1Image(values.astype(np.float32).T, affine)
     image.set_data_dtype(np.uint8)
@@ -78,6 +78,6 @@ def _scaled_nifti(values: np.ndarray, affine: np.ndarray) -> bytes:
 
 
 def write_explained_weights(path: Path, facts: WeightsFacts, chosen: ChosenNetwork) -> Path:
-    """Write the explained network under the facts of the trained one and `refined`."""
+    """Write the explained network with the facts of the trained one and `refined`."""
     refined = facts.model_copy(update={"refined": chosen.refinement.taken})
     return write_weights(path, chosen.probe.network.state_dict(), refined)

@@ -1,4 +1,4 @@
-"""The inputs of the step, opened and checked to belong together."""
+"""The inputs of the step, opened and checked for consistency."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from claire.core.networks.devices import choose_device, make_deterministic
 from claire.explain import Parameters
 from claire.explain.probe import Probe
 
-#: What a judge shares with the explained network: keys of the variant, and facts of the training.
+#: What a judge must share with the explained network: keys of the variant, and facts of the training.
 SAME_GRID = ("dimensions", "view", "size", "slices")
 SAME_FACTS = ("classes", "cohort_sha256", "fold")
 
@@ -35,24 +35,24 @@ class Inputs:
 
 
 def open_inputs(parameters: Parameters) -> Inputs:
-    """Open all inputs. Raises UsageError where they belong to different runs, cohorts or folds."""
+    """Open all inputs. Raises UsageError if they belong to different runs, cohorts or folds."""
     make_deterministic(parameters.threads)
     network, facts = load_network(parameters.weights)
     device = choose_device(parameters.device, facts.variant.dimensions)
     cohort, folds = open_cohort(parameters.cohort), read_folds(parameters.folds)
     run = read_run(parameters.run, facts.classes)
     about("explain", run.name)
-    _require_one_training(facts, run, cohort)
+    _require_same_training(facts, run, cohort)
     roles = {role: cohort.by_patient(patients) for role, patients in folds.roles(facts.fold).items()}
     _require_test_scans(roles["test"], run)
     probe = Probe(network, facts.variant, device)
     return Inputs(cohort, run, facts, probe, _open_judge(parameters.judge, probe, facts), roles)
 
 
-def _require_one_training(facts: WeightsFacts, run: Run, cohort: Cohort) -> None:
+def _require_same_training(facts: WeightsFacts, run: Run, cohort: Cohort) -> None:
     if facts.run != run.name:
         raise UsageError(
-            f"--weights and --run are of different trainings: expected run {facts.run}, got {run.name}",
+            f"--weights and --run are from different trainings: expected run {facts.run}, got {run.name}",
             "Give the two files of one training.",
         )
     if facts.cohort_sha256 != cohort.sha256:
@@ -81,12 +81,12 @@ def _require_test_scans(scans: Sequence[Scan], run: Run) -> None:
 def _open_judge(path: Path | None, probe: Probe, facts: WeightsFacts) -> Probe | None:
     if path is None:
         return None
-    network, other = load_network(path)
-    different = [name for name in SAME_GRID if getattr(other.variant, name) != getattr(probe.variant, name)]
-    different += [name for name in SAME_FACTS if getattr(other, name) != getattr(facts, name)]
+    network, judge_facts = load_network(path)
+    different = [name for name in SAME_GRID if getattr(judge_facts.variant, name) != getattr(probe.variant, name)]
+    different += [name for name in SAME_FACTS if getattr(judge_facts, name) != getattr(facts, name)]
     if different:
         raise UsageError(
             f"--judge differs from the explained network in {', '.join(different)}",
             "Give weights of another architecture on the same grid, cohort and fold.",
         )
-    return Probe(network, other.variant, probe.device)
+    return Probe(network, judge_facts.variant, probe.device)

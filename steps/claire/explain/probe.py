@@ -1,4 +1,4 @@
-"""A trained network as a function of HU: the scan's logits, differentiable, and the same again for altered voxels."""
+"""A trained network as a function of HU: the scan's logits, differentiable, also for altered voxels."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from claire.core.networks.input import to_input
 from claire.core.networks.scan_network import GREY_DEVIATION, GREY_MEAN, ScanNetwork, ScanOutput
 from claire.core.networks.view import View, make_view
 
-#: Voxels of network input that are evaluated at once without gradients: bounds the memory of a laptop's job.
+#: Voxels of network input that are evaluated at once without gradients: bounds memory use on a laptop.
 CHUNK_VOXELS = 32 * 224 * 224
-#: Memory of the scans that stay loaded, in bytes.
+#: Memory for cached scans, in bytes.
 CACHE_BYTES = 512 * 2**20
 #: Slices of a scan that one training step of a 2D network sees.
 STEP_SLICES = 8
@@ -82,9 +82,9 @@ def random_slices(case: Case, dimensions: str, rng: np.random.Generator) -> tupl
 
 
 class Probe:
-    """A network with its variant and device; batches are (B, slices, size, size) HU beside a mask of the lungs.
+    """A network with its variant and device; batches are (B, slices, size, size) HU with a mask of the lungs.
 
-    The network is held in evaluation mode with frozen weights. Log-odds are natural logarithms.
+    The network is kept in evaluation mode with frozen weights. Log-odds are natural logarithms.
     """
 
     def __init__(self, network: ScanNetwork, variant: Variant, device: Device) -> None:
@@ -97,7 +97,7 @@ class Probe:
         return self.device.torch
 
     def reduced_precision(self) -> AbstractContextManager[None]:
-        """Return the context of bf16 where the device computes in it: for gradients that are averaged anyway."""
+        """Return an autocast context if the device uses bf16: for gradients that are averaged anyway."""
         return self.device.autocast() if self.device.precision == "bf16" else nullcontext()
 
     @property
@@ -112,8 +112,8 @@ class Probe:
     def logits_of_input(self, image: Tensor) -> Tensor:
         """Return the logits (B, classes) of network inputs (B, slices, size, size).
 
-        Where gradients of many slices are asked for, slices are computed again on the way back instead of being kept
-        (Chen 2016, arXiv:1604.06174): memory is that of one chunk.
+        Where gradients of many slices are needed, slices are recomputed in the backward pass instead of being stored
+        (Chen 2016, arXiv:1604.06174): peak memory is that of one chunk.
         """
         if not (self.slicewise and image.requires_grad and image.numel() > CHUNK_VOXELS):
             output: ScanOutput = self.network(image)
@@ -131,10 +131,10 @@ class Probe:
     @torch.no_grad()
     def embed(self, slices: Sequence[Tensor], lungs: Sequence[Tensor]) -> list[Tensor]:
         """Return the features (width,) of single slices of HU (size, size); for `slicewise` networks."""
-        at_once = max(1, CHUNK_VOXELS // slices[0].numel()) if slices else 1
+        batch_size = max(1, CHUNK_VOXELS // slices[0].numel()) if slices else 1
         features: list[Tensor] = []
-        for i in range(0, len(slices), at_once):
-            rows = slice(i, i + at_once)
+        for i in range(0, len(slices), batch_size):
+            rows = slice(i, i + batch_size)
             hu, inside = (torch.stack(list(part[rows])).to(self.torch_device) for part in (slices, lungs))
             features += list(self._features(to_input(hu, self.variant, inside)).cpu())
         return features
@@ -147,7 +147,7 @@ class Probe:
 
     @torch.no_grad()
     def evaluate(self, volumes: Sequence[Tensor], lungs: Tensor, coarse: bool = False) -> np.ndarray:
-        """Return the logits (n, classes) float64 of n altered copies of one scan, a few at a time.
+        """Return the logits (n, classes) float64 of n altered copies of one scan, in batches.
 
         `coarse`: in the precision of training, which is faster: for averages, not for small differences.
         """
@@ -155,30 +155,30 @@ class Probe:
             return self._evaluate(volumes, lungs)
 
     def _evaluate(self, volumes: Sequence[Tensor], lungs: Tensor) -> np.ndarray:
-        at_once = max(1, CHUNK_VOXELS // lungs.numel())
+        batch_size = max(1, CHUNK_VOXELS // lungs.numel())
         inside = lungs.to(self.torch_device)
         logits = [
-            self.logits(torch.stack(list(volumes[i : i + at_once])).to(self.torch_device), inside).double().cpu()
-            for i in range(0, len(volumes), at_once)
+            self.logits(torch.stack(list(volumes[i : i + batch_size])).to(self.torch_device), inside).double().cpu()
+            for i in range(0, len(volumes), batch_size)
         ]
         return _to_numpy(torch.cat(logits))
 
     def scan_logits(self, case: Case) -> np.ndarray:
-        """Return the logits (classes,) float64 of a scan as it is."""
+        """Return the logits (classes,) float64 of an unaltered scan."""
         logits: np.ndarray = self.evaluate([case.hu], case.lungs)[0]
         return logits
 
 
-def logits_of_scans(probe: Probe, scans: Sequence[Scan], cases: Cases, what: str) -> np.ndarray:
-    """Return the logits (scans, classes) float64 of scans as they are; `what` names them in the log."""
-    logits = [probe.scan_logits(cases.get(scan)) for scan in progress(scans, what)]
+def logits_of_scans(probe: Probe, scans: Sequence[Scan], cases: Cases, progress_label: str) -> np.ndarray:
+    """Return the logits (scans, classes) float64 of unaltered scans; `progress_label` names them in the log."""
+    logits = [probe.scan_logits(cases.get(scan)) for scan in progress(scans, progress_label)]
     return np.array(logits).reshape(len(scans), probe.network.classes)
 
 
 def log_odds(logits: Tensor, target: int) -> Tensor:
     """Return the log-odds (B,) of class `target` against all others; of two classes, the difference of their logits."""
-    others = [index for index in range(logits.shape[-1]) if index != target]
-    return logits[..., target] - torch.logsumexp(logits[..., others], -1)
+    other_classes = [index for index in range(logits.shape[-1]) if index != target]
+    return logits[..., target] - torch.logsumexp(logits[..., other_classes], -1)
 
 
 def log_odds_of(logits: np.ndarray, target: int) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""The explained network: as trained, or refined against small changes of HU where that is shown to do no harm.
+"""The explained network: as trained, or refined against small changes of HU where that is shown to be harmless.
 
-Refinement is projected gradient descent inside the lungs (Madry 2018). The network that was trained is never altered.
+Refinement is projected gradient descent inside the lungs (Madry 2018). The trained network itself is never altered.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from claire.explain import Parameters
 from claire.explain.inputs import Inputs
 from claire.explain.probe import Case, Cases, Loader, Probe, logits_of_scans, probabilities, random_slices
 
-#: Radius and step of the attack in HU, and steps an attack (DESIGN: ε = 60 HU, 3 steps of 30).
+#: Radius and step of the attack in HU, and steps per attack (DESIGN: ε = 60 HU, 3 steps of 30).
 EPSILON_HU, STEP_HU, ATTACK_STEPS = 60.0, 30.0, 3
 #: Share of the learning rate of the training at which a trained network is refined.
 REFINE_RATE = 0.2
-#: Steps where the flag is left out: (with a GPU, without).
+#: Default steps: (with a GPU, without).
 REFINE_STEPS = (120, 24)
-#: Fewest scans or patients on which a network or a healer is judged.
+#: Minimum number of scans or patients for judging a network or a healer.
 FEWEST = 20
-#: Largest loss of AUC that a refined network may have, and bootstrap samples of that loss.
+#: Largest acceptable AUC loss of a refined network, and bootstrap samples of that loss.
 AUC_LOSS, LOSS_SAMPLES = 0.02, 500
 
 
 @dataclass(frozen=True)
 class ChosenNetwork:
-    """The explained network, where it decides, and what it says of the validation scans.
+    """The explained network, its operating point and its logits on the validation scans.
 
-    `operating_point`: on 1 − p(reference); None for more than two classes, where the likeliest is decided. `logits`:
-    (validation scans, classes); `positive`: (validation scans,) whether they are labelled positive. `difference`:
-    largest difference between the probabilities that training wrote for these scans and those computed here; None
-    where the network was refined.
+    `operating_point`: on 1 − p(reference); None for more than two classes, where the likeliest class is called.
+    `logits`: (validation scans, classes); `positive`: (validation scans,) whether they are labelled positive.
+    `difference`: largest difference between the probabilities that training wrote for these scans and those computed
+    here; None if the network was refined.
     """
 
     probe: Probe
@@ -58,7 +58,7 @@ class ChosenNetwork:
 
     @property
     def auc(self) -> float:
-        """AUC of the explained network on the validation scans; NaN where a class is missing."""
+        """AUC of the explained network on the validation scans; NaN if a class is missing."""
         return auc(scores(self.logits), self.positive)
 
     def decide(self, logits: np.ndarray) -> np.ndarray:
@@ -67,17 +67,17 @@ class ChosenNetwork:
 
 
 def scores(logits: np.ndarray) -> np.ndarray:
-    """Return the probability of anything but the reference of logits (…, classes)."""
+    """Return 1 − p of the reference class, from logits (…, classes)."""
     return positive_score(probabilities(logits))
 
 
 def steps_or_default(steps: int | None, defaults: tuple[int, int], probe: Probe) -> int:
-    """Return the steps that the flag asks for, or the default of the device: (with a GPU, without)."""
+    """Return the steps set by the flag, or the default of the device: (with a GPU, without)."""
     return steps if steps is not None else defaults[0 if probe.torch_device.type == "cuda" else 1]
 
 
 def choose_network(inputs: Inputs, cases: Cases, parameters: Parameters) -> ChosenNetwork:
-    """Return the explained network: refined where that is asked for and shown to do no harm on validation."""
+    """Return the explained network: refined if requested and shown to be harmless on the validation scans."""
     validation = inputs.roles["validation"]
     positive = np.array([inputs.cohort.target(scan) > 0 for scan in validation], bool)
     logits = logits_of_scans(inputs.probe, validation, cases, "validation scans evaluated")
@@ -144,7 +144,7 @@ def attack(probe: Probe, hu: Tensor, lungs: Tensor, target: Tensor, radius: floa
 def refine_network(
     probe: Probe, labelled: Sequence[tuple[Loader, int]], steps: int, seed: int
 ) -> tuple[Probe, list[float]]:
-    """Return a copy of the network trained on attacked scans, and its loss at each step; `probe` stays as it is.
+    """Return a copy of the network trained on attacked scans, and its loss at each step; `probe` is not changed.
 
     `labelled`: (function that loads a scan, its class) of the training scans; each step takes one scan per class. The
     radius grows over the first third of the steps. Batch statistics are frozen throughout.
@@ -203,7 +203,7 @@ def judge_refinement(
 
 
 def too_few(n: int) -> str:
-    """Return why nothing can be judged on `n` validation scans."""
+    """Return the reason why `n` validation scans are too few for a judgement."""
     return f"n={n} < {FEWEST} validation scans: that it does no harm could not be shown"
 
 
@@ -213,5 +213,5 @@ def _loss_limit(before: np.ndarray, after: np.ndarray, positive: np.ndarray, pat
     for _ in range(LOSS_SAMPLES):
         rows = np.concatenate([members[i] for i in rng.integers(len(members), size=len(members))])
         losses.append(auc(before[rows], positive[rows]) - auc(after[rows], positive[rows]))
-    known = np.array(losses)[np.isfinite(losses)]
-    return float(np.quantile(known, 0.95)) if len(known) else math.inf
+    finite_losses = np.array(losses)[np.isfinite(losses)]
+    return float(np.quantile(finite_losses, 0.95)) if len(finite_losses) else math.inf

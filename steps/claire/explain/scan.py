@@ -38,7 +38,7 @@ OUTCOMES_NEGATIVE: dict[bool, Outcome] = {True: "FN", False: "TN"}
 
 @dataclass(frozen=True)
 class Setting:
-    """What all scans of a fold share.
+    """Settings shared by all scans of a fold.
 
     `reliable`: whether every gate of the healing is open; `proposing`: whether its mask may propose candidates.
     """
@@ -53,7 +53,7 @@ class Setting:
 
     @property
     def counted(self) -> tuple[str, ...]:
-        """The infills that make Δ and the order: the healer's counts among them only while its gates are open."""
+        """The infills that determine Δ and the ranking; the healer's counts only if its gates are open."""
         return (*INDEPENDENT, "healing") if self.reliable else INDEPENDENT
 
 
@@ -61,7 +61,7 @@ class Setting:
 class ScanResult:
     """An explained scan. `maps`: (slices, size, size) by method; `explained`: its entry in `lesions.json`.
 
-    `curves`: (deletion, insertion) by method, of scans called positive; `evaluations`: removals that were evaluated.
+    `curves`: (deletion, insertion) by method, of scans called positive; `evaluations`: count of network evaluations.
     """
 
     case: Case
@@ -73,7 +73,7 @@ class ScanResult:
 
 
 def explain_scan(scan: Scan, setting: Setting, rng: np.random.Generator) -> ScanResult:
-    """Explain one scan. Raises RejectedScan where its view holds no lung."""
+    """Explain one scan. Raises RejectedScan if its view holds no lung."""
     case, probe = setting.cases.get(scan), setting.chosen.probe
     if not case.lungs.any():
         raise RejectedScan("no_lungs", "no lung in the slices that the network sees")
@@ -84,8 +84,8 @@ def explain_scan(scan: Scan, setting: Setting, rng: np.random.Generator) -> Scan
     proposing = {name: regions[name] for name in ("integrated_gradients", "grad_cam")}
     explained = _outcome(scan, setting, logits)
     called = explained.outcome in ("TP", "FP")
-    most = setting.parameters.candidates if called else -(-setting.parameters.candidates // 2)
-    candidates = find_candidates(case.view, proposing, maps.get("healing") if setting.proposing else None, most)
+    limit = setting.parameters.candidates if called else -(-setting.parameters.candidates // 2)
+    candidates = find_candidates(case.view, proposing, maps.get("healing") if setting.proposing else None, limit)
     unranked = ranked_map(np.zeros(case.lungs.shape, np.int16), np.zeros(0), rng)
     result = ScanResult(case, candidates, {"interventions": unranked} | maps, explained)
     if len(candidates):
@@ -109,7 +109,7 @@ def saliency_maps(case: Case, setting: Setting, target: int) -> dict[str, np.nda
 
 
 def _outcome(scan: Scan, setting: Setting, logits: np.ndarray) -> ExplainedScan:
-    """What the network says of a scan, as yet without lesions and pictures."""
+    """The network's prediction for a scan, still without lesions and pictures."""
     decision = int(setting.chosen.decide(logits))
     labelled = setting.classes.index(scan.label) > 0
     return ExplainedScan(
@@ -159,11 +159,11 @@ def _intervene(result: ScanResult, scan: Scan, setting: Setting, target: int, rn
     result.explained = result.explained.model_copy(
         update={"lesions": ordered, "candidates_left_out": candidates.left_out}
     )
-    number = np.concatenate([[0], rank]).astype(np.int16)
-    result.candidates = replace(candidates, labels=number[candidates.labels])
-    worth = ranked_map(labels, delta, rng)
-    result.maps = result.maps | {"interventions": worth}
-    result.evaluations = removals.asked
+    new_label = np.concatenate([[0], rank]).astype(np.int16)
+    result.candidates = replace(candidates, labels=new_label[candidates.labels])
+    ranked = ranked_map(labels, delta, rng)
+    result.maps = result.maps | {"interventions": ranked}
+    result.evaluations = removals.evaluations
 
 
 def _mean_over(values: Mapping[str, np.ndarray], i: int, infills: tuple[str, ...]) -> float:
@@ -175,7 +175,7 @@ def _round(value: float) -> float:
 
 
 def _crucial(removals: Removals, effects: Effects, setting: Setting) -> frozenset[int]:
-    """Return the crucial lesions of a scan that is called positive; of others there are none."""
+    """Return the crucial lesions of a scan that is called positive; other scans have none."""
     chosen = setting.chosen
     before = int(chosen.decide(removals.logits([("", frozenset())])[0]))
     if before == 0:

@@ -1,4 +1,4 @@
-"""The whole step: the network chosen, its healer trained and judged, every test scan explained."""
+"""The whole step: choose the network, train and judge its healer, explain every test scan."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def run(parameters: Parameters) -> None:
 
 
 class Archives(NamedTuple):
-    """The archives that grow with every explained scan."""
+    """The archives to which every explained scan is added."""
 
     saliency: ArchiveWriter
     overlays: ArchiveWriter
@@ -67,8 +67,8 @@ def explain(inputs: Inputs, parameters: Parameters, record: Record) -> None:
         write_lesion_table(stem.with_name(f"{stem.name}.lesions.csv"), document),
     ]
     if parameters.keep_weights:
-        kept = stem.with_name(f"{stem.name}.explained.safetensors")
-        paths.append(write_explained_weights(kept, inputs.facts, chosen))
+        weights_path = stem.with_name(f"{stem.name}.explained.safetensors")
+        paths.append(write_explained_weights(weights_path, inputs.facts, chosen))
     for path in paths:
         record.output(path)
     _report(record, document, chosen)
@@ -79,14 +79,14 @@ def _explain_scans(
 ) -> tuple[list[ExplainedScan], list[ScanCurves]]:
     explained: list[ExplainedScan] = []
     curves: list[ScanCurves] = []
-    wanted = choose_scans(
+    scans = choose_scans(
         inputs.roles["test"],
         inputs.run.scans.get("test"),
         setting.chosen.operating_point,
         setting.parameters.limit,
         setting.parameters.seed,
     )
-    for scan in progress(wanted, "scans explained"):
+    for scan in progress(scans, "scans explained"):
         rng = np.random.default_rng([setting.parameters.seed, zlib.crc32(scan.scan.encode())])
         try:
             result = explain_scan(scan, setting, rng)
@@ -109,8 +109,8 @@ def choose_scans(
 ) -> list[Scan]:
     """Return the scans to explain, in the cohort's order: all, or at most `limit` (0: all).
 
-    Under a limit three quarters are scans that the run's own predictions (`predicted`) call positive and the rest a
-    random sample of the others; places that one kind leaves free go to the other.
+    Under a limit three quarters are scans that the run's own predictions (`predicted`) call positive and one quarter is
+    a random sample of the others; if one group is too small, the other fills up.
     """
     if not limit or len(scans) <= limit:
         return list(scans)
@@ -119,10 +119,10 @@ def choose_scans(
         positive = set(predicted.scan[decide(predicted.probability, operating_point) > 0].tolist())
     shuffled = [scans[i] for i in np.random.default_rng(seed).permutation(len(scans))]
     called = [scan for scan in shuffled if scan.scan in positive]
-    others = [scan for scan in shuffled if scan.scan not in positive]
-    few = min(len(others), max(limit // 4, limit - len(called)))
-    kept = {scan.scan for scan in called[: limit - few] + others[:few]}
-    return [scan for scan in scans if scan.scan in kept]
+    negative = [scan for scan in shuffled if scan.scan not in positive]
+    negative_count = min(len(negative), max(limit // 4, limit - len(called)))
+    chosen = {scan.scan for scan in called[: limit - negative_count] + negative[:negative_count]}
+    return [scan for scan in scans if scan.scan in chosen]
 
 
 def _report(record: Record, document: LesionsDocument, chosen: ChosenNetwork) -> None:

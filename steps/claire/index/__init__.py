@@ -1,8 +1,8 @@
 """Find the series under a directory, choose one per acquisition and cut them into shards.
 
-Headers alone are read, each once. Nothing is rejected here: series that are not chosen stand in the shards with the
-reason. With --labels the table, the classes and the folds are checked before any voxel is read. The shards hold paths
-and UIDs and stay at the site.
+Only headers are read, each once. Nothing is rejected here: series that are not chosen are listed in the shards with
+the reason. With --labels the table, the classes and the folds are checked before any voxel is read. The shards hold
+paths and UIDs and stay at the site.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class Parameters(StepParameters):
 
     source: InputDirectory = parameter(
         help="directory of DICOM series or NIfTI files",
-        details="Any tree, any file names; beside a `.nii` or `.nii.gz` a JSON of the same stem may lie: DICOM-JSON or "
+        details="Any tree, any file names; a `.nii` or `.nii.gz` may have a JSON file of the same stem: DICOM-JSON or "
         "keywords of dcm2niix.",
     )
     labels: InputFile | None = parameter(
@@ -37,7 +37,7 @@ class Parameters(StepParameters):
     shards: int = parameter(
         4,
         help="shards to cut the series into",
-        details="Always as many as asked for, balanced by the bytes of the chosen series; the series of a patient keep "
+        details="Always as many as asked for, balanced by the bytes of the chosen series; the series of a patient stay "
         "together. Set it to the number of jobs that should work at once.",
         ge=1,
     )

@@ -1,4 +1,4 @@
-"""The rule that picks one series per acquisition."""
+"""The rule for choosing one series per acquisition."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _AXIAL_COSINE = 0.7
 
 @dataclass(frozen=True)
 class Rule:
-    """What is preferred; `kernels` are patterns (`B3*`), best first, case aside."""
+    """The preferences; `kernels` are patterns (`B3*`), best first; case does not matter."""
 
     max_thickness: float = 3.0
     kernels: tuple[str, ...] = ()
@@ -27,7 +27,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a series enters, and why not; `why` quotes no identifier."""
+    """Whether a series is used, and why not; `why` quotes no identifier."""
 
     chosen: bool
     why: str = ""
@@ -36,28 +36,28 @@ class Verdict:
 def choose(series: Sequence[Series], rule: Rule) -> list[Verdict]:
     """Return a verdict for each series, in order: one chosen per acquisition.
 
-    A study in which no series is fit keeps its best one as chosen, so that `ingest` rejects it under its true reason
-    rather than that the study vanishes.
+    In a study without any suitable series the best one is still chosen, so that `ingest` rejects it with the true
+    reason instead of the study disappearing.
     """
     verdicts = [Verdict(False, fault(each)) for each in series]
     fit, unfit_studies = defaultdict(list), defaultdict(list)
     for index, each in enumerate(series):
         if not verdicts[index].why:
             fit[each.acquisition].append(index)
-    covered = {series[places[0]].study for places in fit.values()}
+    covered = {series[indices[0]].study for indices in fit.values()}
     for index, each in enumerate(series):
         if each.header and each.study not in covered:
             unfit_studies[each.study].append(index)
-    for places in fit.values():
-        _settle(series, places, rule, verdicts)
-    for places in unfit_studies.values():
-        best = max(places, key=lambda place: (series[place].instances, -place))
+    for indices in fit.values():
+        _choose_one(series, indices, rule, verdicts)
+    for indices in unfit_studies.values():
+        best = max(indices, key=lambda index: (series[index].instances, -index))
         verdicts[best] = Verdict(True, f"nothing better in its study: {verdicts[best].why}")
     return verdicts
 
 
 def fault(each: Series) -> str:
-    """Return why a series can be no chest CT scan by its headers; "" where it can."""
+    """Return why the headers rule out a chest CT scan; "" if they do not."""
     if each.header is None:
         return each.problem
     reason, detail = unfit(each.header.modality, each.header.sop_class, each.header.image_type, each.header.description)
@@ -70,25 +70,25 @@ def fault(each: Series) -> str:
     return ""
 
 
-def _settle(series: Sequence[Series], places: Sequence[int], rule: Rule, verdicts: list[Verdict]) -> None:
-    criteria = _criteria([series[place] for place in places], rule)
-    ranks = {place: [key(series[place]) for key, _ in criteria] for place in places}
-    best = max(places, key=lambda place: (ranks[place], -place))
-    for place in places:
-        if place == best:
-            verdicts[place] = Verdict(True)
+def _choose_one(series: Sequence[Series], indices: Sequence[int], rule: Rule, verdicts: list[Verdict]) -> None:
+    criteria = _criteria([series[index] for index in indices], rule)
+    ranks = {index: [key(series[index]) for key, _ in criteria] for index in indices}
+    best = max(indices, key=lambda index: (ranks[index], -index))
+    for index in indices:
+        if index == best:
+            verdicts[index] = Verdict(True)
             continue
-        lost = next((number for number, rank in enumerate(ranks[place]) if rank < ranks[best][number]), None)
-        reason = "equal to the chosen one" if lost is None else criteria[lost][1](series[place], series[best])
-        verdicts[place] = Verdict(False, reason)
+        lost_on = next((number for number, rank in enumerate(ranks[index]) if rank < ranks[best][number]), None)
+        reason = "equal to the chosen one" if lost_on is None else criteria[lost_on][1](series[index], series[best])
+        verdicts[index] = Verdict(False, reason)
 
 
 Criterion = tuple[Callable[[Series], float], Callable[[Series, Series], str]]
 
 
 def _criteria(group: Iterable[Series], rule: Rule) -> list[Criterion]:
-    """Return (rank, larger is better; reason for the loser), the first criterion deciding most."""
-    longest = max(each.extent_mm for each in group)
+    """Return (rank, larger is better; reason for the loser), the most important criterion first."""
+    longest_mm = max(each.extent_mm for each in group)
     return [
         (_originality, lambda each, best: "less original image type than the chosen one"),
         (
@@ -96,8 +96,8 @@ def _criteria(group: Iterable[Series], rule: Rule) -> list[Criterion]:
             lambda each, best: f"{each.instances} slices, fewer than {rule.min_slices}",
         ),
         (
-            lambda each: each.extent_mm >= _WHOLE_CHEST * longest,
-            lambda each, best: f"covers {each.extent_mm:.0f} of {longest:.0f} mm",
+            lambda each: each.extent_mm >= _WHOLE_CHEST * longest_mm,
+            lambda each, best: f"covers {each.extent_mm:.0f} of {longest_mm:.0f} mm",
         ),
         (
             lambda each: each.thickness_mm <= rule.max_thickness,
@@ -129,4 +129,4 @@ def _originality(each: Series) -> float:
 
 def _kernel_rank(each: Series, kernels: Sequence[str]) -> int:
     kernel = each.header.kernel.lower() if each.header else ""
-    return next((rank for rank, wanted in enumerate(kernels) if fnmatchcase(kernel, wanted.lower())), len(kernels))
+    return next((rank for rank, pattern in enumerate(kernels) if fnmatchcase(kernel, pattern.lower())), len(kernels))

@@ -17,7 +17,7 @@ FEWEST_FOLDS = 3
 
 
 def label_of(series: Series, labels: LabelTable) -> Label | None:
-    """Return the label of a series; None where the table has none."""
+    """Return the label of a series; None if the table has none."""
     header = series.header
     if header is None:
         return None
@@ -27,7 +27,7 @@ def label_of(series: Series, labels: LabelTable) -> Label | None:
 def check_labels(
     series: Sequence[Series], verdicts: Sequence[Verdict], labels: LabelTable, classes: str, fold_count: int | None
 ) -> None:
-    """Raise UsageError where the table matches no chosen series, the classes are not clear or a class is too small.
+    """Raise UsageError if the table matches no chosen series, the classes are ambiguous or a class is too small.
 
     Later checks are stricter: a scan may still be set aside for its voxels.
     """
@@ -53,7 +53,7 @@ def _check_size(patients: dict[str, set[tuple[str, ...]]], needed: int) -> None:
     for name, members in sorted(patients.items()):
         if len(members) < needed:
             raise UsageError(
-                f"class '{name}' has {len(members)} labelled patients: expected at least {needed}, one in every fold",
+                f"class '{name}' has {len(members)} labelled patients: expected at least {needed}, one per fold",
                 f"Give --fold-count {len(members)} at most, or add patients of this class."
                 if len(members) >= FEWEST_FOLDS
                 else f"Add patients of this class; {FEWEST_FOLDS} are the least.",

@@ -24,9 +24,9 @@ _CHUNK = 2048
 
 @dataclass
 class Series:
-    """What `index` gathers of each series while it reads the headers of its files.
+    """What `index` collects about each series while reading the headers of its files.
 
-    `part` counts series that share a UID although they are different ones (a localiser, another patient or class).
+    `part` counts series that share a UID although they are different series (a localiser, another patient or class).
     `bottom`, `top`: extent in mm along the normal of the first slice. `patient` is identifying and never written.
     """
 
@@ -39,7 +39,7 @@ class Series:
     part: int = 0
     problem: str = ""
     acquisitions: set[str] = field(default_factory=set)
-    places: set[tuple[str, Vector]] = field(default_factory=set)
+    positions: set[tuple[str, Vector]] = field(default_factory=set)
     bottom: float = np.inf
     top: float = -np.inf
 
@@ -50,13 +50,13 @@ class Series:
 
     @property
     def study(self) -> tuple[str, ...]:
-        """Key of the study; a series without a study UID is a study of its own."""
+        """Key of the study; a series without a study UID counts as a separate study."""
         uid = self.header.study_uid if self.header else ""
         return (*self.patient, uid) if uid else (*self.patient, "", self.files[0])
 
     @property
     def acquisition(self) -> tuple[str, ...]:
-        """Key of the acquisition: study, frame of reference and AcquisitionNumber, where a series has just each."""
+        """Key of the acquisition: study, frame of reference and AcquisitionNumber, where the series has exactly one."""
         frame = self.header.frame_uid if self.header else ""
         return (*self.study, frame, next(iter(self.acquisitions)) if len(self.acquisitions) == 1 else "")
 
@@ -67,7 +67,7 @@ class Series:
 
     @property
     def thickness_mm(self) -> float:
-        """Slice thickness, or the spacing where the header does not say; infinite where both are unknown."""
+        """Slice thickness, or the spacing if the header does not give it; infinite if both are unknown."""
         thickness = self.header.thickness if self.header else None
         if thickness and thickness > 0:
             return thickness
@@ -75,23 +75,23 @@ class Series:
 
     @property
     def owner(self) -> tuple[str, ...]:
-        """What keeps together in a shard: the patient, or the study where the PatientID says nothing."""
+        """What must stay in one shard: the patient, or the study if the PatientID is generic."""
         return self.patient if not is_generic(self.patient[1]) else self.study
 
     def add(self, name: str, size: int, header: Header) -> bool:
-        """Add a DICOM file; return False where it repeats an instance (same SOP UID at the same place)."""
-        places = [(header.sop_uid, plane.position) for plane in header.planes if header.sop_uid and plane.position]
-        if len(places) == 1 and places[0] in self.places:
+        """Add a DICOM file; return False if it repeats an instance (same SOP UID at the same position)."""
+        positions = [(header.sop_uid, plane.position) for plane in header.planes if header.sop_uid and plane.position]
+        if len(positions) == 1 and positions[0] in self.positions:
             return False
-        self.places.update(places if len(places) == 1 else ())
+        self.positions.update(positions if len(positions) == 1 else ())
         self.files.append(name)
         self.bytes += size
         self.instances += max(1, len(header.planes))
         self.acquisitions.add(header.acquisition)
-        self._reach(header)
+        self._extend(header)
         return True
 
-    def _reach(self, header: Header) -> None:
+    def _extend(self, header: Header) -> None:
         for plane in header.planes:
             if plane.position and plane.orientation:
                 height = _height(plane.position, plane.orientation)
@@ -114,18 +114,18 @@ def find_series(source: Path, threads: int, counts: Counter[str]) -> list[Series
     with ThreadPoolExecutor(threads) as pool:
         stream = iter(names)
         while chunk := [*islice(stream, _CHUNK)]:
-            for name, answer in zip(chunk, pool.map(lambda name: _look(source / name), chunk), strict=True):
-                _file_under(series_by_key, source, name, answer, counts)
+            for name, file_header in zip(chunk, pool.map(lambda name: _read_file(source / name), chunk), strict=True):
+                _add_file(series_by_key, source, name, file_header, counts)
     series = sorted(series_by_key.values(), key=lambda each: each.files[0])
     _number_parts(series)
     return series
 
 
 def walk(source: Path, counts: Counter[str]) -> Iterator[str]:
-    """Yield the files under `source` as relative POSIX paths: no hidden ones, nothing behind a link out of it.
+    """Yield the files under `source` as relative POSIX paths: without hidden files and links that leave it.
 
-    Links to directories are not followed (what they show inside the source is found anyway); links to files are, where
-    the file lies inside. Pipes and devices are never opened.
+    Links to directories are not followed (their targets inside the source are visited anyway); links to files are
+    followed if the file is inside. Pipes and devices are never opened.
     """
     root, pending = source.resolve(), [""]
     while pending:
@@ -157,8 +157,8 @@ def _links_inside(entry: os.DirEntry[str], root: Path) -> bool:
     return target.is_file() and target.is_relative_to(root)
 
 
-def _look(path: Path) -> tuple[str, Header | None, Any, int]:
-    """Return (kind, header, grid of a volume or problem, bytes) of a file; kind "" for what is no scan."""
+def _read_file(path: Path) -> tuple[str, Header | None, Any, int]:
+    """Return (kind, header, grid of a volume or problem, bytes) of a file; kind "" for files that are not scans."""
     size = 0
     try:
         size = path.stat().st_size
@@ -174,32 +174,32 @@ def _look(path: Path) -> tuple[str, Header | None, Any, int]:
         return "unreadable", None, f"cannot be opened ({type(error).__name__})", size
 
 
-def _file_under(
+def _add_file(
     series_by_key: dict[tuple[Any, ...], Series],
     source: Path,
     name: str,
-    answer: tuple[str, Header | None, Any, int],
+    file_header: tuple[str, Header | None, Any, int],
     counts: Counter[str],
 ) -> None:
-    kind, header, extra, size = answer
+    kind, header, detail, size = file_header
     folder = name.rpartition("/")[0]
     if not kind:
         counts["not_dicom"] += 1
     elif header is None:
-        series = series_by_key.setdefault((kind, folder, extra), Series(DICOM, None, source, problem=extra))
-        _count_in(series, name, size)
+        series = series_by_key.setdefault((kind, folder, detail), Series(DICOM, None, source, problem=detail))
+        _count_file(series, name, size)
         counts["unreadable"] += 1
     elif kind in VOLUMES:
         series = series_by_key.setdefault((kind, name), Series(kind, header, source))
-        _count_in(series, name, size, extra.shape[2])
-        series.bottom, series.top = 0.0, float(np.linalg.norm(extra.affine[:3, 2])) * (extra.shape[2] - 1)
+        _count_file(series, name, size, detail.shape[2])
+        series.bottom, series.top = 0.0, float(np.linalg.norm(detail.affine[:3, 2])) * (detail.shape[2] - 1)
         counts[kind] += 1
     else:
         series = series_by_key.setdefault(_series_key(header, folder), Series(kind, header, source))
         counts["instances" if series.add(name, size, header) else "repeated"] += 1
 
 
-def _count_in(series: Series, name: str, size: int, instances: int = 1) -> None:
+def _count_file(series: Series, name: str, size: int, instances: int = 1) -> None:
     series.files.append(name)
     series.bytes += size
     series.instances += instances
@@ -212,19 +212,19 @@ def _series_key(header: Header, folder: str) -> tuple[Any, ...]:
 
 
 def _number_parts(series: Iterable[Series]) -> None:
-    seen: Counter[str] = Counter()
+    parts_of: Counter[str] = Counter()
     for each in series:
         uid = each.header.series_uid if each.header else ""
         if uid:
-            each.part = seen[uid]
-            seen[uid] += 1
+            each.part = parts_of[uid]
+            parts_of[uid] += 1
 
 
 def require_series(series: list[Series], counts: Counter[str]) -> list[Series]:
-    """Return the series. Raises ClaireError where none of them has a readable header."""
+    """Return the series. Raises ClaireError if none of them has a readable header."""
     if not any(each.header for each in series):
         raise ClaireError(
             f"--source holds no DICOM or NIfTI series ({counts['files']} files read, {counts['unreadable']} damaged)",
-            "Point --source to the directory that holds the series, and see that it is mounted and readable.",
+            "Point --source to the directory that holds the series, and check that it is mounted and readable.",
         )
     return series

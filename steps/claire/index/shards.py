@@ -1,4 +1,4 @@
-"""Series dealt to shards: what keeps together, and what a shard weighs."""
+"""Distribution of series to shards: what must stay together, and how shards are balanced."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from claire.core.contracts.shard_list import ListedSeries, write_shard_list
 from claire.index.choice import Verdict
 from claire.index.series import Series
 
-#: What a series that is not chosen weighs in a shard: a row in the rejects.
+#: Weight of a series that is not chosen: one row in the rejects.
 _IDLE_BYTES = 1
 
 
 def write_shards(
     out: Path, series: Sequence[Series], verdicts: Sequence[Verdict], shard_count: int, record: Record
 ) -> None:
-    """Write `NNNN.shard.jsonl`, as many as asked for, balanced by the bytes of the chosen series."""
+    """Write `NNNN.shard.jsonl`, `shard_count` files, balanced by the bytes of the chosen series."""
     for number, members in enumerate(deal(series, verdicts, shard_count)):
         lines = [_listed(line, series[index], verdicts[index]) for line, index in enumerate(members)]
         record.output(write_shard_list(out / f"{number:04d}.shard.jsonl", lines))
@@ -29,9 +29,9 @@ def write_shards(
 
 
 def deal(series: Sequence[Series], verdicts: Sequence[Verdict], shard_count: int) -> list[list[int]]:
-    """Deal series to shards, heaviest owner first to the lightest shard; a patient's series keep together.
+    """Deal series to shards, heaviest owner first to the lightest shard; a patient's series stay together.
 
-    So do the series of a study, whatever PatientIDs it has. Returns positions in `series`, ascending in each shard.
+    So do the series of a study, even under several PatientIDs. Returns positions in `series`, ascending in each shard.
     """
     owners = owners_of(series)
     weight: Counter[tuple[str, ...]] = Counter()

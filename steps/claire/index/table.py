@@ -1,4 +1,4 @@
-"""The series and what was chosen, for people at the site."""
+"""Table of the series and the choice, for people at the site."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from claire.index.series import Series
 
 
 def table(series: Sequence[Series], verdicts: Iterable[Verdict], labels: LabelTable | None) -> str:
-    """Return the series and verdicts as text, with the label of each where a table is given; it names UIDs or files."""
+    """Return the series and verdicts as text, with labels if a table is given; it names UIDs or files."""
     rows = [("series", "modality", "slices", "mm", "cover mm", "kernel", "label", "chosen", "why")]
     for each, verdict in zip(series, verdicts, strict=True):
         label = label_of(each, labels) if labels else None
@@ -33,5 +33,5 @@ def table(series: Sequence[Series], verdicts: Iterable[Verdict], labels: LabelTa
 
 
 def _printable(text: str) -> str:
-    """Headers may hold control characters that would steer a terminal."""
+    """Replace control characters of headers, which could control the terminal."""
     return "".join(sign if sign.isprintable() else "?" for sign in text)

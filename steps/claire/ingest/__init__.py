@@ -1,8 +1,8 @@
 """Turn a shard of series into pseudonymised HU scans.
 
 Each chosen series becomes one member of `NNNN.scans.zip`: int16 HU, sorted by position along the normal, with a JSON
-sidecar. What cannot be used is set aside with a reason. PatientID, UIDs and paths become keyed pseudonyms; the way back
-is written to --private alone.
+sidecar. Unusable series are set aside with a reason. PatientID, UIDs and paths become keyed pseudonyms; the table
+from pseudonyms to series is written only to --private.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where a stack of slices lies in the patient: sorted, checked, with its affine."""
+"""Geometry of a stack of slices: sorted, checked, with its affine."""
 
 from __future__ import annotations
 
@@ -71,10 +71,10 @@ class Stack:
 def make_stack(planes: Sequence[Plane], thickness: float | None = None) -> Stack:
     """Sort planes by position along their normal and check that they form one even stack.
 
-    `thickness` in mm is the step where there is a single slice (else 1 mm).
+    `thickness` in mm is the step if there is a single slice (1 mm without it).
 
-    Raises RejectedScan: `inconsistent` (no geometry, spacings differ, uneven, not axial, not in one line),
-    `mixed_orientation`, `coincident_slices`, `missing_slices`. A gantry tilt is no error here.
+    Raises RejectedScan: `inconsistent` (no geometry, spacings differ, uneven, not axial, not aligned),
+    `mixed_orientation`, `coincident_slices`, `missing_slices`. A gantry tilt is not an error here.
     """
     if any(None in (plane.position, plane.orientation, plane.spacing) for plane in planes):
         raise RejectedScan("inconsistent", "position, orientation or pixel spacing is missing")
@@ -91,7 +91,7 @@ def make_stack(planes: Sequence[Plane], thickness: float | None = None) -> Stack
     if step is None:
         step = np.cross(row, column) * (thickness if thickness and thickness > 0 else 1.0)
     stack = Stack(order, positions, row, column, (float(spacing[0, 0]), float(spacing[0, 1])), step)
-    _check_line(stack)
+    _check_alignment(stack)
     return stack
 
 
@@ -121,7 +121,7 @@ def _check_steps(height: np.ndarray) -> None:
     usual = float(np.median(steps))
     close = int((steps < max(0.1 * usual, 0.01)).sum())
     if close:
-        raise RejectedScan("coincident_slices", f"{close} of {len(height)} slices lie on another one")
+        raise RejectedScan("coincident_slices", f"{close} of {len(height)} slices coincide with another one")
     ratio = steps / usual
     wide = ratio > 1.5
     whole = np.abs(ratio - np.round(ratio)) < 0.2
@@ -132,12 +132,12 @@ def _check_steps(height: np.ndarray) -> None:
         raise RejectedScan("inconsistent", f"uneven distances, {steps.min():.2f} to {steps.max():.2f} mm")
 
 
-def _check_line(stack: Stack) -> None:
-    """Refuse slices that are shifted against each other in plane, other than by one even tilt."""
-    count = np.arange(len(stack.positions))[:, None]
-    off = stack.positions - stack.positions[0] - count * stack.step
-    off = off - (off @ stack.normal)[:, None] * stack.normal
-    if np.linalg.norm(off, axis=1).max() > max(_STRAIGHT_PIXELS * min(stack.spacing), 0.5):
+def _check_alignment(stack: Stack) -> None:
+    """Reject slices that are shifted in plane, except by a constant tilt."""
+    index = np.arange(len(stack.positions))[:, None]
+    deviation = stack.positions - stack.positions[0] - index * stack.step
+    deviation = deviation - (deviation @ stack.normal)[:, None] * stack.normal
+    if np.linalg.norm(deviation, axis=1).max() > max(_STRAIGHT_PIXELS * min(stack.spacing), 0.5):
         raise RejectedScan("inconsistent", "slices are shifted against each other in plane")
 
 

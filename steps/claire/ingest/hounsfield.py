@@ -1,4 +1,4 @@
-"""Stored values to HU, and whether they are HU: believed by the peaks of the histogram, not by tags."""
+"""Stored values to HU, and a check that they are HU: by the peaks of the histogram, not by tags."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 from claire.core.command.errors import RejectedScan
 from claire.core.imaging.volume import PADDING_HU
 
-#: No noise reaches below this: what lies there was padded without being declared (−2000 and −3024 are common).
+#: No noise goes below this: lower values are undeclared padding (−2000 and −3024 are common).
 _PADDED_BELOW_HU = -1500
 _BIN_HU = 10
 _LOW, _HIGH = -1100, 1500
@@ -30,15 +30,15 @@ def to_hu(stored: np.ndarray, slope: float, intercept: float, padding: tuple[int
 
 
 def check_rescale(slope: float, intercept: float) -> None:
-    """Raise RejectedScan (`not_hu`) where slope or intercept cannot lead to HU."""
+    """Raise RejectedScan (`not_hu`) if slope or intercept cannot give HU."""
     if not 0 < abs(slope) < 1e4 or abs(intercept) > 1e5:
         raise RejectedScan("not_hu", "rescale slope or intercept out of range")
 
 
 def check_hu(data: np.ndarray) -> None:
-    """Raise RejectedScan (`not_hu`) unless a chest's two peaks are where they belong.
+    """Raise RejectedScan (`not_hu`) unless the two peaks of a chest are where they should be.
 
-    At least 2 % of the voxels must be air or lung (−1023 to −500 HU; −1024 does not count, for padding looks so), at
+    At least 2 % of the voxels must be air or lung (−1023 to −500 HU; −1024 is not counted because padding has it), at
     least 3 % soft tissue or fat (−150 to 150 HU), and the highest peak from −350 to 500 HU must lie between −150 and
     150 HU. `data` (slices, rows, columns) int16 is sampled.
     """

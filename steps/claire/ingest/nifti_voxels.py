@@ -1,4 +1,4 @@
-"""Voxels of a NIfTI file as HU, turned as DICOM stores an axial scan."""
+"""Voxels of a NIfTI file as HU, oriented as DICOM stores an axial scan."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from claire.ingest.hounsfield import to_hu
 
 
 def read_volume(path: Path, grid: Grid) -> tuple[np.ndarray, list[Plane]]:
-    """Return HU (slices, rows, columns) int16 and the plane of each slice, turned as DICOM stores an axial scan.
+    """Return HU (slices, rows, columns) int16 and the plane of each slice, oriented as DICOM stores an axial scan.
 
-    Columns grow to the patient's left, rows to the back, slices to the head. Raises RejectedScan (`unreadable`).
+    Columns increase to the patient's left, rows to the back, slices to the head. Raises RejectedScan (`unreadable`).
     """
     try:
         if path.name.endswith(".gz"):
             with gzip.open(path, "rb") as stream:
                 stored = np.asanyarray(nib.Nifti1Image.from_stream(stream).dataobj).reshape(grid.shape)
-                while stream.read(2**20):  # the checksum stands at the end
+                while stream.read(2**20):  # the checksum is at the end
                     pass
         else:
             stored = np.asanyarray(nib.nifti1.load(path).dataobj).reshape(grid.shape)

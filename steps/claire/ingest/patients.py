@@ -1,4 +1,4 @@
-"""Who a series is of, and which label it has."""
+"""Patient and label of a series."""
 
 from __future__ import annotations
 
@@ -35,14 +35,12 @@ def find_patient(header: Header, label: Label, site: Site) -> str:
     if (header.issuer, header.patient_id) in site.ambiguous:
         raise RejectedScan("ambiguous_patient", "one PatientID spans different sexes or birth dates")
     if header.study_uid in site.shared_studies:
-        raise RejectedScan(
-            "ambiguous_patient", "its study is shared with another PatientID; give `patient` in the table"
-        )
+        raise RejectedScan("ambiguous_patient", "another PatientID has the same study; give `patient` in the table")
     return site.pseudonyms.patient(header.issuer, header.patient_id)
 
 
 def first_headers(source: Path, series: Sequence[ListedSeries]) -> dict[int, Header]:
-    """Return the header of the first file of each line that has a readable one."""
+    """Return the header of the first file of each line, if readable."""
     headers = {}
     for each in series:
         path = source / each.files[0]

@@ -29,7 +29,7 @@ _CANNOT_DECODE = 3
 
 @dataclass(frozen=True)
 class Frame:
-    """One slice in a file: `index` is its frame there."""
+    """One slice in a file: `index` is its frame number."""
 
     path: Path
     index: int
@@ -38,7 +38,7 @@ class Frame:
 
 
 def check_pixels(frames: Sequence[Frame]) -> None:
-    """Raise RejectedScan (`inconsistent`, `unreadable`, `not_hu`) where the declared voxels cannot make one volume."""
+    """Raise RejectedScan (`inconsistent`, `unreadable`, `not_hu`) if the declared voxels cannot form one volume."""
     first = frames[0].pixels
     if any((frame.pixels.rows, frame.pixels.columns) != (first.rows, first.columns) for frame in frames):
         raise RejectedScan("inconsistent", "rows or columns differ between slices")
@@ -46,8 +46,11 @@ def check_pixels(frames: Sequence[Frame]) -> None:
         raise RejectedScan("unreadable", "rows or columns out of range")
     if first.rows * first.columns * 2 * len(frames) > MOST_BYTES:
         raise RejectedScan("unreadable", "the declared volume is larger than 2 GiB")
-    for told in ([frame.plane.slope is None for frame in frames], [frame.plane.intercept is None for frame in frames]):
-        if any(told) and not all(told):
+    for missing in (
+        [frame.plane.slope is None for frame in frames],
+        [frame.plane.intercept is None for frame in frames],
+    ):
+        if any(missing) and not all(missing):
             raise RejectedScan("inconsistent", "some slices have no rescale slope or intercept, others do")
     for frame in frames:
         _check_frame(frame.pixels, frame.index)
@@ -55,7 +58,7 @@ def check_pixels(frames: Sequence[Frame]) -> None:
 
 
 def _rescale(plane: Plane) -> tuple[float, float]:
-    """Return slope and intercept; where no slice tells them, 1 and 0, and the peaks of the histogram decide."""
+    """Return slope and intercept; 1 and 0 if no slice gives them; the histogram check then decides."""
     return 1.0 if plane.slope is None else plane.slope, 0.0 if plane.intercept is None else plane.intercept
 
 
@@ -76,7 +79,7 @@ def read_volume(frames: Sequence[Frame], threads: int) -> np.ndarray:
     """Return (slices, rows, columns) int16 HU of `frames`, in their order.
 
     Compressed frames are decoded in child processes, up to `threads` at once, because the decoders are native code that
-    a hostile file can crash, hang or make swell: then the scan is rejected as `unreadable`, not the run.
+    a hostile file can crash, hang or make run out of memory: then the scan is rejected as `unreadable`, not the run.
     """
     check_pixels(frames)
     shape = (len(frames), frames[0].pixels.rows, frames[0].pixels.columns)
@@ -86,7 +89,7 @@ def read_volume(frames: Sequence[Frame], threads: int) -> np.ndarray:
         volume = np.empty(shape, np.int16)
     else:
         volume = np.frombuffer(mmap.mmap(-1, 2 * int(np.prod(shape))), np.int16).reshape(shape)
-        _decode_apart(frames, packed, volume, threads)
+        _decode_in_children(frames, packed, volume, threads)
     for number in native:
         _convert(_read_native(frames[number]), frames[number], volume[number])
     return volume
@@ -115,12 +118,12 @@ def _read_native(frame: Frame) -> np.ndarray:
 
 
 def _drop_unused_bits(values: np.ndarray, pixels: Pixels) -> np.ndarray:
-    """Old files keep overlays in the bits above BitsStored; shifting up and down drops them and extends the sign."""
+    """Drop the overlays that old files keep above BitsStored; shifting up and down also extends the sign."""
     unused = pixels.allocated - pixels.stored
     return (values << unused) >> unused if unused else values
 
 
-def _decode_apart(frames: Sequence[Frame], numbers: Sequence[int], volume: np.ndarray, threads: int) -> None:
+def _decode_in_children(frames: Sequence[Frame], numbers: Sequence[int], volume: np.ndarray, threads: int) -> None:
 
     children = min(threads, len(numbers))
     parts = [numbers[child::children] for child in range(children)]
@@ -133,13 +136,13 @@ def _decode_apart(frames: Sequence[Frame], numbers: Sequence[int], volume: np.nd
                 raise UnreadableHeader("decoded to another shape")
             _convert(stored, frame, volume[number])
 
-    run_apart([partial(decode, part) for part in parts], _CHILD_SECONDS + _SLICE_SECONDS * len(parts[0]))
+    run_in_children([partial(decode, part) for part in parts], _CHILD_SECONDS + _SLICE_SECONDS * len(parts[0]))
 
 
-def run_apart(jobs: Sequence[Callable[[], None]], seconds: float) -> None:
-    """Run `jobs` in forked children with limits on memory and time; what they write to shared memory is the result.
+def run_in_children(jobs: Sequence[Callable[[], None]], seconds: float) -> None:
+    """Run `jobs` in forked children with limits on memory and time; the result is what they write to shared memory.
 
-    Raises RejectedScan (`unreadable`) where one fails, crashes or takes too long.
+    Raises RejectedScan (`unreadable`) if one fails, crashes or takes too long.
     """
     context = multiprocessing.get_context("fork")
     children = [context.Process(target=_in_child, args=(job,), daemon=True) for job in jobs]
@@ -149,7 +152,7 @@ def run_apart(jobs: Sequence[Callable[[], None]], seconds: float) -> None:
         for child in children:
             child.join(seconds)
             if child.exitcode is None:
-                raise RejectedScan("unreadable", "the decoder did not come to an end")
+                raise RejectedScan("unreadable", "the decoder did not finish")
             if child.exitcode < 0:
                 raise RejectedScan("unreadable", "the decoder crashed")
             if child.exitcode:
@@ -176,7 +179,7 @@ def _in_child(job: Callable[[], None]) -> None:
 
 
 def _limit_memory() -> None:
-    """Allow this process a fixed amount of memory more than it has now (where the system can tell)."""
+    """Limit this process to a fixed amount of memory above its current use (if the system reports it)."""
     status = Path("/proc/self/statm")
     if status.exists():
         used = int(status.read_text().split()[0]) * resource.getpagesize()

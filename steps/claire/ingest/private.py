@@ -1,4 +1,4 @@
-"""The table that leads back from pseudonyms to series. It stays at the data site, for its owner alone to read."""
+"""The table from pseudonyms to series. It stays at the data site, readable by its owner only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = ("scan", "patient", "path", "series_uid", "study_uid", "patient_id", "
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a series: its scan's pseudonym, the patient's where it entered, else the reason."""
+    """The outcome of a series: its scan's pseudonym, and the patient's pseudonym or the reason for rejection."""
 
     series: ListedSeries
     scan: str
@@ -27,13 +27,13 @@ class Outcome:
 
 
 def make_private(folder: Path) -> None:
-    """Make the directory of --private with mode 0700, where it is not there."""
+    """Make the directory of --private with mode 0700 if it does not exist."""
     with only_for_owner():
         make_directory(folder, "--private")
 
 
 def write_private(folder: Path, stem: str, outcomes: Iterable[Outcome], headers: Mapping[int, Header]) -> None:
-    """Write the table that leads back from pseudonyms to series: mode 0600."""
+    """Write the table from pseudonyms to series, mode 0600."""
     with only_for_owner():
         rows = [_row(stem, outcome, headers.get(outcome.series.line)) for outcome in outcomes]
         write_csv(folder / f"{stem}.private.csv", COLUMNS, rows)
@@ -46,7 +46,7 @@ def _row(stem: str, outcome: Outcome, header: Header | None) -> dict[str, Any]:
     return {
         "scan": outcome.scan,
         "patient": outcome.patient,
-        # File names are bytes: what is not UTF-8 is written as an escape.
+        # File names are bytes; those that are not UTF-8 are escaped.
         "path": path.encode("utf-8", "backslashreplace").decode(),
         "series_uid": series.series_uid,
         "study_uid": series.study_uid,

@@ -1,4 +1,4 @@
-"""One series turned into a pseudonymised HU scan."""
+"""Conversion of one series to a pseudonymised HU scan."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from claire.ingest.scanner import known_kernel, known_model, known_vendor
 from claire.ingest.site import Site
 
 SEXES: Mapping[str, Sex] = {"M": "M", "F": "F", "O": "O"}
-#: What reads the voxels of each format of `core.sources.formats.VOLUMES`: HU and the plane of each slice.
+#: Reader of the voxels of each format of `core.sources.formats.VOLUMES`: HU and the plane of each slice.
 VOXELS: Mapping[str, Callable[[Path, Grid], tuple[np.ndarray, list[Plane]]]] = {
     "nifti": nifti_voxels.read_volume,
 }
@@ -47,8 +47,8 @@ class LoadedSeries:
 def make_scan(series: ListedSeries, site: Site, repeated: bool = False) -> tuple[Volume, ScanFacts]:
     """Return the HU volume and facts of one series. Raises RejectedScan with a reason of `contracts.rejects`.
 
-    `repeated`: the shard has given this series already. Only decoding may reject a scan as unreadable; any other error
-    is ours and ends the step.
+    `repeated`: this series has already occurred in the shard. Only decoding may reject a scan as unreadable; any
+    other error is a bug and ends the step.
     """
     if series.problem:
         raise RejectedScan("unreadable", series.problem)
@@ -73,7 +73,7 @@ def read_headers(series: ListedSeries, site: Site) -> list[tuple[Path, Header]]:
     except dicom.UnreadableHeader as error:
         raise RejectedScan("unreadable", str(error)) from error
     except (dicom.NotDicom, OSError) as error:
-        raise RejectedScan("unreadable", "a file of the series is gone or is not a DICOM file any more") from error
+        raise RejectedScan("unreadable", "a file of the series is missing or no longer a DICOM file") from error
     for name in ("patient_id", "issuer", "series_uid", "frame_uid"):
         if len({getattr(header, name) for _, header in headers}) > 1:
             raise RejectedScan("inconsistent", f"{name} differs between slices")
@@ -90,7 +90,7 @@ def _check_kind(headers: Sequence[Header]) -> None:
 
 
 def load(series: ListedSeries, headers: Sequence[tuple[Path, Header]], site: Site) -> LoadedSeries:
-    """Return a series as HU. Raises RejectedScan for its geometry or voxels."""
+    """Return a series as HU. Raises RejectedScan if its geometry or voxels are unusable."""
     return _load_dicom(headers, site) if series.kind == DICOM else _load_volume(series.kind, *headers[0], site)
 
 
@@ -107,7 +107,7 @@ def _load_dicom(headers: Sequence[tuple[Path, Header]], site: Site) -> LoadedSer
     stack = make_stack([frame.plane for frame in frames], headers[0][1].thickness)
     _check_tilt(stack, site)
     data = read_volume([frames[index] for index in stack.order], site.threads)
-    return _finish(headers[0][1], data, stack, tuple(uids[index] for index in stack.order))
+    return _straightened(headers[0][1], data, stack, tuple(uids[index] for index in stack.order))
 
 
 def _load_volume(kind: str, path: Path, header: Header, site: Site) -> LoadedSeries:
@@ -116,7 +116,7 @@ def _load_volume(kind: str, path: Path, header: Header, site: Site) -> LoadedSer
     _check_count(len(planes), site)
     stack = make_stack(planes, header.thickness)
     _check_tilt(stack, site)
-    return _finish(header, data[stack.order], stack, ())
+    return _straightened(header, data[stack.order], stack, ())
 
 
 def _check_count(count: int, site: Site) -> None:
@@ -129,7 +129,7 @@ def _check_tilt(stack: Stack, site: Site) -> None:
         raise RejectedScan("gantry_tilt", f"{stack.tilt_degrees:.1f} degrees; --gantry-tilt resample would keep it")
 
 
-def _finish(header: Header, data: np.ndarray, stack: Stack, uids: tuple[str, ...]) -> LoadedSeries:
+def _straightened(header: Header, data: np.ndarray, stack: Stack, uids: tuple[str, ...]) -> LoadedSeries:
     resampled = stack.tilted
     if resampled:
         data, stack = straighten(data, stack)
@@ -139,7 +139,7 @@ def _finish(header: Header, data: np.ndarray, stack: Stack, uids: tuple[str, ...
 def scan_facts(
     series: ListedSeries, loaded: LoadedSeries, label: Label, names: Names, patient: str, site: Site
 ) -> ScanFacts:
-    """Return the facts of a scan that may leave the site: pseudonyms, no date, no free text of the header."""
+    """Return the facts of a scan that may leave the site: pseudonyms, without dates or free text of the header."""
     header, stack, pseudonyms = loaded.header, loaded.stack, site.pseudonyms
     count = len(loaded.volume.data)
     years = label.age if label.age is not None else age_years(header.age, header.birth_date, header.study_date)
@@ -182,6 +182,6 @@ def _position(position: np.ndarray) -> tuple[float, float, float]:
 
 
 def label_days(label: Label, header: Header) -> int | None:
-    """Return days from the study to the label's date; None where either is unknown."""
+    """Return days from the study to the label's date; None if either is unknown."""
     studied = parse_date(header.study_date)
     return (label.label_date - studied).days if label.label_date and studied else None

@@ -1,7 +1,7 @@
 """Free text of a header that may leave the site: vendor, model and kernel, by allow-lists.
 
-Sites write names, operators and dates into these fields. So nothing of the text itself passes: what is known is written
-in one spelling, the rest becomes "other" (vendor) or nothing.
+Sites write names, operators and dates into these fields. So the text itself is never passed on: known names are written
+in one spelling, anything else becomes "other" (vendor) or is left empty.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 
-#: Makers of CT scanners by a word of their name; the last ones are those of `claire phantom`.
+#: Makers of CT scanners by a word of their name; the last three are the makers of `claire phantom`.
 _VENDORS = {
     **dict.fromkeys(("ge", "gemedical", "gehealthcare", "imatron"), "GE"),
     **dict.fromkeys(("siemens", "siemenshealthineers"), "Siemens"),
@@ -43,7 +43,7 @@ _KERNEL = re.compile(
 
 
 def known_vendor(text: str) -> str:
-    """Return the maker in one spelling, "other" where the text names none that is known, "" where it is empty."""
+    """Return the maker in one spelling, "other" if it is unknown, "" if the text is empty."""
     if not text.strip():
         return ""
     tokens = re.sub(r"[^a-z]+", " ", text.lower()).split()
@@ -62,6 +62,6 @@ def known_model(text: str) -> str:
 
 
 def known_kernel(text: str) -> str:
-    """Return a convolution kernel as it is where the whole text is one, "" for anything else."""
+    """Return a convolution kernel unchanged if the whole text is one, "" for anything else."""
     stripped = text.strip()
     return stripped if _KERNEL.fullmatch(stripped) else ""

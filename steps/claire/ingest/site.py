@@ -1,4 +1,4 @@
-"""What the scans of a shard share."""
+"""Settings shared by the scans of a shard."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from claire.core.privacy.pseudonym import Pseudonyms
 
 @dataclass(frozen=True)
 class Site:
-    """Where the files lie, the tables, the pseudonyms and the flags.
+    """Source directory, tables, pseudonyms and flags.
 
     `ambiguous`: (issuer, PatientID) that may be several people; `shared_studies`: StudyInstanceUIDs of several
     PatientIDs.

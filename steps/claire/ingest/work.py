@@ -1,4 +1,4 @@
-"""A shard ingested: scans, rejects and the private table written, one scan in memory at a time."""
+"""The whole step: write scans, rejects and the private table of a shard, one scan in memory at a time."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def run(parameters: Parameters) -> None:
     if parameters.private:
         require(
             parameters.private.is_absolute(),
-            f"--private {parameters.private} is a relative path: it would vanish with the job's folder",
+            f"--private {parameters.private} is a relative path: it would be deleted with the job's folder",
             "Give an absolute path at the data site.",
         )
         make_private(parameters.private)
     else:
-        log.info("no --private: the way back from pseudonyms to series is dropped")
+        log.info("no --private: the table from pseudonyms to series is not written")
     with Record("ingest", stem, parameters.out, parameters.recorded(), inputs) as record:
         headers = first_headers(parameters.source, series)
         site = Site(
@@ -67,7 +67,7 @@ def run(parameters: Parameters) -> None:
 
 
 def write_outputs(out: Path, series: Sequence[ListedSeries], site: Site, record: Record) -> list[Outcome]:
-    """Write the scans and rejects of a shard; return what became of each series."""
+    """Write the scans and rejects of a shard; return the outcome of each series."""
     rejects: list[Reject] = []
     outcomes: list[Outcome] = []
     written: set[str] = set()

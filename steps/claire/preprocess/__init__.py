@@ -40,7 +40,7 @@ class Parameters(StepParameters):
     min_lung_slices: int = parameter(
         8,
         help="scans with fewer slices left by the filter are set aside",
-        details="The original wanted 50 thin slices.",
+        details="The original required 50 thin slices.",
         ge=1,
     )
 

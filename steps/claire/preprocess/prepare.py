@@ -1,4 +1,4 @@
-"""A scan made ready for training: lung slices kept, cropped to the body, resized in plane; HU stay HU.
+"""Preparation of a scan for training: lung slices are kept, cropped to the body and resized in plane; values stay HU.
 
 Nothing is resampled along the slices. Every voxel of the result maps back to the patient by the affine.
 """
@@ -27,7 +27,7 @@ class Prepared:
 
     `hu`: (kept, size, size) int16. `lungs`: the same shape, uint8 0/1/2. `slices`: index of each kept slice in the
     scan. `affine`: (column, row, kept slice, 1) → RAS mm, as if the kept slices were evenly spaced. `positions_mm`:
-    where each lies along the slices' normal. `crop`: (row0, row1, column0, column1) of the scan's slices, which may
+    position of each along the slices' normal. `crop`: (row0, row1, column0, column1) of the scan's slices, which may
     reach beyond them (filled with −1024 HU).
     """
 
@@ -53,12 +53,12 @@ def prepare(
 ) -> Prepared:
     """Filter, crop and resize the slices of a scan.
 
-    `origins_mm` (slices, 3): true RAS position of each slice's first pixel, where they are known better than by the
+    `origins_mm` (slices, 3): true RAS position of each slice's first pixel, if known more exactly than from the
     affine. Raises RejectedScan `too_few_lung_slices`.
     """
     slices = lung_slices(lungs, lung_filter)
     if len(slices) < lung_filter.min_slices:
-        detail = f"{len(slices)} of {len(lungs)} slices, {lung_filter.min_slices} wanted"
+        detail = f"{len(slices)} of {len(lungs)} slices, at least {lung_filter.min_slices} needed"
         raise RejectedScan("too_few_lung_slices", detail)
     crop = body_crop(volume, lungs, slices)
     affine, positions = prepared_affine(volume.affine, slices, crop, size, origins_mm)
@@ -89,7 +89,7 @@ def _extent(present: np.ndarray) -> np.ndarray:
 
 
 def body_crop(volume: Volume, lungs: np.ndarray, slices: np.ndarray) -> tuple[int, int, int, int]:
-    """Return one crop for all kept slices: the body without far-off arms, square in mm, with a margin."""
+    """Return one crop for all kept slices: the body without distant arms, square in mm, with a margin."""
     _, *steps = volume.spacing_mm
     body = _body_outline(volume.data[slices])
     inside = lungs[slices].any(0)
@@ -109,7 +109,7 @@ def body_crop(volume: Volume, lungs: np.ndarray, slices: np.ndarray) -> tuple[in
 
 
 def _body_outline(slices: np.ndarray) -> np.ndarray:
-    """Return where the body lies in any of the slices, (rows, columns) bool: the largest piece of tissue."""
+    """Return the outline of the body over the slices, (rows, columns) bool: the largest component of tissue."""
     tissue = ndimage.binary_opening((slices > TISSUE_HU).mean(0) > 0.25, iterations=3)
     return largest(tissue)
 
@@ -120,7 +120,7 @@ def _span(present: np.ndarray) -> tuple[int, int]:
 
 
 def _square(low: int, high: int, side: int, length: int) -> tuple[int, int]:
-    """Return a span of `side` around low…high, moved into 0…length as far as it fits."""
+    """Return a span of `side` around low…high, shifted into 0…length as far as possible."""
     start = (low + high - side) // 2
     start = max(0, min(start, length - side)) if side <= length else (length - side) // 2
     return start, start + side
@@ -161,14 +161,16 @@ def prepared_affine(
     """
     if origins_mm is None:
         origins_mm = affine[:3, 3] + np.arange(slices[-1] + 1)[:, None] * affine[:3, 2]
-    kept = origins_mm[slices]
+    kept_origins = origins_mm[slices]
     normal = np.cross(affine[:3, 0], affine[:3, 1])
     normal *= np.sign(normal @ affine[:3, 2]) / np.linalg.norm(normal)
     rows, columns = (crop[1] - crop[0]) / size, (crop[3] - crop[2]) / size
     prepared = np.eye(4)
     prepared[:3, 0], prepared[:3, 1] = affine[:3, 0] * columns, affine[:3, 1] * rows
-    prepared[:3, 2] = (kept[-1] - kept[0]) / (len(kept) - 1) if len(kept) > 1 else affine[:3, 2]
-    prepared[:3, 3] = (
-        kept[0] + affine[:3, 0] * (crop[2] + columns / 2 - 0.5) + affine[:3, 1] * (crop[0] + rows / 2 - 0.5)
+    prepared[:3, 2] = (
+        (kept_origins[-1] - kept_origins[0]) / (len(kept_origins) - 1) if len(kept_origins) > 1 else affine[:3, 2]
     )
-    return prepared, kept @ normal
+    prepared[:3, 3] = (
+        kept_origins[0] + affine[:3, 0] * (crop[2] + columns / 2 - 0.5) + affine[:3, 1] * (crop[0] + rows / 2 - 0.5)
+    )
+    return prepared, kept_origins @ normal

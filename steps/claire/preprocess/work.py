@@ -1,4 +1,4 @@
-"""A shard prepared: each scan and its mask read, prepared and written, one in memory at a time."""
+"""The whole step: read, prepare and write each scan of a shard with its mask, one in memory at a time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def run(parameters: Parameters) -> None:
 def write_shard(
     path: Path, scans_path: Path, lungs_path: Path, size: int, lung_filter: Filter, record: Record
 ) -> list[Reject]:
-    """Write the prepared scans of a shard; return those that were set aside. Raises ClaireError on foreign masks."""
+    """Write the prepared scans of a shard; return the rejects. Raises ClaireError on masks of other scans."""
     rejects: list[Reject] = []
     with (
         ScansReader(scans_path) as scans,
@@ -50,11 +50,11 @@ def write_shard(
         for scan in progress(masked_scans(scans, masks), "prepared scan"):
             facts = scans.facts(scan)
             try:
-                kept = prepare_scan(scans, masks, facts, size, lung_filter, prepared)
+                slice_count = prepare_scan(scans, masks, facts, size, lung_filter, prepared)
             except RejectedScan as error:
                 rejects.append(reject("preprocess", facts.shard, facts.line, scan, error))
             else:
-                record.counts.update(scans=1, slices=kept)
+                record.counts.update(scans=1, slices=slice_count)
     return rejects
 
 
@@ -70,7 +70,7 @@ def masked_scans(scans: ScansReader, masks: MasksReader) -> list[str]:
 def prepare_scan(
     scans: ScansReader, masks: MasksReader, facts: ScanFacts, size: int, lung_filter: Filter, prepared: PreparedWriter
 ) -> int:
-    """Prepare one scan; return the number of kept slices. Raises RejectedScan, ClaireError on a mask of other shape."""
+    """Prepare one scan; return the number of kept slices. Raises RejectedScan; ClaireError on a misfitting mask."""
     volume, mask, lungs = scans.volume(facts.scan), masks.volume(facts.scan).data, masks.facts(facts.scan).lungs
     if mask.shape != volume.data.shape or lungs is None:
         raise ClaireError(f"the mask of {facts.scan} has another shape than the scan", "Run `claire segment` again.")
@@ -90,7 +90,7 @@ def prepare_scan(
 
 
 def slice_origins(facts: ScanFacts, count: int) -> np.ndarray | None:
-    """Return the RAS position of each slice's first pixel, (slices, 3) mm, where ingest noted them (in LPS)."""
+    """Return the RAS position of each slice's first pixel, (slices, 3) mm, if ingest recorded them (in LPS)."""
     if len(facts.positions_mm) != count:
         return None
     return np.asarray(facts.positions_mm, float) * (-1.0, -1.0, 1.0)

@@ -1,8 +1,8 @@
 """Write everything into one self-contained HTML page.
 
-The page holds the cohort, the leaderboard, curves with intervals, guards, a page a scan with its ranked lesions,
-rejects and provenance. It asks no network for anything and opens anywhere. Beside it stands the provenance of the run
-for machines (`ro-crate-metadata.json`), written from the records.
+The page holds the cohort, the leaderboard, curves with intervals, guards, one page per scan with its ranked lesions,
+rejects and provenance. It makes no network requests and opens in any browser. The provenance of the run is also written
+in machine-readable form (`ro-crate-metadata.json`), from the records.
 """
 
 from __future__ import annotations

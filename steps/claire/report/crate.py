@@ -1,7 +1,7 @@
 """Provenance as RO-Crate metadata, written from the records of the steps.
 
 Follows the Process Run Crate 0.5 profile of the Workflow Run RO-Crate collection (Leo et al. 2024,
-doi:10.1371/journal.pone.0309210) on RO-Crate 1.1: one action an execution of a step, its tool, what it read and made.
+doi:10.1371/journal.pone.0309210) on RO-Crate 1.1: one action per execution of a step, with tool, inputs and outputs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CRATE = "https://w3id.org/ro/crate/1.1"
 PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 PIPELINE = "#claire-pipeline"
 TERMS = "#terms"
-#: Written down here, for Python's own table depends on the machine.
+#: Listed here because Python's own table depends on the machine.
 MEDIA = {
     ".csv": "text/csv",
     ".h5": "application/x-hdf5",
@@ -37,10 +37,9 @@ Entity = dict[str, Any]
 def crate(records: Sequence[StepRecord], present: Mapping[str, str], title: str) -> dict[str, Any]:
     """Return the content of `ro-crate-metadata.json`.
 
-    `present` maps the names of the files that lie beside
-    the crate to their SHA-256. All other files are named by their hash (RFC 6920) and lie where they were made. The
-    order of `records` does not matter, and no clock is read: the same input gives the same bytes. The agent is left
-    out, for records name no person.
+    `present` maps the names of the files next to the crate to their SHA-256. All other files are referred to by their
+    hash (RFC 6920). The order of `records` does not matter, and no clock is read: the same input gives the same bytes.
+    The agent is left out because records name no person.
     """
     files = _Files(records, present)
     ordered = sorted(records, key=lambda record: (record.started or "", record.step, record.stem))
@@ -68,34 +67,34 @@ def crate(records: Sequence[StepRecord], present: Mapping[str, str], title: str)
 
 
 def file_uri(sha256: str) -> str:
-    """Return the `ni:` URI (RFC 6920) of a file that is known by its SHA-256 alone."""
+    """Return the `ni:` URI (RFC 6920) of a file that is known only by its SHA-256."""
     return "ni:///sha-256;" + base64.urlsafe_b64encode(bytes.fromhex(sha256)).decode().rstrip("=")
 
 
 class _Files:
-    """Names every file once: by its place in the crate where it lies there, else by its hash."""
+    """Lists every file once: by its path in the crate if it is there, else by its hash."""
 
     def __init__(self, records: Iterable[StepRecord], present: Mapping[str, str]) -> None:
         self._present = {sha256: name for name, sha256 in sorted(present.items(), reverse=True)}
         self._names = {sha256: name for record in records for name, sha256 in record.outputs.items()}
-        self._seen: dict[str, Entity] = {}
+        self._entities: dict[str, Entity] = {}
         for name, sha256 in sorted(present.items()):
-            self._note(quote(name), name, sha256)
+            self._add(quote(name), name, sha256)
 
     def reference(self, sha256: str, name: str) -> dict[str, str]:
-        """Note the file with this hash, called `name` unless a step that made it says otherwise; return a reference."""
+        """Add the file with this hash, called `name` unless the step that wrote it named it; return a reference."""
         if sha256 in self._present:
             return _ref(quote(self._present[sha256]))
         known = self._names.get(sha256, name)
         identifier = file_uri(sha256 if _is_sha256(sha256) else sha256_json(sha256))
-        self._note(identifier, known, sha256)
+        self._add(identifier, known, sha256)
         return _ref(identifier)
 
     def entities(self) -> list[Entity]:
-        return [self._seen[identifier] for identifier in sorted(self._seen)]
+        return [self._entities[identifier] for identifier in sorted(self._entities)]
 
-    def _note(self, identifier: str, name: str, sha256: str) -> None:
-        self._seen[identifier] = {
+    def _add(self, identifier: str, name: str, sha256: str) -> None:
+        self._entities[identifier] = {
             "@id": identifier,
             "@type": "File",
             "name": name,
@@ -110,7 +109,7 @@ def _root(title: str, records: Sequence[StepRecord], actions: Sequence[Entity], 
         "@id": "./",
         "@type": "Dataset",
         "name": title,
-        "description": "Results of one run of the CLAIRE pipeline with the executions that made them.",
+        "description": "Results of one run of the CLAIRE pipeline with the executions that produced them.",
         "datePublished": _offset(last) or "1980-01-01",
         "license": _ref(TERMS),
         "conformsTo": _ref(PROFILE),
@@ -166,7 +165,7 @@ def _times(record: StepRecord) -> Entity:
 
 
 def _offset(time: str) -> str:
-    """Write UTC as an offset: validators of the profile know no "Z"."""
+    """Write UTC as an offset: validators of the profile do not accept "Z"."""
     return time.replace("Z", "+00:00")
 
 
@@ -179,7 +178,7 @@ def _ref(identifier: str) -> dict[str, str]:
 
 
 def _linked(name: str, references: Iterable[dict[str, str]]) -> Entity:
-    """Link to distinct entities: none is no property, one stands by itself, as RO-Crate recommends."""
+    """Link to distinct entities; as RO-Crate recommends, no property for none and a single object for one."""
     links = [_ref(identifier) for identifier in dict.fromkeys(reference["@id"] for reference in references)]
     return {name: links if len(links) > 1 else links[0]} if links else {}
 

@@ -1,4 +1,4 @@
-"""Charts as inline SVG: no script, no font, no request; they print well and scale to a phone."""
+"""Charts as inline SVG: no script, no font, no request; they print well and fit a phone screen."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-#: Okabe and Ito's colours, safe for colour-blind readers; curves differ in dash as well.
+#: Okabe and Ito's colours, safe for colour-blind readers; curves also differ in dashes.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#7a6a00", "#56b4e9")
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "12 4")
 WIDTH, HEIGHT = 440, 360
@@ -71,7 +71,7 @@ class _Canvas:
 
 
 def line_chart(axes: Axes, lines: Sequence[Line], alt: str) -> Markup:
-    """Return a chart of curves with their bands and a legend; `alt` says in words what it shows."""
+    """Return a chart of curves with their bands and a legend; `alt` is its text alternative."""
     canvas = _Canvas(axes)
     _draw_axes(canvas)
     for index, line in enumerate(lines):
@@ -84,7 +84,7 @@ def line_chart(axes: Axes, lines: Sequence[Line], alt: str) -> Markup:
 
 
 def forest(rows: Sequence[Interval], alt: str, reference: float | None = None, unit: str = "") -> Markup:
-    """Return a forest plot: a line a row, its figure as a dot on its interval; `reference` is a vertical line."""
+    """Return a forest plot: one line per row, its figure as a dot on its interval; `reference` is a vertical line."""
     ends = [end for row in rows for end in (row.value, row.lower, row.upper) if end is not None]
     ends += [reference] if reference is not None else []
     low, high = min(ends), max(ends)
@@ -131,7 +131,7 @@ def forest(rows: Sequence[Interval], alt: str, reference: float | None = None, u
 def whisker(
     value: float, lower: float | None, upper: float | None, limits: Point, reference: float | None = None
 ) -> Markup:
-    """Return a figure on its interval as a picture for a cell; hidden to screen readers, which get the numbers."""
+    """Return a figure on its interval as a picture for a cell; hidden from screen readers, which read the numbers."""
 
     def x(at: float) -> float:
         low, high = limits
@@ -149,8 +149,8 @@ def whisker(
 
 
 def lung_map(counts: Mapping[tuple[str, str], int], alt: str) -> Markup:
-    """Return the six zones of the lungs shaded by a count each; the patient's right stands left, as on a CT."""
-    most = max(counts.values(), default=0) or 1
+    """Return the six zones of the lungs shaded by their counts; the patient's right is on the left, as on a CT."""
+    highest = max(counts.values(), default=0) or 1
     parts: list[Markup] = []
     for column, side in enumerate(("right", "left")):
         x = 46 + 62 * column
@@ -162,22 +162,22 @@ def lung_map(counts: Mapping[tuple[str, str], int], alt: str) -> Markup:
                     '<rect x="{x}" y="{y}" width="56" height="33" rx="4" class="zone"/>'
                     '<rect x="{x}" y="{y}" width="56" height="33" rx="4" fill="{c}" opacity="{o:.2f}"/>'
                     '<text x="{tx}" y="{ty}" text-anchor="middle">{n}</text>'
-                ).format(x=x, y=y, c=COLOURS[1], o=0.55 * count / most, tx=x + 28, ty=y + 21, n=count or "·")
+                ).format(x=x, y=y, c=COLOURS[1], o=0.55 * count / highest, tx=x + 28, ty=y + 21, n=count or "·")
             )
     for row, zone in enumerate(("upper", "middle", "lower")):
         parts.append(Markup('<text class="tick" x="40" y="{}" text-anchor="end">{}</text>').format(39 + 36 * row, zone))
-    words = "; ".join(f"{side} {zone}: {count}" for (side, zone), count in sorted(counts.items()))
-    return _svg(parts, 168, 130, f"{alt}. {words}.", "chart lungs")
+    counts_text = "; ".join(f"{side} {zone}: {count}" for (side, zone), count in sorted(counts.items()))
+    return _svg(parts, 168, 130, f"{alt}. {counts_text}.", "chart lungs")
 
 
-def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
-    """Return round numbers from `low` to `high`, about `wanted` of them."""
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """Return round numbers from `low` to `high`, about `count` of them."""
     span = high - low
     if span <= 0 or not math.isfinite(span):
         return [low]
-    rough = span / wanted
-    power = 10 ** math.floor(math.log10(rough))
-    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
+    rough_step = span / count
+    power = 10 ** math.floor(math.log10(rough_step))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough_step * 0.999)
     first = math.ceil(low / step - 1e-9)
     return [round(index * step, 10) for index in range(first, math.floor(high / step + 1e-9) + 1)]
 

@@ -1,4 +1,4 @@
-"""What the report is made of, read from files and checked."""
+"""The inputs of the report, read from files and checked."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Inputs:
 
     @property
     def phantom(self) -> bool:
-        """Whether all scans are phantoms: then nothing here is personal."""
+        """Whether all scans are phantoms: then nothing is personal data."""
         return self.cohort.phantom
 
     def shows(self, scan: str) -> bool:
@@ -73,7 +73,7 @@ def read_inputs(
 ) -> Inputs:
     """Read all inputs; `tables` maps the flags of single files to their paths.
 
-    Raises UsageError on a table without the columns that are needed, ClaireError on what is not as its step wrote it.
+    Raises UsageError if a table lacks a required column, ClaireError if a file is not as its step wrote it.
     """
     return Inputs(
         title=title,
@@ -105,19 +105,19 @@ def read_explained(paths: Sequence[Path]) -> list[LesionsDocument]:
 
 
 def pictures_by_run(paths: Sequence[Path]) -> dict[str, Path]:
-    """Return the archives of pictures by run: the stem of their names."""
+    """Return the archives of pictures by run: the first part of their names."""
     return {path.name.split(".")[0]: path for path in paths}
 
 
 def read_pictures(archive: Path, names: Sequence[str]) -> dict[str, bytes]:
-    """Read PNG pictures of an archive by name; names that are not in it, or are no PNG, are left out."""
+    """Read PNG pictures of an archive by name; names that are not in it or are not PNG are left out."""
     try:
         with zipfile.ZipFile(archive) as opened:
-            there = set(opened.namelist())
-            found = {name: opened.read(name) for name in names if name in there}
+            present = set(opened.namelist())
+            contents = {name: opened.read(name) for name in names if name in present}
     except (zipfile.BadZipFile, OSError) as error:
-        raise ClaireError(f"{archive.name} is no zip archive", "Run `claire explain` again.") from error
-    return {name: content for name, content in found.items() if content.startswith(PNG)}
+        raise ClaireError(f"{archive.name} is not a zip archive", "Run `claire explain` again.") from error
+    return {name: content for name, content in contents.items() if content.startswith(PNG)}
 
 
 def hash_files(paths: Sequence[Path]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The page: sections put into templates, with style and script inside, so that it asks no network for anything."""
+"""The page: sections rendered by templates, with style and script inside, so that it makes no network requests."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SECTIONS = (
 
 
 def render(inputs: Inputs, picture_limit: int) -> str:
-    """Return the report as one HTML page that needs nothing beside it."""
+    """Return the report as one self-contained HTML page."""
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("claire.report"),
@@ -94,7 +94,7 @@ def _asset(name: str) -> str:
 
 
 def _results(inputs: Inputs) -> dict[str, Any]:
-    made = (
+    functions = (
         results.leaderboard,
         results.missing,
         results.performance,
@@ -107,7 +107,7 @@ def _results(inputs: Inputs) -> dict[str, Any]:
         results.subgroups_figure,
         results.guards,
     )
-    return {function.__name__: function(inputs) for function in made}
+    return {function.__name__: function(inputs) for function in functions}
 
 
 def _saliency(inputs: Inputs) -> dict[str, Any]:
@@ -117,8 +117,8 @@ def _saliency(inputs: Inputs) -> dict[str, Any]:
         "gates": saliency.gates(inputs),
         "methods": saliency.methods(inputs),
         "networks": saliency.networks(inputs),
-        "words": saliency.closed_words(inputs),
-        "zones": [(words, picture) for words, picture in maps if picture],
+        "closed_gates_text": saliency.closed_gates_text(inputs),
+        "zones": [(outcome_title, picture) for outcome_title, picture in maps if picture],
         "outcomes": [(saliency.OUTCOMES.get(name, name), tally[name]) for name in sorted(tally)],
     }
 

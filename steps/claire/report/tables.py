@@ -1,4 +1,4 @@
-"""Tables as data: the template alone knows how they look."""
+"""Tables as data; the template determines their appearance."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell: what it says, a second quieter line, what it sorts by, a picture, a link, a badge's kind."""
+    """A cell: its text, a smaller second line, its sort key, a picture, a link, the kind of badge."""
 
     text: str
     note: str = ""
@@ -34,7 +34,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its caption; `sortable` where the order of its rows carries no meaning of its own."""
+    """A table with its caption; `sortable` if the order of its rows carries no meaning."""
 
     caption: str
     columns: Sequence[Column]
@@ -51,17 +51,17 @@ def table(
     sortable: bool = False,
     note: str = "",
 ) -> Table:
-    """Return a table; headings and cells may be plain values. Columns in which no row says anything are left out."""
-    heads = [column if isinstance(column, Column) else Column(column) for column in columns]
+    """Return a table; headings and cells may be plain values. Columns that are empty in every row are left out."""
+    headings = [column if isinstance(column, Column) else Column(column) for column in columns]
     cells = [[cell_of(value) for value in row] for row in rows]
-    said = [any(row[place].text not in ("", NONE) for row in cells) for place in range(len(heads))]
-    kept = [[cell for cell, wanted in zip(row, said, strict=True) if wanted] for row in cells]
-    heads = [head for head, wanted in zip(heads, said, strict=True) if wanted]
-    return Table(caption, heads, kept, sortable, note)
+    has_text = [any(row[index].text not in ("", NONE) for row in cells) for index in range(len(headings))]
+    shown_cells = [[cell for cell, shown in zip(row, has_text, strict=True) if shown] for row in cells]
+    headings = [head for head, shown in zip(headings, has_text, strict=True) if shown]
+    return Table(caption, headings, shown_cells, sortable, note)
 
 
 def cell_of(value: object) -> Cell:
-    """Return `value` as a cell: numbers sort as numbers, nothing is a dash."""
+    """Return `value` as a cell: numbers sort as numbers; empty values become a dash."""
     if isinstance(value, Cell):
         return value
     if isinstance(value, bool):
@@ -72,7 +72,7 @@ def cell_of(value: object) -> Cell:
 
 
 def floating(text: object) -> float | None:
-    """Return a number of a CSV or JSON cell; None where there is none."""
+    """Return the number in a CSV or JSON cell, or None."""
     try:
         value = float(text)  # type: ignore[arg-type]  # what float() refuses is None
     except (TypeError, ValueError):
@@ -81,7 +81,7 @@ def floating(text: object) -> float | None:
 
 
 def number(value: object, digits: int = 3) -> str:
-    """Return a number for people: integers whole, others with `digits` decimals, large ones with fewer."""
+    """Return a number for display: integers whole, others with `digits` decimals, large ones with fewer."""
     parsed = floating(value)
     if parsed is None:
         return NONE
@@ -92,7 +92,7 @@ def number(value: object, digits: int = 3) -> str:
 
 
 def chance(value: object) -> str:
-    """Return a probability for people; what rounds to 0 or 1 says that it is neither."""
+    """Return a probability for display; values that round to 0 or 1 are given as bounds."""
     parsed = floating(value)
     if parsed is None:
         return NONE
@@ -100,11 +100,11 @@ def chance(value: object) -> str:
 
 
 def interval(lower: object, upper: object, digits: int = 3) -> str:
-    """Return the limits of an interval, "" where there are none or resampling found no spread."""
+    """Return the limits of an interval, "" if there are none or if they are equal."""
     if floating(lower) is None or floating(upper) is None or lower == upper:
         return ""
-    words = number(lower, digits), number(upper, digits)
-    return f"{words[0]} to {words[1]}" if words[0] != words[1] else ""
+    limits = number(lower, digits), number(upper, digits)
+    return f"{limits[0]} to {limits[1]}" if limits[0] != limits[1] else ""
 
 
 def figure_cell(value: object, lower: object = None, upper: object = None, digits: int = 3) -> Cell:
@@ -114,11 +114,11 @@ def figure_cell(value: object, lower: object = None, upper: object = None, digit
 
 
 def duration(seconds: float) -> str:
-    """Return a duration for people: "0.4 s", "2 min 5 s", "3 h 20 min"."""
+    """Return a duration for display: "0.4 s", "2 min 5 s", "3 h 20 min"."""
     if seconds < 60:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
+    minutes, seconds_left = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes} min {rest} s"
+        return f"{minutes} min {seconds_left} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"

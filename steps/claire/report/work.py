@@ -1,4 +1,4 @@
-"""The report: everything read, the page and the crate written."""
+"""The whole step: read the inputs, write the page and the crate."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def run(parameters: Parameters) -> None:
     hashes |= {path.name: inputs.hashes[path.name] for name in MANIFESTS for path in getattr(parameters, name)}
     require(
         inputs.metrics.cohort_sha256 == inputs.cohort.sha256,
-        f"{parameters.metrics.name} and {parameters.cohort_summary.name} are of different cohorts",
+        f"{parameters.metrics.name} and {parameters.cohort_summary.name} are from different cohorts",
         "Give the files of one run.",
     )
     with Record("report", "", parameters.out, parameters.recorded(), hashes) as record:

@@ -1,7 +1,7 @@
 """Mask the left and right lung of every scan of a shard.
 
 No weights: HU thresholds, components and shape (see `claire.segment.lungs`). Consolidations and pleural ground glass
-stay inside the mask, the trachea stays outside. A scan without lungs is set aside under a reason; the others go on.
+stay inside the mask, the trachea stays outside. A scan without lungs is set aside with a reason; the others continue.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from claire.core.imaging.volume import PADDING_HU, Volume
 
-#: Edge of a working voxel in an adult, whose chest has a section of `ADULT_MM` squared; lengths go with the body.
+#: Edge of a working voxel in an adult, whose chest has a section of `ADULT_MM` squared; lengths scale with the body.
 WORKING_MM = 1.8
 ADULT_MM = 260.0
 TISSUE_HU, DENSE_HU = -400, 400
@@ -20,9 +20,9 @@ TISSUE_HU, DENSE_HU = -400, 400
 class Grid:
     """A scan averaged over blocks, axes [superior, anterior, right], all growing.
 
-    `hu`: float32, clipped to −1024…400 HU. `spacing_mm`: of this grid. `outside`: bool, where the scanner saw nothing
-    (padding beyond a round field of view). `scale`: size of the body over that of an adult, by which every length of
-    the method is multiplied; it keeps children, phantoms and images with a made-up spacing in proportion.
+    `hu`: float32, clipped to −1024…400 HU. `spacing_mm`: of this grid. `outside`: bool, where the scanner measured
+    nothing (padding beyond a round field of view). `scale`: size of the body over that of an adult, by which every
+    length of the method is multiplied; it keeps children, phantoms and images with a made-up spacing in proportion.
     """
 
     hu: np.ndarray
@@ -60,7 +60,7 @@ def canonical(data: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
 
 def _orientation(affine: np.ndarray) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the array axes that lie along superior, anterior and right, and which of them must be turned."""
+    """Return the array axes along superior, anterior and right, and which of them must be flipped."""
     orientation = nib.io_orientation(affine)
     axes: list[int] = []
     flips: list[int] = []
@@ -81,8 +81,8 @@ def working_grid(volume: Volume) -> Grid:
     factors = tuple(max(1, round(WORKING_MM * scale / step)) for step in spacing)
     factors = tuple(min(factor, size) for factor, size in zip(factors, data.shape, strict=True))
     hu = block_mean(data, factors)
-    grown = tuple(step * factor for step, factor in zip(spacing, factors, strict=True))
-    return Grid(hu, _padding(data, factors, hu.shape), grown, factors, scale)  # type: ignore[arg-type]  # three axes
+    block_spacing = tuple(step * factor for step, factor in zip(spacing, factors, strict=True))
+    return Grid(hu, _padding(data, factors, hu.shape), block_spacing, factors, scale)  # type: ignore[arg-type]  # three axes
 
 
 def _scale(data: np.ndarray, spacing: tuple[float, ...]) -> float:
@@ -96,19 +96,19 @@ def _scale(data: np.ndarray, spacing: tuple[float, ...]) -> float:
 
 
 def block_mean(data: np.ndarray, factors: tuple[int, ...]) -> np.ndarray:
-    """Average blocks of a volume, HU clipped to air…dense; a last block that is cut short is averaged as it is."""
+    """Average blocks of a volume, HU clipped to air…dense; incomplete last blocks are averaged over fewer voxels."""
     shape = tuple(-(-size // factor) for size, factor in zip(data.shape, factors, strict=True))
     total, count = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for offset in np.ndindex(*factors):
         part = data[offset[0] :: factors[0], offset[1] :: factors[1], offset[2] :: factors[2]]
-        place = tuple(slice(size) for size in part.shape)
-        total[place] += np.clip(part, PADDING_HU, DENSE_HU)
-        count[place] += 1
+        block = tuple(slice(size) for size in part.shape)
+        total[block] += np.clip(part, PADDING_HU, DENSE_HU)
+        count[block] += 1
     return total / count
 
 
 def _padding(data: np.ndarray, factors: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
-    """Find what lies beyond a round field of view: the lowest value of the scan, constant, reaching the border."""
+    """Return the mask beyond a round field of view: the lowest value of the scan, constant, reaching the border."""
     thin = data[:: factors[0], :: factors[1], :: factors[2]]
     lowest = thin == thin.min()
     if lowest[:, (0, 0, -1, -1), (0, -1, 0, -1)].mean() < 0.5 or lowest.mean() > 0.9:
@@ -124,13 +124,13 @@ def _border(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def refine(volume: Volume, grid: Grid, surely: np.ndarray, maybe: np.ndarray, threshold: float) -> np.ndarray:
-    """Bring a labelled mask back to the scan's voxels.
+    """Transfer a labelled mask to the scan's voxels.
 
-    `surely`: labels of working voxels that are lung as a whole. `maybe`: labels of working voxels whose scan voxels
+    `surely`: labels of working voxels that are entirely lung. `maybe`: labels of working voxels whose scan voxels
     are lung where they are darker than `threshold` HU. Returns uint8 on the scan's own grid.
     """
     result = np.zeros(volume.data.shape, np.uint8)
-    data, place = canonical(volume.data, volume.affine), canonical(result, volume.affine)
+    data, result_view = canonical(volume.data, volume.affine), canonical(result, volume.affine)
     box = bounding_box(maybe)
     fine = tuple(
         np.arange(part.start * factor, min(part.stop * factor, size))
@@ -139,15 +139,15 @@ def refine(volume: Volume, grid: Grid, surely: np.ndarray, maybe: np.ndarray, th
     coarse = [index // factor for index, factor in zip(fine, grid.factors, strict=True)]
     window = (slice(fine[1][0], fine[1][-1] + 1), slice(fine[2][0], fine[2][-1] + 1))
     for z, block in zip(fine[0], coarse[0], strict=True):
-        sure, may = (mask[block][coarse[1]][:, coarse[2]] for mask in (surely, maybe))
-        place[z][window] = np.where(data[z][window] < threshold, np.maximum(sure, may), sure)
+        certain, possible = (mask[block][coarse[1]][:, coarse[2]] for mask in (surely, maybe))
+        result_view[z][window] = np.where(data[z][window] < threshold, np.maximum(certain, possible), certain)
     return result
 
 
 def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, ...]:
-    """Return the box around all true voxels, grown by `margin` voxels where there is room; all of an empty mask."""
+    """Return the box around all true voxels, grown by up to `margin` voxels; the whole grid for an empty mask."""
     box = []
     for axis in range(mask.ndim):
-        there = np.flatnonzero(mask.any(tuple(other for other in range(mask.ndim) if other != axis)))
-        box.append(slice(max(0, there[0] - margin), there[-1] + 1 + margin) if len(there) else slice(None))
+        occupied = np.flatnonzero(mask.any(tuple(other_axis for other_axis in range(mask.ndim) if other_axis != axis)))
+        box.append(slice(max(0, occupied[0] - margin), occupied[-1] + 1 + margin) if len(occupied) else slice(None))
     return tuple(box)

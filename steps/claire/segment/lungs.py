@@ -23,7 +23,7 @@ from claire.segment.sides import LEFT, RIGHT, split_sides
 
 __all__ = ["LEFT", "RIGHT", "segment_lungs"]
 
-#: Lung and bowel hold together at the lower threshold; the outline follows the higher one.
+#: Lung and bowel are found with the lower threshold; the outline follows the higher one.
 LUNG_HU, EDGE_HU = -400, -350
 #: The lungs of a newborn hold about 80 ml.
 SMALLEST_ML = 40.0
@@ -33,20 +33,20 @@ def segment_lungs(volume: Volume) -> tuple[np.ndarray, LungFacts]:
     """Return the lung mask of a scan, uint8 on its grid (0 none, 1 right, 2 left of the patient), and its QC facts.
 
     Facts: right_ml, left_ml, components (pieces of aerated lung before closing), cut_at_border, mean_hu,
-    closed_fraction (share of the mask that closing added), warnings. Sides and what is up go by the affine, so any
-    orientation of the array will do; slices should lie within 45° of the patient's axes.
+    closed_fraction (share of the mask that closing added), warnings. Sides and up follow from the affine, so any
+    orientation of the array works; slices should lie within 45° of the patient's axes.
 
-    Raises RejectedScan: `not_chest` where there is no body, `no_lungs` where nothing in it looks like lung.
+    Raises RejectedScan: `not_chest` if there is no body, `no_lungs` if nothing in it looks like lung.
     """
     grid = working_grid(volume)
     body = body_mask(grid)
     if body.mean() < 0.02:
         raise RejectedScan("not_chest", "no body in the scan")
     box = bounding_box(body, margin=2)
-    part = grid.cut(box)
-    sides, gas, components = _aerated(part, body[box])
+    body_grid = grid.cut(box)
+    sides, gas, components = _aerated(body_grid, body[box])
     surely, maybe = np.zeros(body.shape, np.uint8), np.zeros(body.shape, np.uint8)
-    surely[box], maybe[box] = _whole(part, sides, gas, _centre(body[box], sides))
+    surely[box], maybe[box] = _complete_sides(body_grid, sides, gas, _centre(body[box], sides))
     mask = refine(volume, grid, surely, maybe, EDGE_HU)
     right_ml, left_ml = _millilitres(volume, mask)
     if right_ml + left_ml < SMALLEST_ML:
@@ -74,27 +74,27 @@ def _aerated(grid: Grid, body: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]
     gas = gas_mask(grid, body, gas_level(grid, body))
     air, components = lung_air(grid, body, gas, LUNG_HU)
     if not air.any():
-        raise RejectedScan("no_lungs", "no air like lung inside the body")
+        raise RejectedScan("no_lungs", "no lung-like air inside the body")
     air = ground_glass(grid, body, air, gas)
     return split_sides(grid, air, _centre(body, air)[1]), gas, components
 
 
 def _centre(body: np.ndarray, lung: np.ndarray) -> tuple[float, float]:
-    """Return (row, column) of the middle of the body at the height of the lungs; the column is the midline."""
+    """Return (row, column) of the centre of the body at the level of the lungs; the column is the midline."""
     _, rows, columns = np.nonzero(body[lung.any((1, 2))][::2, ::2, ::2])
     return 2 * float(np.median(rows)), 2 * float(np.median(columns))
 
 
-def _whole(
+def _complete_sides(
     grid: Grid, sides: np.ndarray, gas: np.ndarray, centre: tuple[float, float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return what is lung for sure and what is where it is dark enough (its outermost voxels), with sides, uint8."""
+    """Return certain lung and voxels that are lung if dark enough (the outermost ones), labelled by side, uint8."""
     surely, maybe = np.zeros_like(sides), np.zeros_like(sides)
-    for side, other in ((RIGHT, LEFT), (LEFT, RIGHT)):
+    for side, other_side in ((RIGHT, LEFT), (LEFT, RIGHT)):
         lung = sides == side
         if not lung.any():
             continue
-        free = ~gas & (sides != other)
+        free = ~gas & (sides != other_side)
         whole = complete(grid, lung, centre) & free
         inner = ndimage.binary_erosion(whole, border_value=1) | (whole & ~lung)
         surely[inner & (surely == 0)] = side
@@ -111,7 +111,7 @@ def _cut_at_border(grid: Grid, lungs: np.ndarray) -> bool:
 
 
 def _warnings(right_ml: float, left_ml: float, cut_at_border: bool, closed: float, scale: float) -> list[str]:
-    """Return what somebody should look at, in one word each."""
+    """Return the warnings for review, one word each."""
     smaller, larger = sorted((right_ml, left_ml))
     conditions = {
         "one_lung": smaller < 0.1 * larger,

@@ -1,4 +1,4 @@
-"""The shape of a lung: holes, vessels and consolidations belong to it though they are not dark."""
+"""The shape of a lung: holes, vessels and consolidations belong to it although they are not dark."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from claire.segment.grid import Grid, bounding_box
 BONE_HU = 180
 #: Sectors around the body's centre, 3° each.
 BINS = 120
-#: A bridge over a dent of the pleura is on average at most this far from the nearest rib: half a space
-#: between two ribs and what the lung bulges beyond the bridge.
+#: A bridge over a dent of the pleura is on average at most this far from the nearest rib: half the space
+#: between two ribs plus the bulge of the lung beyond the bridge.
 RIB_MM = 15.0
 
 
 def close_disk(mask: np.ndarray, radius_mm: float, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """Close each transverse section with a disk, by two distance transforms; the border does not erode it."""
+    """Close each transverse section with a disk, by two distance transforms, without erosion at the border."""
     pad = [0, *(int(np.ceil(radius_mm / step)) + 1 for step in spacing_mm[1:])]
     wide = np.pad(mask, [(n, n) for n in pad])
     closed = wide.copy()
@@ -55,7 +55,7 @@ def fill_small(mask: np.ndarray, largest: float) -> np.ndarray:
 
 
 def costal_fill(grid: Grid, lung: np.ndarray, hu: np.ndarray, origin: tuple[float, float]) -> np.ndarray:
-    """Return what lies between a lung and its convex outline on the side of the ribs, section by section.
+    """Return the gaps between a lung and its convex outline along the ribs, section by section.
 
     A dent is filled where it faces away from `origin` (row, column), the body's centre, and the chord that bridges it
     runs along the ribs: dents for heart, diaphragm and hilum face inwards. Beside the spine and behind the sternum
@@ -66,7 +66,13 @@ def costal_fill(grid: Grid, lung: np.ndarray, hu: np.ndarray, origin: tuple[floa
     away = np.abs(np.arange(lung.shape[2]) - origin[1]) > grid.length(28) / grid.spacing_mm[2]
     for z in np.flatnonzero(lung.sum((1, 2)) > grid.area(100)):
         hull = _outline(lung[z])
-        dents[z] = hull & ~lung[z] & (radius > _reach(bins[lung[z]], radius[lung[z]])[bins]) & (hu[z] < BONE_HU) & away
+        dents[z] = (
+            hull
+            & ~lung[z]
+            & (radius > _farthest_by_sector(bins[lung[z]], radius[lung[z]])[bins])
+            & (hu[z] < BONE_HU)
+            & away
+        )
         chords[z] = dents[z] & ~ndimage.binary_erosion(hull)
     bone = hu > BONE_HU
     if not dents.any() or not bone.any():
@@ -81,18 +87,18 @@ def costal_fill(grid: Grid, lung: np.ndarray, hu: np.ndarray, origin: tuple[floa
 
 
 def _polar(shape: tuple[int, ...], origin: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distance of each pixel from `origin` and the number of the sector that it lies in."""
+    """Return the distance of each pixel from `origin` and the index of its sector."""
     rows, columns = np.indices(shape)
     angle = np.arctan2(rows - origin[0], columns - origin[1])
     return np.hypot(rows - origin[0], columns - origin[1]), ((angle / (2 * np.pi) + 0.5) * BINS).astype(int) % BINS
 
 
-def _reach(bins: np.ndarray, radius: np.ndarray) -> np.ndarray:
-    """Return how far a section of lung reaches in each sector; sectors without lung take it from their neighbours."""
-    reach = np.zeros(BINS)
-    np.maximum.at(reach, bins, radius)
-    there = np.flatnonzero(reach)
-    return np.interp(np.arange(BINS), there, reach[there], period=BINS)
+def _farthest_by_sector(bins: np.ndarray, radius: np.ndarray) -> np.ndarray:
+    """Return the largest radius of a lung section per sector, interpolated for sectors without lung."""
+    farthest = np.zeros(BINS)
+    np.maximum.at(farthest, bins, radius)
+    occupied = np.flatnonzero(farthest)
+    return np.interp(np.arange(BINS), occupied, farthest[occupied], period=BINS)
 
 
 def _outline(section: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which lung is the right one: two components, or one that is cut where the lungs touch."""
+"""Right and left lung: two components, or one that is split where the lungs touch."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from skimage.segmentation import watershed
 from claire.segment.grid import Grid
 
 RIGHT, LEFT = 1, 2
-#: A lung this much smaller than both together is not a second lung but a piece of the other.
+#: A component below this share of both lungs is not a second lung but a piece of the other.
 SMALLEST_SHARE = 0.04
 
 
 def split_sides(grid: Grid, lung: np.ndarray, midline: float) -> np.ndarray:
     """Label aerated lung as right (1) and left (2), uint8; axes [superior, anterior, right].
 
-    Lungs that touch, mostly along the anterior junction, are parted by eroding them until they come apart and by
-    flooding back from there over the HU, so that the cut follows the septum.
+    Lungs that touch, mostly along the anterior junction, are separated by erosion until they come apart and by
+    flooding back over the HU, so that the cut follows the septum.
     """
     core = lung
     for step in range(6):
@@ -33,21 +33,21 @@ def split_sides(grid: Grid, lung: np.ndarray, midline: float) -> np.ndarray:
 
 def _markers(labels: np.ndarray, count: int, midline: float, total: int) -> np.ndarray | None:
     """Return markers of both lungs, or None while one component holds both."""
-    places = np.flatnonzero(labels)
-    names = labels.ravel()[places]
-    size = np.bincount(names, minlength=count + 1)[1:]
-    centre = np.bincount(names, places % labels.shape[2], minlength=count + 1)[1:] / size
-    order = np.argsort(size)[::-1]
+    voxel_indices = np.flatnonzero(labels)
+    voxel_labels = labels.ravel()[voxel_indices]
+    sizes = np.bincount(voxel_labels, minlength=count + 1)[1:]
+    centre = np.bincount(voxel_labels, voxel_indices % labels.shape[2], minlength=count + 1)[1:] / sizes
+    order = np.argsort(sizes)[::-1]
     first = order[0]
     opposite = [i for i in order[1:] if (centre[i] > midline) != (centre[first] > midline)]
-    if not opposite or size[opposite[0]] < SMALLEST_SHARE * total:
+    if not opposite or sizes[opposite[0]] < SMALLEST_SHARE * total:
         return None
     sides = np.where(centre > midline, RIGHT, LEFT)
     return np.asarray(np.concatenate([[0], sides])[labels], np.uint8)
 
 
 def _flood(grid: Grid, lung: np.ndarray, markers: np.ndarray, step: int) -> np.ndarray:
-    """Give what erosion took back to the sides; only between the innermost markers is there anything to decide."""
+    """Assign the eroded voxels to the sides; only those between the innermost markers need a watershed."""
     if step == 0:
         return markers
     columns = np.arange(lung.shape[2])
@@ -64,7 +64,7 @@ def _flood(grid: Grid, lung: np.ndarray, markers: np.ndarray, step: int) -> np.n
 
 
 def _by_midline(lung: np.ndarray, midline: float) -> np.ndarray:
-    """Label what cannot be parted: one lung alone, by the side that most of it lies on."""
+    """Label lungs that cannot be separated (a single lung) by the side of most of their voxels."""
     columns = np.nonzero(lung)[2]
     side = RIGHT if np.median(columns) > midline else LEFT
     return lung.astype(np.uint8) * np.uint8(side)

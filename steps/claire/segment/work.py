@@ -1,4 +1,4 @@
-"""The lungs of a shard masked, one scan in memory at a time."""
+"""The whole step: mask the lungs of a shard, one scan in memory at a time."""
 
 from __future__ import annotations
 

@@ -44,8 +44,8 @@ def load_pretrained(network: ScanNetwork, path: Path) -> Filled:
     file cannot be read without running code in it, or fills no weight of the backbone.
     """
     tensors = {_current_name(name): value for name, value in read_tensors(path).items()}
-    own = network.state_dict()
-    names = {name: target for name in tensors if (target := _target(name, tensors[name], own)) is not None}
+    network_state = network.state_dict()
+    names = {name: target for name in tensors if (target := _target(name, tensors[name], network_state)) is not None}
     loaded = {target: tensors[name] for name, target in names.items()}
     if not any(name.startswith("backbone.") for name in loaded):
         raise ClaireError(
@@ -53,8 +53,8 @@ def load_pretrained(network: ScanNetwork, path: Path) -> Filled:
             "Give the weights file of the variant's architecture.",
         )
     network.load_state_dict(loaded, strict=False)
-    counters = tuple(name for name in own if name.endswith("num_batches_tracked"))
-    untouched = tuple(name for name in own if name not in loaded and name not in counters)
+    counters = tuple(name for name in network_state if name.endswith("num_batches_tracked"))
+    untouched = tuple(name for name in network_state if name not in loaded and name not in counters)
     return Filled(tuple(loaded), untouched, tuple(name for name in tensors if name not in names))
 
 
@@ -86,11 +86,11 @@ def _current_name(name: str) -> str:
     return re.sub(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)", r"\1", name)
 
 
-def _target(name: str, value: Tensor, own: Mapping[str, Tensor]) -> str | None:
+def _target(name: str, value: Tensor, network_state: Mapping[str, Tensor]) -> str | None:
     bare = name
     for prefix in PREFIXES:
         bare = bare.removeprefix(prefix)
     for candidate in (name, f"backbone.{name}", f"backbone.{bare}"):
-        if candidate in own and own[candidate].shape == value.shape:
+        if candidate in network_state and network_state[candidate].shape == value.shape:
             return candidate
     return None

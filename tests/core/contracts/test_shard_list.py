@@ -58,14 +58,14 @@ def test_a_lost_line_is_noticed(tmp_path: Path, dropped: int) -> None:
     path = write(tmp_path)
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:dropped] + lines[dropped + 1 :]))
-    assert "is not whole" in refused(path)
+    assert "is incomplete" in refused(path)
 
 
 @pytest.mark.parametrize("how", DAMAGES)
 def test_a_damaged_list_is_refused(tmp_path: Path, how: str) -> None:
     path = write(tmp_path)
     path.write_bytes(DAMAGES[how](path.read_bytes()))
-    assert "is not whole" in refused(path)
+    assert "is incomplete" in refused(path)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The command line of a step, made from its parameters."""
+"""The command line of a step, built from its parameters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def parser(step: str, doc: str | None, model: type[StepParameters]) -> argparse.
 
     `doc` is the docstring of the step's package: its first line is the summary that `claire --help` prints.
     """
-    built = argparse.ArgumentParser(
+    step_parser = argparse.ArgumentParser(
         prog=f"claire {step}",
         description=doc,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -27,21 +27,21 @@ def parser(step: str, doc: str | None, model: type[StepParameters]) -> argparse.
     )
     for parameter in describe(model):
         if parameter.positional:
-            built.add_argument(parameter.name, metavar=parameter.flag, help=_help(parameter))
+            step_parser.add_argument(parameter.name, metavar=parameter.flag, help=_help(parameter))
         else:
             options = _options(parameter)
-            built.add_argument(parameter.flag, required=parameter.required, help=_help(parameter), **options)
-    return built
+            step_parser.add_argument(parameter.flag, required=parameter.required, help=_help(parameter), **options)
+    return step_parser
 
 
 def parse(step: str, doc: str | None, model: type[P], argv: Sequence[str] | None) -> P:
-    """Return the parameters that `argv` gives. Raises SystemExit as argparse does: 0 for --help, 2 for wrong usage."""
-    built = parser(step, doc, model)
-    values = vars(built.parse_args(argv))
+    """Return the parameters in `argv`. Raises SystemExit as argparse does: 0 for --help, 2 for wrong usage."""
+    step_parser = parser(step, doc, model)
+    values = vars(step_parser.parse_args(argv))
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        built.error("; ".join(_fault(fault, describe(model)) for fault in error.errors(include_url=False)))
+        step_parser.error("; ".join(_fault(fault, describe(model)) for fault in error.errors(include_url=False)))
 
 
 def _options(parameter: Parameter) -> dict[str, Any]:
@@ -54,12 +54,12 @@ def _options(parameter: Parameter) -> dict[str, Any]:
 
 
 def _help(parameter: Parameter) -> str:
-    shown = parameter.default
+    default = parameter.default
     notes = [parameter.unit] if parameter.unit else []
     if parameter.required:
         notes.append("required")
-    elif shown not in (None, "", (), False) and parameter.name != "out":
-        notes.append(f"default: {shown}")
+    elif default not in (None, "", (), False) and parameter.name != "out":
+        notes.append(f"default: {default}")
     text = parameter.help + (f" ({'; '.join(notes)})" if notes else "")
     return text.replace("%", "%%")
 

@@ -1,4 +1,4 @@
-"""JSON documents with a schema: one model, one writer, one reader for each."""
+"""JSON documents with a schema: one model, one writer and one reader per document."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SCHEMA_VERSION: Literal[1] = 1
 
 
 class Part(BaseModel):
-    """A part of a document. Unknown keys, NaN and infinity are refused; nothing is changed after it is built."""
+    """A part of a document. Unknown keys, NaN and infinity are refused; instances are immutable."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -27,11 +27,11 @@ class Document(Part):
     schema_version: Literal[1] = SCHEMA_VERSION
 
     def to_json(self) -> str:
-        """Return the document as it stands in its file."""
+        """Return the content of the document's file."""
         return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
 
     def to_canonical_json(self) -> str:
-        """Return the document with sorted keys and no blanks: the form that is hashed or packed."""
+        """Return the document with sorted keys and no blanks, for hashing and packing."""
         return canonical_json(self.model_dump(mode="json"))
 
 
@@ -39,19 +39,19 @@ D = TypeVar("D", bound=Document)
 
 
 def finite(value: float, digits: int | None = None) -> float | None:
-    """Return a number as documents hold it: rounded to `digits`, None where it is NaN or infinite."""
+    """Return a number for a document: rounded to `digits`, None if it is NaN or infinite."""
     if not math.isfinite(value):
         return None
     return float(value) if digits is None else round(float(value), digits)
 
 
 def write_document(path: Path, document: Document) -> Path:
-    """Write a document to `path` in one piece."""
+    """Write a document to `path` atomically."""
     return write_text(path, document.to_json())
 
 
 def read_document(path: Path, model: type[D], remedy: str) -> D:
-    """Read a document. Raises ClaireError, naming the file and `remedy`, where it is not a document of `model`."""
+    """Read a document. Raises ClaireError, naming the file and `remedy`, if it is not a document of `model`."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -77,7 +77,7 @@ def parse_document(content: bytes | str, model: type[D], where: str, remedy: str
 
 
 def first_fault(error: ValidationError) -> str:
-    """Return where a document is wrong and how, without the value: it may hold what only the site may see."""
+    """Return the location and kind of the first fault, without the value, which may be confidential."""
     faults = error.errors(include_url=False, include_input=False)
     location = ".".join(map(str, faults[0]["loc"])) or "the document"
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class ClaireError(Exception):
-    """Something the user can mend: what is wrong, and what to do about it. Ends a step with exit code 1."""
+    """Something the user can fix: what is wrong, and what to do about it. Ends a step with exit code 1."""
 
     exit_code = 1
 
@@ -17,15 +17,15 @@ class ClaireError(Exception):
 
 
 class UsageError(ClaireError):
-    """A flag, a grid or a table that cannot be right. Ends a step with exit code 2."""
+    """A wrong flag, grid or table. Ends a step with exit code 2."""
 
     exit_code = 2
 
 
 class RejectedScan(Exception):
-    """One scan cannot be used: it is set aside under a reason, the others go on.
+    """One scan cannot be used: it is set aside with a reason, the others continue.
 
-    `reason` is one word of the step's documented list; `detail` must hold nothing that identifies a patient.
+    `reason` is a key of `contracts.rejects.REASONS`; `detail` must hold nothing that identifies a patient.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:

@@ -33,8 +33,8 @@ def execute(
 
     What the step writes is for its owner alone, whatever the umask: nearly all of it holds data of patients.
 
-    Errors come out as one message with cause and remedy. An unforeseen error names its type and place only, for its
-    text may hold a path; `--log-level debug` prints the traceback.
+    Errors are printed as one message with cause and remedy. An unexpected error is reported by type and location only,
+    because its text may contain a path; `--log-level debug` prints the traceback.
     """
     try:
         parameters = parse(step, doc, model, argv)
@@ -51,7 +51,7 @@ def execute(
     except ClaireError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:  # the reader of --list had enough
+    except BrokenPipeError:  # the reader of --list closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
@@ -87,16 +87,16 @@ def _name_the_user() -> None:
 
 
 class Terminated(BaseException):
-    """SIGTERM came; passes through whatever holds an unfinished file, so that it is removed."""
+    """SIGTERM was received; unwinds the stack so that unfinished files are removed."""
 
     def __init__(self, message: str = "terminated (SIGTERM); nothing half-written was kept") -> None:
         super().__init__(message)
 
 
 class Termination:
-    """SIGTERM of this process: raised at once as `Terminated`, or noted while somebody defers it.
+    """SIGTERM of this process: raised at once as `Terminated`, or recorded while deferred.
 
-    `requested` says whether it came while it was deferred.
+    `requested`: whether it was received while deferred.
     """
 
     def __init__(self) -> None:
@@ -112,9 +112,9 @@ class Termination:
 
 @contextmanager
 def termination(defer: bool = False) -> Iterator[Termination]:
-    """Turn SIGTERM within the block into `Terminated`, or with `defer` into `requested` of what is yielded.
+    """Turn SIGTERM within the block into `Terminated`, or with `defer` into `requested` of the yielded object.
 
-    Where the block is not in the main thread, the signal belongs to somebody else and nothing changes.
+    Outside the main thread nothing changes: signals can only be handled there.
     """
     guard = Termination()
     guard.deferred = defer
@@ -139,7 +139,7 @@ def _explain(error: Exception, parameters: StepParameters) -> str:
     trace = error.__traceback__
     while trace and trace.tb_next:
         trace = trace.tb_next
-    where = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "unknown place"
+    where = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace else "unknown location"
     return (
         f"unexpected {type(error).__name__} at {where}.\n"
         "  Run again with --log-level debug for the traceback (it may name patients' files)."
@@ -147,7 +147,7 @@ def _explain(error: Exception, parameters: StepParameters) -> str:
 
 
 def _disk_is_full(error: BaseException | None, paths: Iterable[Path | None]) -> bool:
-    """Say whether an error comes from a full disk; some libraries hide the cause, so the space left counts too."""
+    """Return whether an error comes from a full disk; some libraries hide the cause, so free space is checked too."""
     cause = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):

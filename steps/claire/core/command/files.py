@@ -1,4 +1,4 @@
-"""Files written whole or not at all, canonical JSON and hashes."""
+"""Atomic files, canonical JSON and hashes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from claire.core.command.errors import UsageError
 
 @contextmanager
 def atomic(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
-    """Open a temporary file beside `path` and rename it to `path` when the block ends well; else remove it."""
+    """Open a temporary file next to `path`; rename it to `path` if the block succeeds, else remove it."""
     part = partial_path(path)
     try:
         with part.open(mode, newline="" if "b" not in mode else None) as stream:
@@ -41,24 +41,24 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def partial_path(path: Path) -> Path:
-    """Return the temporary name of `path`; it keeps the suffix, for libraries that go by it."""
+    """Return the temporary name of `path`; it keeps the suffix, for libraries that depend on it."""
     return path.with_name(f".{os.getpid()}.part.{path.name}")
 
 
 def write_text(path: Path, text: str) -> Path:
-    """Write `text` to `path` in one piece."""
+    """Write `text` to `path` atomically."""
     with atomic(path, "w") as stream:
         stream.write(text)
     return path
 
 
 def canonical_json(value: object) -> str:
-    """Return `value` as JSON with sorted keys and no blanks: the form that is hashed."""
+    """Return `value` as JSON with sorted keys and no blanks, for hashing."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def write_json(path: Path, value: object) -> Path:
-    """Write `value` to `path` as readable JSON. Raises ValueError on NaN: JSON has none; write null."""
+    """Write `value` to `path` as readable JSON. Raises ValueError on NaN: JSON does not have it; use None."""
     return write_text(path, json.dumps(value, indent=1, allow_nan=False) + "\n")
 
 
@@ -84,7 +84,7 @@ def only_for_owner() -> Iterator[None]:
 
 
 def make_directory(path: Path, flag: str) -> None:
-    """Create a directory that a flag names, with its parents. Raises UsageError where that is not possible."""
+    """Create a directory that a flag names, with its parents. Raises UsageError if that is not possible."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError) as error:

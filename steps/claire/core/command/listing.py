@@ -1,6 +1,6 @@
 """The steps and commands of `claire`, in the order of the pipeline.
 
-One line each, so that `claire --help` imports no step; a test holds each line to the docstring of its package.
+One line each, so that `claire --help` imports no step; a test compares each line with the docstring of its package.
 """
 
 STEPS = {

@@ -1,4 +1,4 @@
-"""One model a step: its flags, its help, what its record says, its table in docs/usage.md and its CWL ports.
+"""One model per step: its flags, help, recorded parameters, table in docs/usage.md and CWL ports.
 
 A step declares
 
@@ -25,7 +25,7 @@ Kind = Literal["file", "directory", "manifest", "path", "choice", "flag", "integ
 
 
 @dataclass(frozen=True)
-class _Is:
+class _KindMark:
     """Marks an annotation as a kind of parameter."""
 
     kind: Kind
@@ -44,7 +44,7 @@ def _existing_directory(path: Path) -> Path:
 
 
 def _read_manifest(value: object) -> object:
-    """Read a manifest given by name; from Python the paths themselves are given."""
+    """Read a manifest given by name; in Python the paths are given directly."""
     if not isinstance(value, str):
         return value
     manifest = _existing_file(Path(value))
@@ -63,15 +63,15 @@ def _read_integers(value: object) -> object:
 
 
 #: A file that must exist.
-InputFile = Annotated[Path, AfterValidator(_existing_file), _Is("file")]
+InputFile = Annotated[Path, AfterValidator(_existing_file), _KindMark("file")]
 #: A directory that must exist.
-InputDirectory = Annotated[Path, AfterValidator(_existing_directory), _Is("directory")]
-#: Files in order: on the command line a text file with one path a line, from Python the paths.
-Manifest = Annotated[tuple[InputFile, ...], BeforeValidator(_read_manifest), _Is("manifest")]
-#: A place where something is written or kept.
-SitePath = Annotated[Path, _Is("path")]
+InputDirectory = Annotated[Path, AfterValidator(_existing_directory), _KindMark("directory")]
+#: Files in order: on the command line a text file with one path per line, in Python the paths.
+Manifest = Annotated[tuple[InputFile, ...], BeforeValidator(_read_manifest), _KindMark("manifest")]
+#: A path for output or storage.
+SitePath = Annotated[Path, _KindMark("path")]
 #: Integers: on the command line separated by commas.
-Integers = Annotated[tuple[int, ...], BeforeValidator(_read_integers), _Is("integers")]
+Integers = Annotated[tuple[int, ...], BeforeValidator(_read_integers), _KindMark("integers")]
 
 _KINDS: dict[type, Kind] = {bool: "flag", int: "integer", float: "number", str: "text", Path: "path"}
 FILES: tuple[Kind, ...] = ("file", "directory", "manifest", "path")
@@ -95,7 +95,7 @@ def parameter(
     """Declare a field of `StepParameters`.
 
     `help` is its line in `--help`; `details` says in docs/usage.md when to change it; `for_people`: a flag that prints
-    something and that no workflow binds; `positional`: it has no flag.
+    something and is not used by workflows; `positional`: it has no flag.
     """
     extra: dict[str, Any] = {"details": details, "unit": unit, "for_people": for_people, "positional": positional}
     return Field(default, description=help, json_schema_extra=extra, ge=ge, gt=gt, le=le, lt=lt)
@@ -111,16 +111,16 @@ class StepParameters(BaseModel):
     log_level: Literal["debug", "info", "warning"] = parameter("info", help="how much to log on stderr")
 
     def recorded(self) -> dict[str, Any]:
-        """Return what shaped the result, as plain JSON values: no path, no common flag, nothing for people only."""
+        """Return the parameters that affect the result, as JSON values; no paths, common flags or `for_people`."""
         names = [p.name for p in describe(type(self)) if p.kind not in FILES and not p.common and not p.for_people]
         return self.model_dump(mode="json", include=set(names))
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter as its flag, its documentation and its CWL port show it.
+    """One parameter, as used for its flag, its documentation and its CWL port.
 
-    `default` is None where there is none; `bounds` are (constraint, limit) pairs such as ("at least", 1).
+    `default` is None if there is none; `bounds` are (constraint, limit) pairs such as ("at least", 1).
     """
 
     name: str
@@ -154,7 +154,7 @@ class Parameter:
             "choice": "one of " + ", ".join(self.choices),
         }  # fmt: skip
         noun = nouns.get(self.kind, "a path")
-        limits = " and ".join(f"{words} {limit:g}" for words, limit in self.bounds)
+        limits = " and ".join(f"{phrase} {limit:g}" for phrase, limit in self.bounds)
         return f"{noun} of {limits}" if limits else noun
 
 
@@ -198,7 +198,7 @@ def _unwrap(annotation: Any, metadata: list[Any]) -> tuple[Any, list[Any], bool]
 
 
 def _kind(annotation: Any, metadata: Sequence[Any]) -> Kind:
-    marked = next((mark.kind for mark in metadata if isinstance(mark, _Is)), None)
+    marked = next((mark.kind for mark in metadata if isinstance(mark, _KindMark)), None)
     if marked:
         return marked
     return "choice" if get_origin(annotation) is Literal else _KINDS[annotation]

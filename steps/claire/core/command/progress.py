@@ -1,4 +1,4 @@
-"""What a step tells while it works: log lines on stderr, and how far it is."""
+"""Log lines and progress on stderr."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def begin_lines_with(prefix: str) -> None:
 
 
 def about(step: str, name: str) -> None:
-    """Begin every further line of the log with what `step` works on, a shard or a run: many of them run at once."""
+    """Begin every further line of the log with the step and its shard or run, because many run in parallel."""
     begin_lines_with(f"claire {step} {name}")
 
 
 def progress(items: Iterable[T], what: str, total: int | None = None, every: float = 10.0) -> Iterator[T]:
-    """Yield `items`, reporting progress: on a terminal one line kept up to date, else a line every `every` seconds."""
+    """Yield `items`, reporting progress: on a terminal one updated line, else one line every `every` seconds."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     is_terminal, started, reported, count = sys.stderr.isatty(), time.monotonic(), time.monotonic(), 0

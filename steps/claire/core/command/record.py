@@ -1,4 +1,4 @@
-"""The record that each step writes last: what was done, on what, by which source."""
+"""The record that each step writes last: parameters, inputs, outputs and source hash."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ REMEDY = "Give the *.run.json files as the steps wrote them; run the step that w
 
 
 class Host(Part):
-    """The machine that a step ran on, as far as it may shape a result; never its name."""
+    """The machine that a step ran on, as far as it may affect a result; never its name."""
 
     system: str
     machine: str
@@ -35,9 +35,9 @@ class Host(Part):
 class StepRecord(Document):
     """`<stem>.<step>.run.json`: one execution of a step.
 
-    `stem` is the shard, the run or "". `parameters` are the flags that shaped the result; `inputs` and `outputs` map
+    `stem` is the shard, the run or "". `parameters` are the flags that affect the result; `inputs` and `outputs` map
     names of files to SHA-256. `source` is the hash of the package's source. Times, host and memory are None while the
-    step is running; they stand in the record alone, so that the outputs are reproducible byte by byte.
+    step is running; they are only in the record, so that the outputs are reproducible byte by byte.
     """
 
     step: str
@@ -57,7 +57,7 @@ class StepRecord(Document):
 
     @property
     def name(self) -> str:
-        """`<stem>.<step>`, or the step alone where it has no stem: distinct within a run of the pipeline."""
+        """`<stem>.<step>`, or only the step without a stem: distinct within a run of the pipeline."""
         return ".".join(part for part in (self.stem, self.step) if part)
 
     @property
@@ -75,7 +75,7 @@ def write_record(folder: Path, record: StepRecord) -> Path:
 
 
 def read_record(path: Path) -> StepRecord:
-    """Read a record. Raises ClaireError where it is not as a step wrote it."""
+    """Read a record. Raises ClaireError if it is not as a step wrote it."""
     return read_document(path, StepRecord, REMEDY)
 
 
@@ -90,10 +90,10 @@ def source_hash() -> str:
 
 
 class Record:
-    """Keeps the record of one execution of a step and writes it last, when the block ends well.
+    """Keeps the record of one execution of a step and writes it last, if the block succeeds.
 
-    `stem` is the shard, the run or "". `parameters` are the flags that shaped the result and hold no path of the
-    machine; `inputs` maps the flag of an input file to the file (hashed here) or to a hash that is known already.
+    `stem` is the shard, the run or "". `parameters` are the flags that affect the result and hold no path of the
+    machine; `inputs` maps the flag of an input file to the file (hashed here) or to its known hash.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Record:
         return self
 
     def output(self, path: Path, sha256: str | None = None) -> Path:
-        """Note a finished output by name and hash; return its path."""
+        """Add a finished output by name and hash; return its path."""
         self._outputs[path.name] = sha256 or sha256_file(path)
         return path
 

@@ -1,8 +1,8 @@
-"""Finished results kept under a content key, so that running again is the recovery.
+"""Finished results stored by content key, so that a failed workflow is simply run again.
 
 `<store>/<step>/<key>/` holds a finished result, published by one rename, read-only and for its owner alone.
-`<store>/<step>/<key>.partial/` holds the checkpoint of an unfinished one. Processes that compute the same key at once
-do no harm: the first to finish publishes, the others take its result.
+`<store>/<step>/<key>.partial/` holds the checkpoint of an unfinished one. Several processes may compute the same key at
+once: the first to finish publishes, the others use its result.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from claire.core.command.record import read_record
 
 @dataclass(frozen=True)
 class Entry:
-    """The place of one result in a store."""
+    """The location of one result in a store."""
 
     folder: Path
 
     @property
     def finished(self) -> bool:
-        """Whether the result is there. It was whole when it was published."""
+        """Whether the result exists. It was complete when it was published."""
         return self.folder.is_dir()
 
     def drop_if_damaged(self) -> bool:
-        """Move a finished result aside whose files are not those that its record names; return whether it was so."""
+        """Move a finished result aside if its files do not match its record; return whether it was moved."""
         if not self.finished or _is_whole(self.folder):
             return False
         aside = tempfile.mkdtemp(prefix=f"{self.folder.name}.", suffix=".damaged", dir=self.folder.parent)
@@ -49,9 +49,9 @@ class Entry:
 
     @contextmanager
     def publishing(self) -> Iterator[Path]:
-        """Yield an empty folder; what is written there is published as this result when the block ends well.
+        """Yield an empty folder; what is written there is published as this result if the block succeeds.
 
-        Where another process published first, its result stays and this one is dropped.
+        If another process published first, its result stays and this one is dropped.
         """
         staging = Path(tempfile.mkdtemp(prefix=f"{self.folder.name}.", suffix=".new", dir=self.folder.parent))
         try:
@@ -69,7 +69,7 @@ class Entry:
         shutil.rmtree(self.partial, ignore_errors=True)
 
     def fetch(self, out: Path, last: str) -> list[Path]:
-        """Hard-link the files of a finished result into `out`, or copy them across file systems; `last` comes last."""
+        """Hard-link (or copy) the files of a finished result into `out`; files that end in `last` are placed last."""
         make_directory(out, "--out")
         names = sorted((path.name for path in self.folder.iterdir()), key=lambda name: (name.endswith(last), name))
         return [_link(self.folder / name, out / name) for name in names]
@@ -78,8 +78,8 @@ class Entry:
 def open_entry(store: Path, step: str, key: Mapping[str, Any]) -> Entry:
     """Return the entry of a content key: the parts are hashed together.
 
-    Raises UsageError where `store` is no absolute path (a relative one would lie in a job's folder and vanish with it)
-    and ClaireError where it cannot be written.
+    Raises UsageError if `store` is not an absolute path (a relative one would be deleted with the job's folder) and
+    ClaireError if it cannot be written.
     """
     if not store.is_absolute():
         raise UsageError(f"--store {store} is a relative path", "Give an absolute path where this step is executed.")

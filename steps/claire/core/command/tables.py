@@ -1,4 +1,4 @@
-"""CSV tables with a fixed header: of plain dictionaries, or of rows that a model describes."""
+"""CSV tables with a fixed header: from dictionaries, or from rows of a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.command.files import atomic
 
-#: A cell that a spreadsheet would take for a formula (OWASP, "CSV injection"), or one that was neutralised before.
+#: A cell that a spreadsheet would interpret as a formula (OWASP, "CSV injection"), or one already neutralised.
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 
 
@@ -32,7 +32,7 @@ R = TypeVar("R", bound=Row)
 
 
 def write_rows(path: Path, model: type[R], rows: Iterable[R]) -> Path:
-    """Write rows of a model, a header first."""
+    """Write rows of a model after a header."""
     return write_csv(path, model.columns(), (row.model_dump() for row in rows))
 
 
@@ -55,14 +55,14 @@ def read_rows(path: Path, model: type[R], remedy: str) -> list[R]:
 
 
 def _value(model: type[Row], name: str, cell: str) -> str | None:
-    """Return a cell as the model reads it: empty where the column may be None."""
+    """Return a cell for the model: None for an empty cell if the column may be None."""
     if cell:
         return plain(cell)
     return None if type(None) in get_args(model.model_fields[name].annotation) else ""
 
 
 def neutral(text: str) -> str:
-    """Return a cell that no spreadsheet takes for a formula: with an apostrophe before it where it would."""
+    """Return a cell that no spreadsheet interprets as a formula: prefixed with an apostrophe if needed."""
     return f"'{text}" if _FORMULA.match(text) and not _is_number(text) else text
 
 
@@ -88,7 +88,7 @@ def _cell(value: Any) -> Any:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Write `rows` under `columns`; a missing or None cell is empty, a float is printed in full. Unknown keys raise."""
+    """Write `rows` under `columns`; missing and None cells are empty, floats in full precision. Unknown keys raise."""
     with atomic(path, "w") as stream:
         writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
         writer.writeheader()

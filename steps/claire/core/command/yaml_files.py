@@ -14,7 +14,7 @@ MOST_NODES = 100_000
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a duplicate key, of which YAML would silently keep the last."""
+    """Refuses a duplicate key, of which YAML would silently keep the last one."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys: list[object] = []
@@ -28,7 +28,7 @@ class _Loader(yaml.SafeLoader):
 def read_yaml_mapping(path: Path, remedy: str) -> dict[str, Any]:
     """Return the mapping of keys that a YAML (or JSON) file holds.
 
-    Raises UsageError, naming the file and the line where it is known, on text that is not YAML, a duplicate key,
+    Raises UsageError, naming the file and, if known, the line, on text that is not YAML, a duplicate key,
     aliases that expand to more than `MOST_NODES` values, and on anything but a mapping; `remedy` says what to give.
     """
     try:
@@ -50,7 +50,7 @@ def read_yaml_mapping(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def _refuse_bombs(name: str, root: yaml.Node | None) -> None:
-    """Raise UsageError where aliases (`*name`) expand a few lines to more than `MOST_NODES` values."""
+    """Raise UsageError if aliases (`*name`) expand a few lines to more than `MOST_NODES` values."""
     sizes: dict[int, int] = {}
 
     def size(node: yaml.Node) -> int:

@@ -1,4 +1,4 @@
-"""Zip archives whose bytes repeat: members stored uncompressed, in the order of the calls, under a fixed date."""
+"""Reproducible zip archives: members stored uncompressed, in the order of the calls, under a fixed date."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from claire.core.command.errors import ClaireError
 from claire.core.command.files import atomic
 
-#: What damaged members raise while they are read.
+#: Exceptions raised when reading damaged members.
 DAMAGE = (KeyError, ValueError, EOFError, OSError, RuntimeError, zlib.error, zipfile.BadZipFile)
 
 
@@ -30,13 +30,13 @@ class ArchiveWriter:
 
 @contextmanager
 def write_archive(path: Path) -> Iterator[ArchiveWriter]:
-    """Write an archive, whole or not at all; members are written as they come."""
+    """Write an archive, atomically; members are written in the order of the calls."""
     with atomic(path) as stream, zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
         yield ArchiveWriter(archive)
 
 
 class ArchiveReader:
-    """Reads members of an archive one at a time. Raises ClaireError, naming file and member, where it is damaged."""
+    """Reads members of an archive one at a time. Raises ClaireError, naming file and member, if it is damaged."""
 
     def __init__(self, path: Path, remedy: str) -> None:
         self.path, self.remedy = path, remedy

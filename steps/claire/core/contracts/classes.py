@@ -1,4 +1,4 @@
-"""The order of the classes: the negative one first. Which one that is, only the user knows."""
+"""The order of the classes: the negative one first. Only the user knows which one that is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 from claire.core.command.errors import UsageError
 
-#: Class names that are known to mean negative, as `_folded` writes them.
+#: Class names that are known to mean negative, in the form of `_folded`.
 NEGATIVE = frozenset(
     [
         "negative",
@@ -40,18 +40,18 @@ NEGATIVE = frozenset(
 
 
 def class_order(labels: Collection[str], classes: str) -> tuple[str, ...]:
-    """Return the classes in order: `classes` (comma list), or the known negative name first, then by the alphabet.
+    """Return the classes in order: `classes` (comma list), or the known negative name first, then alphabetically.
 
     Raises UsageError on fewer than two classes, on names that differ in case only, when `classes` is not the same set
-    as `labels`, and when it is not known which class is the negative one.
+    as `labels`, and when the negative class is unknown.
     """
     folded = Counter(label.casefold() for label in labels)
-    alike = sorted(label for label in labels if folded[label.casefold()] > 1)
-    if alike:
-        raise UsageError(f"labels differ in case only: {', '.join(alike)}", "Spell each class one way.")
+    case_variants = sorted(label for label in labels if folded[label.casefold()] > 1)
+    if case_variants:
+        raise UsageError(f"labels differ in case only: {', '.join(case_variants)}", "Spell each class one way.")
     if len(labels) < 2:
         raise UsageError(
-            f"all patients have the label '{next(iter(labels), '')}': there is nothing to tell apart",
+            f"all patients have the label '{next(iter(labels), '')}': there is nothing to distinguish",
             "Label patients of at least two classes.",
         )
     if classes:
@@ -59,9 +59,9 @@ def class_order(labels: Collection[str], classes: str) -> tuple[str, ...]:
     negative = sorted(label for label in labels if _folded(label) in NEGATIVE)
     if len(negative) != 1:
         names = ", ".join(sorted(labels))
-        known = "several of them may" if negative else "none of them is known to"
+        reason = "several of them may" if negative else "none of them is known to"
         raise UsageError(
-            f"the classes are {names}: {known} mean negative",
+            f"the classes are {names}: {reason} mean negative",
             f"Name all classes in order, the negative one first: --classes '{','.join(sorted(labels))}' "
             "(`classes` in a job file), in the order that is right.",
         )

@@ -1,7 +1,7 @@
 """`cohort.h5`: all scans in one file whose voxels are mapped into memory.
 
-The one file of voxels that crosses to the HPC: it names scans and patients by pseudonym and holds class, voxels and
-geometry, nothing else of a patient.
+The only file of voxels that is transferred to the HPC: scans and patients are named by pseudonym, with class, voxels
+and geometry and nothing else about a patient.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Scan(Part):
     """One scan of the cohort: `first` and `count` are its rows of the voxel arrays.
 
     `slices` are the indices of its kept slices in the ingested scan; `slice_labels` holds a class index per kept
-    slice, −1 where nobody labelled it. `affine` takes (column, row, kept slice, 1) of the prepared grid to RAS mm as
+    slice, −1 if it has no label. `affine` takes (column, row, kept slice, 1) of the prepared grid to RAS mm as
     if the kept slices were evenly spaced; `slice_positions_mm` is the exact position of each along the normal.
     `phantom`: the scanner marked it as a phantom's (QualityControlImage).
     """
@@ -52,7 +52,7 @@ class Scan(Part):
 
 
 class CohortHead(Document):
-    """What stands in `cohort.h5` beside the voxels. `sha256` covers all of it and the voxels."""
+    """The content of `cohort.h5` besides the voxels. `sha256` covers all of it and the voxels."""
 
     classes: tuple[str, ...]
     scans: tuple[Scan, ...]
@@ -87,7 +87,7 @@ class Cohort:
 
 
 def open_cohort(path: Path) -> Cohort:
-    """Map `cohort.h5` into memory. Raises ClaireError where it cannot be opened, is cut short or of another schema."""
+    """Map `cohort.h5` into memory. Raises ClaireError if it cannot be opened, is truncated or has another schema."""
 
     try:  # without a lock, which NFS and Lustre may refuse to a reader
         with h5py.File(path, "r", locking=False) as file:
@@ -109,11 +109,11 @@ def write_cohort(
     size: int,
     blocks: Iterable[tuple[np.ndarray, np.ndarray]],
 ) -> str:
-    """Write `cohort.h5` from one (hu, lungs) block a scan, in the order of `scans`; return the cohort's SHA-256.
+    """Write `cohort.h5` from one (hu, lungs) block per scan, in the order of `scans`; return the cohort's SHA-256.
 
-    Blocks are (count, size, size), int16 and uint8. The hash covers the voxels and the scans' description; it stands in
-    the file, so that nobody hashes the voxels again. Contiguous and without dates: the same input gives the same bytes.
-    Raises ClaireError on a block of another shape than its scan's description.
+    Blocks are (count, size, size), int16 and uint8. The hash covers the voxels and the scans' description; it is
+    stored in the file, so that the voxels are not hashed again. Contiguous and without dates: the same input gives the
+    same bytes. Raises ClaireError on a block of another shape than its scan's description.
     """
 
     digest = hashlib.sha256()

@@ -1,4 +1,4 @@
-"""`cohort.json`: hash, classes and counts of a cohort, for everybody who does not need its voxels."""
+"""`cohort.json`: hash, classes and counts of a cohort, for readers that do not need its voxels."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def write_cohort_summary(path: Path, summary: CohortSummary) -> Path:
 
 
 def read_cohort_summary(path: Path) -> CohortSummary:
-    """Read `cohort.json`. Raises ClaireError where it is not one, or has fewer than two classes."""
+    """Read `cohort.json`. Raises ClaireError if it is not one, or has fewer than two classes."""
     summary = read_document(path, CohortSummary, REMEDY)
     if len(summary.classes) < 2:
         raise ClaireError(f"{path.name} has {len(summary.classes)} class: expected at least 2", REMEDY)

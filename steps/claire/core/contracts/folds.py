@@ -1,4 +1,4 @@
-"""`folds.csv`: who trains, validates and tests in which fold."""
+"""`folds.csv`: the role of each patient in each fold."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from claire.core.command.tables import Row, read_rows, write_rows
 
 REMEDY = "Run `claire cohort` again."
 FixedSplit = Literal["train", "validation", "test", "external"]
-#: The split of a patient in the labels table; "" where it is drawn.
+#: The split of a patient in the labels table; "" if it is drawn.
 TableSplit = FixedSplit | Literal[""]
 FIXED_SPLITS: tuple[FixedSplit, ...] = ("train", "validation", "test", "external")
 
@@ -28,9 +28,9 @@ class FoldRow(Row):
 
 @dataclass(frozen=True)
 class Folds:
-    """`fold` maps patients to 0…count−1; `fixed` maps those whose table gave a split to it (FIXED_SPLITS).
+    """`fold` maps patients to 0…count−1; `fixed` maps those with a split in the labels table to it (FIXED_SPLITS).
 
-    `count` is 1 where every split is fixed.
+    `count` is 1 if every split is fixed.
     """
 
     count: int
@@ -38,13 +38,13 @@ class Folds:
     fixed: dict[str, FixedSplit]
 
     def split_of(self, patient: str) -> TableSplit:
-        """Return the fixed split of a patient, "" where it is drawn."""
+        """Return the fixed split of a patient, "" if it is drawn."""
         return self.fixed.get(patient, "")
 
     def roles(self, k: int) -> dict[str, set[str]]:
         """Return the patients by role in fold `k`: test is fold k, validation the next, training the rest.
 
-        Patients with a fixed split keep it in every fold; `external` are predicted and never learned from.
+        Patients with a fixed split keep it in every fold; `external` are predicted but never trained on.
         """
         roles: dict[str, set[str]] = {name: set() for name in FIXED_SPLITS}
         for patient, split in self.fixed.items():
@@ -56,7 +56,7 @@ class Folds:
 
 
 def write_folds(path: Path, rows: Iterable[FoldRow]) -> Path:
-    """Write `folds.csv`, one row per patient; `fold` is empty where `split` is fixed."""
+    """Write `folds.csv`, one row per patient; `fold` is empty if `split` is fixed."""
     return write_rows(path, FoldRow, rows)
 
 
@@ -66,7 +66,7 @@ def read_fold_rows(path: Path) -> list[FoldRow]:
 
 
 def read_folds(path: Path) -> Folds:
-    """Read `folds.csv`. Raises ClaireError on damage, UsageError on a duplicate patient or one without fold."""
+    """Read `folds.csv`. Raises ClaireError on damage, UsageError on a duplicate patient or one without a fold."""
     fold: dict[str, int] = {}
     fixed: dict[str, FixedSplit] = {}
     for row in read_fold_rows(path):

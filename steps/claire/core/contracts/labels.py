@@ -1,4 +1,4 @@
-"""`labels.csv`: what is known of each patient, study, series or path, and labels of single slices."""
+"""`labels.csv`: labels of patients, studies, series or paths, and labels of single slices."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SEXES: dict[str, Sex] = {"m": "M", "male": "M", "f": "F", "female": "F", "o": "
 
 @dataclass(frozen=True)
 class Names:
-    """What a series is called at the site: one value a key column; `paths` are its files, relative to the source."""
+    """The names of a series at the site: one value per key column; `paths` are its files, relative to the source."""
 
     patient_id: str
     study_uid: str
@@ -33,7 +33,7 @@ class Names:
 
 @dataclass(frozen=True)
 class Label:
-    """A row of the table; empty or None where the table does not say. `age` in years, `sex` M, F or O."""
+    """A row of the table; empty or None if the table has no value. `age` in years, `sex` M, F or O."""
 
     label: str
     patient: str = ""
@@ -53,7 +53,7 @@ class LabelTable:
     rows: Mapping[str, Label]
 
     def find(self, names: Names) -> Label | None:
-        """Return the row of a series, None where the table has none or no label in it."""
+        """Return the row of a series, None if there is none or it has no label."""
         row = next((self.rows[value] for value in _values(self.key, names) if value in self.rows), None)
         return row if row and row.label else None
 
@@ -66,9 +66,9 @@ class SliceTable:
     rows: Mapping[str, Mapping[int | str, str]]
 
     def find(self, names: Names, sop_uids: Iterable[str], count: int) -> list[str | None] | None:
-        """Return a class name or None for each of `count` sorted slices; None where no slice is labelled.
+        """Return a class name or None for each of `count` sorted slices; None if no slice is labelled.
 
-        Raises RejectedScan (`inconsistent`) where a label names a slice that the scan does not have.
+        Raises RejectedScan (`inconsistent`) if a label names a slice that the scan does not have.
         """
         row = next((self.rows[value] for value in _values(self.key, names) if value in self.rows), None)
         if not row:
@@ -84,7 +84,7 @@ class SliceTable:
 
 
 def _values(key: str, names: Names) -> Iterable[str]:
-    """Yield the values of a key column that stand for a series, the most specific first."""
+    """Yield the values of a key column that match a series, the most specific first."""
     if key != "path":
         yield getattr(names, key)
         return
@@ -94,7 +94,7 @@ def _values(key: str, names: Names) -> Iterable[str]:
 
 
 def read_labels(path: Path) -> LabelTable:
-    """Read the table of labels. Raises UsageError; it names lines and columns, never a value of the key column."""
+    """Read the table of labels. Raises UsageError; naming lines and columns, never a value of the key column."""
     what = "table of labels"
     rows = read_csv(path, ["label"], what)
     what = f"{what} {path.name}"
@@ -107,7 +107,7 @@ def read_labels(path: Path) -> LabelTable:
         if labels.setdefault(name, label) != label:
             raise UsageError(
                 f"line {line} of the {what} contradicts an earlier line with the same {key}",
-                "Keep one line for each.",
+                "Keep one line per key.",
             )
     return LabelTable(key, labels)
 
@@ -131,7 +131,7 @@ def read_slice_labels(path: Path) -> SliceTable:
             )
         slice_key = int(row["slice"]) if column == "slice" else row["sop_uid"]
         if labels.setdefault(_key(row[key], key), {}).setdefault(slice_key, row["label"]) != row["label"]:
-            raise UsageError(f"line {line} of the {what} contradicts an earlier line", "Keep one line a slice.")
+            raise UsageError(f"line {line} of the {what} contradicts an earlier line", "Keep one line per slice.")
     return SliceTable(key, labels)
 
 
@@ -207,7 +207,7 @@ def parse_date(text: str) -> date | None:
 
 
 def age_years(age: str, birth_date: str, study_date: str) -> float | None:
-    """Return years from a DICOM age (`045Y`, `018M`), else from birth and study date; None where unknown."""
+    """Return years from a DICOM age (`045Y`, `018M`), else from birth and study date; None if unknown."""
     match = re.fullmatch(r"(\d{1,3})([YMWD])", age.strip().upper())
     if match:
         return int(match[1]) / {"Y": 1, "M": 12, "W": 52.18, "D": 365.25}[match[2]]
@@ -217,7 +217,7 @@ def age_years(age: str, birth_date: str, study_date: str) -> float | None:
 
 
 def age_band(years: float | None) -> str:
-    """Return a band of ten years, `60-69`, from 90 on `90+`; "" where the age is unknown."""
+    """Return a band of ten years, `60-69`, `90+` from 90 on; "" where the age is unknown."""
     if years is None:
         return ""
     low = int(years // 10) * 10

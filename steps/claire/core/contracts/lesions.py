@@ -1,4 +1,4 @@
-"""`<run>.lesions.json` and `.csv`: the ranked lesions of an explained fold, its gates and how faithful methods are."""
+"""`<run>.lesions.json` and `.csv`: ranked lesions of an explained fold, its gates and the methods' faithfulness."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from claire.core.contracts.metrics import Figure
 
 REMEDY = "Run `claire explain` again for this run."
 Outcome = Literal["TP", "FP", "TN", "FN"]
-#: Every method of saliency, with its title: first the ranking by interventions, then maps, then what they must beat.
+#: Every method of saliency, with its title: first the ranking by interventions, then maps, then their baselines.
 METHODS: dict[str, str] = {
     "interventions": "Interventions (remove and measure)",
     "grad_cam": "Grad-CAM",
@@ -27,7 +27,7 @@ METHODS: dict[str, str] = {
 
 
 class Lesion(Part):
-    """A candidate lesion, ranked by what removing it does to the log-odds (Δ).
+    """A candidate lesion, ranked by the effect of its removal on the log-odds (Δ).
 
     `centroid_lps_mm`: LPS; `slice`: index in the ingested scan where it is largest; `delta_by_infill`: Δ by infill.
     """
@@ -55,7 +55,7 @@ class Lesion(Part):
 
 
 class ExplainedScan(Part):
-    """An explained scan: what the network said, its lesions by rank, names of its pictures."""
+    """An explained scan: the network's prediction, its lesions by rank, names of its pictures."""
 
     scan: str
     patient: str
@@ -70,7 +70,7 @@ class ExplainedScan(Part):
 
 
 class Gate(Part):
-    """One condition on the healing: `open` where the cautious limit of `value` keeps the `threshold`."""
+    """One condition on the healing: `open` if the conservative limit of `value` meets the `threshold`."""
 
     name: str
     statement: str
@@ -95,7 +95,7 @@ class Refinement(Part):
 
 
 class ExplainedNetwork(Part):
-    """The network that was explained. `operating_point`: None for more than two classes (the likeliest is decided)."""
+    """The explained network. `operating_point`: None for more than two classes (the likeliest class is called)."""
 
     auc_validation: float | None
     operating_point: float | None
@@ -111,7 +111,7 @@ def _known_method(name: str) -> str:
 
 
 class MethodFigures(Part):
-    """How faithful a method is on patients with one outcome; `gain_over_hu` is None for the baseline itself."""
+    """Faithfulness of a method on patients with one outcome; `gain_over_hu` is None for the baseline itself."""
 
     method: Annotated[str, AfterValidator(_known_method)]
     outcome: Outcome
@@ -122,7 +122,7 @@ class MethodFigures(Part):
 
 
 class LesionsDocument(Document):
-    """What explain says of a fold."""
+    """The result of explain for a fold."""
 
     run: str
     variant: str

@@ -27,7 +27,7 @@ class LungFacts(Part):
 
 
 class MaskFacts(Document):
-    """What segment says of a scan: the quality of its mask, or the reason why it has none."""
+    """The result of segment for a scan: the quality of its mask, or the reason why it has none."""
 
     scan: str
     lungs: LungFacts | None = None
@@ -46,19 +46,19 @@ class MasksWriter:
         self._archive.add(f"{scan}.json", MaskFacts(scan=scan, lungs=lungs).to_canonical_json() + "\n")
 
     def add_rejected(self, scan: str, reason: str) -> None:
-        """Note that a scan has no mask, and why."""
+        """Record that a scan has no mask, with the reason."""
         self._archive.add(f"{scan}.json", MaskFacts(scan=scan, rejected=reason).to_canonical_json() + "\n")
 
 
 @contextmanager
 def write_masks(path: Path) -> Iterator[MasksWriter]:
-    """Write `NNNN.lungs.zip`, whole or not at all."""
+    """Write `NNNN.lungs.zip`, atomically."""
     with write_archive(path) as archive:
         yield MasksWriter(archive)
 
 
 class MasksReader(ArchiveReader):
-    """Reads the masks of a shard one at a time. Raises ClaireError where the archive is damaged."""
+    """Reads the masks of a shard one at a time. Raises ClaireError if the archive is damaged."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, REMEDY)
@@ -71,7 +71,7 @@ class MasksReader(ArchiveReader):
         return scan_names(self)
 
     def facts(self, scan: str) -> MaskFacts:
-        """Return what segment says of a scan."""
+        """Return the result of segment for a scan."""
         return parse_document(self.read(f"{scan}.json"), MaskFacts, f"{self.path.name}: {scan}.json", REMEDY)
 
     def volume(self, scan: str) -> Volume:

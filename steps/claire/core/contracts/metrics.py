@@ -11,7 +11,7 @@ from claire.core.command.documents import Document, Part, read_document, write_d
 from claire.core.contracts.variant import Variant
 
 REMEDY = "Run `claire evaluate` again."
-#: Every metric: its heading, and its meaning for people. A new metric is added here, is computed in
+#: Every metric: its heading and meaning. A new metric is added here, is computed in
 #: `statistics.decisions.rates` (from the counts of decisions) or `evaluate.figures` (from other sums of a fold), and is
 #: described in docs/outputs.md; tables, documents and report follow.
 METRICS: dict[str, tuple[str, str]] = {
@@ -38,10 +38,10 @@ def _metric(name: str) -> str:
 
 
 class Figure(Part):
-    """A figure with its 95 % limits; None where there is none.
+    """A figure with its 95 % limits; None if there is none.
 
-    `method` names how the limits came about where they are not bootstrap percentiles; the DeLong limits stand beside
-    AUCs of patients.
+    `method` names the method of the limits if they are not bootstrap percentiles; AUCs of patients also have DeLong
+    limits.
     """
 
     value: float | None
@@ -164,7 +164,7 @@ class WinnerMetrics(Part):
 
 
 class AxisValue(Part):
-    """One value of a grid axis: mean AUC, and the difference to the first value among variants alike otherwise."""
+    """One value of a grid axis: mean AUC, and the difference to the first value among otherwise equal variants."""
 
     value: str | bool | int | float | dict[str, float] | None
     variants: int
@@ -181,7 +181,7 @@ class Axis(Part):
 
 
 class Subgroup(Part):
-    """A predictor in a subgroup of its test patients; a count of 1 to 4 is None, phantoms excepted."""
+    """A predictor in a subgroup of its test patients; a count of 1 to 4 is None, except for phantoms."""
 
     attribute: str
     group: str
@@ -203,7 +203,7 @@ class Finding(Part):
 
 
 class Guard(Part):
-    """What should hold, whether it fired, on what."""
+    """A check: what should hold, whether it fired, and on what."""
 
     name: str
     statement: str
@@ -212,7 +212,7 @@ class Guard(Part):
 
 
 class MissingRun(Part):
-    """A run that is not there or cannot be used."""
+    """A missing or unusable run."""
 
     variant: str
     fold: int
@@ -220,7 +220,7 @@ class MissingRun(Part):
 
 
 class Counts(Part):
-    """Patients and scans by class, in all and by the fold or fixed split in which patients are tested."""
+    """Patients and scans by class, in total and by the fold or fixed split in which patients are tested."""
 
     patients: dict[str, int]
     scans: dict[str, int]

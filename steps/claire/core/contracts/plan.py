@@ -1,4 +1,4 @@
-"""`plan.json`: the trainings of a grid. The engines read it in one piece, so it holds ids and positions only."""
+"""`plan.json`: the trainings of a grid. The engines load it as a whole, so it holds only ids and positions."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ REMEDY = "Run `claire plan` again."
 class Plan(Document):
     """Every variant is trained on every fold.
 
-    `variants`: ids in the grid's order; `pretraining`: the position of each one's weights file among those given, −1
-    for none.
+    `variants`: ids in the grid's order; `pretraining`: the position of each variant's weights file among the given
+    files, −1 for none.
     """
 
     name: str

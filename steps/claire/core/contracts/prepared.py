@@ -1,4 +1,4 @@
-"""`NNNN.prepared.h5`: the prepared scans of a shard, voxels beside all that maps them back to the patient."""
+"""`NNNN.prepared.h5`: the prepared scans of a shard, voxels and everything that maps them back to the patient."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class PreparedScan(Document):
 
     @property
     def slice_labels(self) -> tuple[str | None, ...]:
-        """Class name of each kept slice, None where nobody labelled it."""
+        """Class name of each kept slice, None if it has no label."""
         labels = self.facts.slice_labels
         return tuple(None if labels is None else labels[index] for index in self.slices)
 
 
 class PreparedHead(Document):
-    """What the scans of a shard share: rows and columns of a prepared slice."""
+    """Shared by the scans of a shard: rows and columns of a prepared slice."""
 
     size: int
 
@@ -69,7 +69,7 @@ class PreparedWriter:
 
 @contextmanager
 def write_prepared(path: Path, size: int) -> Iterator[PreparedWriter]:
-    """Write `NNNN.prepared.h5`, whole or not at all; the same input gives the same bytes."""
+    """Write `NNNN.prepared.h5`, atomically; the same input gives the same bytes."""
 
     with atomic_path(path) as part, h5py.File(part, "w", libver=("v108", "v108"), track_order=True) as file:
         yield PreparedWriter(file, size)
@@ -103,14 +103,14 @@ def _open(path: Path) -> Iterator[h5py.File]:
 
 
 def describe_error(error: Exception) -> str:
-    """Return the cause of a failed read: what the system said, else the kind of error."""
+    """Return the cause of a failed read: the system's message, else the type of error."""
     system = error.strerror if isinstance(error, OSError) else None
     return system or f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def _write_text(place: h5py.Group, text: str) -> None:
-    place.create_dataset("document", data=np.frombuffer(text.encode(), "u1"), track_times=False)
+def _write_text(group: h5py.Group, text: str) -> None:
+    group.create_dataset("document", data=np.frombuffer(text.encode(), "u1"), track_times=False)
 
 
-def _text(place: h5py.Group) -> bytes:
-    return bytes(place["document"][:])
+def _text(group: h5py.Group) -> bytes:
+    return bytes(group["document"][:])

@@ -1,4 +1,4 @@
-"""`NNNN.<step>.rejects.csv` and `rejects.csv`: what did not enter the cohort, and why."""
+"""`NNNN.<step>.rejects.csv` and `rejects.csv`: what was left out of the cohort, and why."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ REMEDY = "Run the step that wrote it again."
 
 @dataclass(frozen=True)
 class Reason:
-    """Why something does not enter.
+    """A reason for leaving something out.
 
-    `lost`: whether a scan that could have entered was lost; what was never a candidate does not count against
+    `lost`: whether a usable scan was lost; series that were never candidates do not count against
     --max-reject-fraction.
     """
 
@@ -28,7 +28,7 @@ class Reason:
     lost: bool = True
 
 
-#: Every reason of every step. Adding one here is all that a new reason needs.
+#: Every reason of every step. A new reason is only added here.
 REASONS: dict[str, Reason] = {
     "not_chosen": Reason("another series of the same acquisition was preferred", lost=False),
     "no_label": Reason("the labels table has no label for it; a missing label is never a negative", lost=False),
@@ -85,6 +85,6 @@ def read_rejects(paths: Sequence[Path]) -> list[Reject]:
 
 
 def count_reasons(rejects: Iterable[Reject], lost: bool = False) -> Counter[str]:
-    """Return how often each reason occurs, most first; with `lost` of scans that could have entered only."""
+    """Return how often each reason occurs, most first; with `lost` only reasons by which a usable scan was lost."""
     counts = Counter(row.reason for row in rejects if not lost or REASONS[row.reason].lost)
     return Counter(dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))))

@@ -24,7 +24,7 @@ SPLITS: tuple[Split, ...] = ("validation", "test", "external")
 
 
 class Pretrained(Part):
-    """Number of weights that a given file filled, names of those it did not, and of those of the file unused."""
+    """Number of weights loaded from a given file, names of untouched weights, names of unused entries."""
 
     loaded: int
     untouched: tuple[str, ...]
@@ -85,7 +85,7 @@ COLUMNS = PredictionRow._fields[:-1]
 
 @dataclass(frozen=True)
 class ScanPrediction:
-    """The probabilities that a network gives for one scan.
+    """A network's prediction for one scan.
 
     `probability`: (classes,); `slices`: (rows,) the kept slices that a 2D network saw, each once, and
     `slice_probability`: (rows, classes) those of the slices; both empty in 3D.
@@ -114,7 +114,7 @@ def prediction_rows(facts: RunFacts, split: Split, predictions: Iterable[ScanPre
 def write_run(
     path: Path, variant: Variant, facts: RunFacts, rows: Iterable[PredictionRow], history: Sequence[Epoch]
 ) -> Path:
-    """Write the archive of a run, the same bytes for the same results."""
+    """Write the archive of a run, with the same bytes for the same results."""
     columns = [*COLUMNS, *(f"probability_{name}" for name in facts.classes)]
     cells = ([*row[:-1], *(f"{probability:.9g}" for probability in row.probability)] for row in rows)
     with write_archive(path) as archive:
@@ -140,7 +140,7 @@ class Predictions:
     """Predictions of one run for one split at one level, one row per scan or slice.
 
     `patient` and `scan` (n,) hold pseudonyms, `slice` (n,) the index in the ingested scan (−1 for scans), `target` (n,)
-    the class index (−1 where there is no label) and `probability` (n, classes) those of the network.
+    the class index (−1 without a label) and `probability` (n, classes) those of the network.
     """
 
     patient: np.ndarray
@@ -181,7 +181,7 @@ class Run:
 
 
 def read_run(path: Path, classes: Sequence[str]) -> Run:
-    """Read a run's archive. Raises ClaireError, naming the file, where it is damaged or of other classes."""
+    """Read a run's archive. Raises ClaireError, naming the file, if it is damaged or of other classes."""
     with ArchiveReader(path, REMEDY) as archive:
         member = f"{path.name}: variant.json"
         document = parse_document(archive.read("variant.json"), VariantDocument, member, REMEDY)
@@ -194,7 +194,7 @@ def read_run(path: Path, classes: Sequence[str]) -> Run:
 def read_predictions(path: Path, level: Level, classes: Sequence[str]) -> dict[str, Predictions]:
     """Return the predictions of a run's archive at `level` (scan or slice), by split; splits without rows are left out.
 
-    Raises ClaireError where columns are missing, the classes are not `classes` or a cell cannot be parsed.
+    Raises ClaireError if columns are missing, the classes are not `classes` or a cell cannot be parsed.
     """
     with ArchiveReader(path, REMEDY) as archive:
         lines = io.StringIO(archive.read("predictions.csv").decode("utf-8", "replace"), newline="")

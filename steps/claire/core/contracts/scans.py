@@ -20,11 +20,11 @@ _NAME = re.compile(r"[\w-]+")
 
 
 class ScanFacts(Document):
-    """What may leave the site of a scan: pseudonyms, no date, no free text.
+    """The facts of a scan that may leave the site: pseudonyms, without dates or free text.
 
     `line` is its line in `shard`. `label_days`: days from the study to the label's date. UIDs are remapped; `sop_uids`
-    and `positions_mm` (LPS mm of each slice's first voxel) have one entry a slice, sorted along the normal from the
-    feet; `slice_labels` has a class name or null for each slice, or is null where no slice is labelled. `pixel_hash` is
+    and `positions_mm` (LPS mm of each slice's first voxel) have one entry per slice, sorted along the normal from the
+    feet; `slice_labels` has a class name or null for each slice, or is null if no slice is labelled. `pixel_hash` is
     the keyed hash of the HU: equal for equal voxels under one key.
     """
 
@@ -70,13 +70,13 @@ class ScansWriter:
 
 @contextmanager
 def write_scans(path: Path) -> Iterator[ScansWriter]:
-    """Write `NNNN.scans.zip`, whole or not at all."""
+    """Write `NNNN.scans.zip`, atomically."""
     with write_archive(path) as archive:
         yield ScansWriter(archive)
 
 
 class ScansReader(ArchiveReader):
-    """Reads the scans of a shard one at a time. Raises ClaireError where the archive is damaged."""
+    """Reads the scans of a shard one at a time. Raises ClaireError if the archive is damaged."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, REMEDY)
@@ -98,7 +98,7 @@ class ScansReader(ArchiveReader):
 
 
 def scan_names(archive: ArchiveReader) -> list[str]:
-    """Return the scans whose voxels an archive holds. Raises ClaireError where a member's name is not a scan's."""
+    """Return the scans whose voxels an archive holds. Raises ClaireError if a member's name is not a scan's."""
     names = [name.removesuffix(".nii.gz") for name in archive.names() if name.endswith(".nii.gz")]
     if not all(_NAME.fullmatch(name) for name in names):
         raise ClaireError(f"{archive.path.name} has a member whose name is not a scan's", archive.remedy)
@@ -106,7 +106,7 @@ def scan_names(archive: ArchiveReader) -> list[str]:
 
 
 def read_volume(archive: ArchiveReader, scan: str) -> Volume:
-    """Return the voxels of `<scan>.nii.gz`. Raises ClaireError where they are damaged."""
+    """Return the voxels of `<scan>.nii.gz`. Raises ClaireError if they are damaged."""
     try:
         return from_nifti_gz(archive.read(f"{scan}.nii.gz"))
     except DAMAGE as error:

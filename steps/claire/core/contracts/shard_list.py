@@ -1,4 +1,4 @@
-"""`NNNN.shard.jsonl`: the series of a shard, one a line, then their count. Identifying: stays at the site."""
+"""`NNNN.shard.jsonl`: the series of a shard, one per line, then their count. Identifying: stays at the site."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REMEDY = "Run `claire index` again."
 class ListedSeries(Document):
     """One series: its files relative to the source, whether it was chosen, and why not.
 
-    `part` counts series that share a UID although they are different ones; `problem` says why no header could be read.
+    `part` counts different series that share a UID; `problem` says why no header could be read.
     """
 
     line: int
@@ -39,7 +39,7 @@ class ListedSeries(Document):
 
     @property
     def name(self) -> str:
-        """What the scan's pseudonym is made from: the series UID, or the first file where there is none."""
+        """The identifier behind the scan's pseudonym: the series UID, or the first file without one."""
         return (self.series_uid or f"file {min(self.files)}") + (f"#{self.part}" if self.part else "")
 
 
@@ -51,10 +51,10 @@ def write_shard_list(path: Path, series: Sequence[ListedSeries]) -> Path:
 
 
 def read_shard_list(path: Path) -> list[ListedSeries]:
-    """Read a shard list. Raises ClaireError where a line is damaged, missing or names a file outside the source."""
+    """Read a shard list. Raises ClaireError if a line is damaged, missing or names a file outside the source."""
     *lines, last = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
     if last != _last_line(len(lines)):
-        raise ClaireError(f"shard {path.name} is not whole: its last line should count the lines", REMEDY)
+        raise ClaireError(f"shard {path.name} is incomplete: its last line should count the lines", REMEDY)
     return [_parse(line, number, path.name) for number, line in enumerate(lines)]
 
 

@@ -1,4 +1,4 @@
-"""A variant is data: everything that shapes a training, in one validated record with a content id."""
+"""A variant is data: everything that determines a training, in one validated record with a content id."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _refuse_boolean(value: object) -> object:
     return value
 
 
-#: Comes after the bounds in an annotation, so that these stay in the schema.
+#: Placed after the bounds in an annotation, so that they stay in the schema.
 NUMBER = BeforeValidator(_refuse_boolean)
 
 
@@ -36,7 +36,7 @@ class Window(BaseModel):
 
 
 class Settings(BaseModel):
-    """The keys of a variant, each checked alone. Unknown keys are refused; defaults are a serious small training."""
+    """The keys of a variant, each checked by itself. Unknown keys are refused; defaults give a small real training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -111,7 +111,7 @@ class Variant(Settings):
 
     @property
     def id(self) -> str:
-        """Short content id: 8 hex digits of the SHA-256 of the canonical form, prefixed lest it be a number."""
+        """Short content id: 8 hex digits of the SHA-256 of the canonical form, prefixed so as never to be a number."""
         return "v" + sha256_json(self.model_dump(mode="json"))[:8]
 
 
@@ -138,14 +138,14 @@ def _fault(fault: Any, names: Collection[str]) -> str:
 
 
 def _suggestion(key: str, names: Collection[str]) -> str:
-    """Return a question that names the nearest key; the words of a key count too: `rate` is near `learning_rate`."""
+    """Return a question that names the nearest key; parts of a key count too: `rate` is near `learning_rate`."""
     nearest = {word: name for name in names for word in name.split("_")} | {name: name for name in names}
     close = get_close_matches(key, nearest, 1)
     return f" (did you mean '{nearest[close[0]]}'?)" if close else ""
 
 
 def parse_variant(values: Mapping[str, object], where: str) -> Variant:
-    """Return the variant of `values`. Raises UsageError that names `where`, the wrong keys and what they may be."""
+    """Return the variant of `values`. Raises UsageError that names `where`, the wrong keys and the known ones."""
     try:
         return Variant.model_validate(values)
     except ValidationError as error:
@@ -171,12 +171,12 @@ def write_variant(path: Path, variant: Variant) -> Path:
 
 
 def read_variant(path: Path) -> Variant:
-    """Read `<id>.variant.json`. Raises ClaireError when it is not one or its id does not match its content."""
+    """Read `<id>.variant.json`. Raises ClaireError if it is not one or its id does not match its content."""
     return check_id(read_document(path, VariantDocument, REMEDY), path.name, REMEDY)
 
 
 def check_id(document: VariantDocument, where: str, remedy: str) -> Variant:
-    """Return the variant of a document. Raises ClaireError where its id is not that of its content."""
+    """Return the variant of a document. Raises ClaireError if its id is not that of its content."""
     if document.variant.id != document.id:
         raise ClaireError(f"{where} was changed by hand: its content has the id {document.variant.id}", remedy)
     return document.variant

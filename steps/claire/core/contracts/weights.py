@@ -20,7 +20,7 @@ _KEY = "claire"
 
 
 class WeightsFacts(Document):
-    """What a weights file says of its network: run, variant, cohort. `refined`: trained further by explain."""
+    """The network of a weights file: run, variant, cohort. `refined`: trained further by explain."""
 
     run: str
     variant: Variant
@@ -31,9 +31,9 @@ class WeightsFacts(Document):
 
 
 def write_weights(path: Path, state: Mapping[str, Tensor], facts: WeightsFacts) -> Path:
-    """Write weights as safetensors, the same bytes for the same weights.
+    """Write weights as safetensors, with the same bytes for the same weights.
 
-    All facts are one entry of the metadata: the library writes several entries in random order.
+    All facts are in one entry of the metadata: the library writes several entries in random order.
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     with atomic(path) as stream:
@@ -42,7 +42,7 @@ def write_weights(path: Path, state: Mapping[str, Tensor], facts: WeightsFacts) 
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], WeightsFacts]:
-    """Return (state, facts); runs no code in the file. Raises ClaireError where it is damaged or of another program."""
+    """Return (state, facts); executes no code in it. Raises ClaireError if it is damaged or from another program."""
     try:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}

@@ -1,4 +1,4 @@
-"""`winner.json`: which runs won and which are to be explained. The workflow engines read it, so it stays small."""
+"""`winner.json`: the winner's runs and those to be explained. The workflow engines read it, so it must stay small."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REMEDY = "Run `claire evaluate` again."
 class Winner(Document):
     """Positions count the runs given to evaluate from 0.
 
-    `winner`: positions of the winner's runs; `fold`: the fold of each; `explained`: positions of those that are to be
+    `winner`: positions of the winner's runs; `fold`: the fold of each; `explained`: positions of the runs to be
     explained.
     """
 

@@ -1,4 +1,4 @@
-"""What an affine says: 4×4, (column, row, slice, 1) → RAS mm."""
+"""Spacing and volume from an affine: 4×4, (column, row, slice, 1) → RAS mm."""
 
 from __future__ import annotations
 

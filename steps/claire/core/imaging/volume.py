@@ -1,4 +1,4 @@
-"""A scan as a volume: HU values and the affine that puts them into the patient."""
+"""A scan as a volume: HU values and the affine that maps them to the patient."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from nibabel.wrapstruct import WrapStructError
 
 from claire.core.imaging.affine import spacing_mm
 
-#: Air by definition, and what stands where the scanner saw nothing.
+#: HU of air, and of voxels outside the field of view.
 AIR_HU, PADDING_HU = -1000, -1024
-#: Bytes of the largest scan that ingest takes.
+#: Bytes of the largest scan that ingest accepts.
 MOST_BYTES = 2 * 2**30
 _HEAD_BYTES = 2**20
 
@@ -38,7 +38,7 @@ class Volume:
 
 
 def to_nifti_gz(volume: Volume, level: int = 1) -> bytes:
-    """Return a volume as the bytes of a `.nii.gz`, the same bytes each time (RAS affine, mm, no date)."""
+    """Return a volume as the bytes of a `.nii.gz`, with reproducible bytes (RAS affine, mm, no date)."""
 
     image = nib.Nifti1Image(volume.data.T, volume.affine, dtype=volume.data.dtype)
     image.header.set_xyzt_units("mm")
@@ -65,5 +65,5 @@ def from_nifti_gz(content: bytes) -> Volume:
     try:
         image = nib.Nifti1Image.from_bytes(raw)
     except (nib.filebasedimages.ImageFileError, HeaderDataError, WrapStructError) as error:
-        raise ValueError("no NIfTI-1 image") from error
+        raise ValueError("not a NIfTI-1 image") from error
     return Volume(np.asanyarray(image.dataobj).T, np.asarray(image.affine))

@@ -1,6 +1,6 @@
 """Names of the networks that can be built from a variant, known without importing the libraries that build them.
 
-So a wrong name in a grid is reported before any data are read. A test compares the lists with the libraries.
+A wrong name in a grid is thus reported before any data are read. A test compares the lists with the libraries.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ shufflenet_v2_x2_0 squeezenet1_0 squeezenet1_1 swin_b swin_s swin_t swin_v2_b sw
 vgg13_bn vgg16 vgg16_bn vgg19 vgg19_bn vit_b_16 vit_b_32 vit_h_14 vit_l_16 vit_l_32 wide_resnet101_2 wide_resnet50_2
 """.split()  # noqa: SIM905
 TORCHVISION_3D = "mc3_18 mvit_v1_b mvit_v2_s r2plus1d_18 r3d_18 s3d swin3d_b swin3d_s swin3d_t".split()  # noqa: SIM905
-#: Classifiers in 2D and 3D, to name near matches; MONAI has more, and only `train` can tell whether they classify.
+#: Classifiers in 2D and 3D, to name near matches; MONAI has more, and only `train` can check whether they classify.
 MONAI = """
 DenseNet121 DenseNet169 DenseNet201 DenseNet264 SENet154 SEResNeXt101 SEResNeXt50 SEResNet101 SEResNet152 SEResNet50
 resnet10 resnet18 resnet34 resnet50 resnet101 resnet152 resnet200 efficientnet_b0 efficientnet_b1 efficientnet_b2
@@ -37,7 +37,7 @@ def known_names(library: str, dimensions: str) -> list[str]:
 
 
 def unknown_network(architecture: str, dimensions: str) -> UsageError:
-    """Return the error for a name that a library does not have, with the nearest ones that it has."""
+    """Return the error for a name that a library does not have, with the nearest known names."""
     library, _, name = architecture.partition(":")
     names = {known.lower(): known for known in known_names(library, dimensions)}
     nearest = get_close_matches(name.lower(), names, n=4, cutoff=0.5) or sorted(names)[:6]
@@ -48,7 +48,7 @@ def unknown_network(architecture: str, dimensions: str) -> UsageError:
 
 
 def require_known(architecture: str, dimensions: str) -> None:
-    """Raise UsageError where torchvision has no such network; of `monai:` and `python:` only `train` can tell."""
+    """Raise UsageError if torchvision has no such network; `monai:` and `python:` are checked only by `train`."""
     library, _, name = architecture.partition(":")
     if library == "torchvision" and name not in known_names(library, dimensions):
         raise unknown_network(architecture, dimensions)

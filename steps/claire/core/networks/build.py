@@ -1,6 +1,6 @@
-"""Networks by name: a backbone of a library or of the user's own, its head replaced by one that reads a whole scan.
+"""Networks by name: a backbone from a library or from the user, with its head replaced by one for whole scans.
 
-Any classifier whose last layer is linear will do: the head is found by a forward pass, not in a table of names.
+Any classifier whose last layer is linear works: the head is found by a forward pass, not in a table of names.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from claire.core.contracts.weights import WeightsFacts, read_weights
 from claire.core.networks.architectures import require_known, unknown_network
 from claire.core.networks.scan_network import ScanNetwork, channels_last
 
-#: What MONAI's networks call their numbers of input channels and of classes.
+#: MONAI's argument names for the numbers of input channels and classes.
 MONAI_SIGNATURES = (
     ("in_channels", "out_channels"),
     ("in_channels", "num_classes"),
     ("n_input_channels", "num_classes"),
 )
 HEADS = (nn.Linear, nn.Conv2d, nn.Conv3d)
-#: Layers that pass on the features of the layer before them.
+#: Layers that only pass on the features of the previous layer.
 PASSING = re.compile("Pool|Dropout|Identity|Flatten")
 
 
 def build_network(variant: Variant, classes: int) -> ScanNetwork:
     """Return the untrained network of a variant; draws its weights from torch's global generator.
 
-    Raises UsageError where the name is unknown (near matches are listed), the library cannot build it from channels
-    alone, it is not a classifier, or it cannot take the variant's size.
+    Raises UsageError if the name is unknown (near matches are listed), the library cannot build it from channels
+    only, it is not a classifier, or it cannot take the variant's size.
     """
     library, name = variant.architecture.split(":", 1)
     backbone, channels = BUILDERS[library](name, variant, classes)
@@ -124,7 +124,7 @@ def _last_block(layers: list[_Layer], ndim: int, variant: Variant) -> str:
         for layer in layers
         if len(layer.shape) == ndim and calls[layer.name] == 1 and not PASSING.search(type(layer.module).__name__)
     ]
-    # Layers with the channels last (Swin) have fewer "channels" than "columns"; one pixel is no map.
+    # Layers with the channels last (Swin) have fewer "channels" than "columns"; one pixel is not a map.
     criteria: tuple[Callable[[tuple[int, ...]], bool], ...] = (
         lambda shape: shape[1] >= max(shape[2:]) > 1,
         lambda shape: max(shape[2:]) > 1,
@@ -219,7 +219,7 @@ BUILDERS: dict[str, Callable[[str, Variant, int], tuple[nn.Module, int]]] = {
 
 
 def load_network(path: Path) -> tuple[ScanNetwork, WeightsFacts]:
-    """Return (network in eval mode, facts) of a weights file. Raises ClaireError where it is damaged or misfits."""
+    """Return (network in eval mode, facts) of a weights file. Raises ClaireError if it is damaged or does not fit."""
     state, facts = read_weights(path)
     network = build_network(facts.variant, len(facts.classes))
     try:

@@ -11,7 +11,7 @@ import torch
 from claire.core.command.errors import UsageError
 from claire.core.command.progress import log
 
-#: Compute capability of the oldest GPU that the pinned PyTorch serves (V100).
+#: Compute capability of the oldest GPU that the pinned PyTorch supports (V100).
 OLDEST_GPU = (7, 0)
 
 
@@ -24,7 +24,7 @@ class Device:
 
     @property
     def kind(self) -> str:
-        """`cpu-bf16`, `cuda-fp16` and so on: what results depend on besides their inputs."""
+        """`cpu-bf16`, `cuda-fp16` and so on: part of what determines the results besides the inputs."""
         return f"{self.torch.type}-{self.precision}"
 
     def autocast(self) -> AbstractContextManager[None]:
@@ -34,9 +34,9 @@ class Device:
 
 
 def choose_device(name: str, dimensions: str) -> Device:
-    """Return the device for `auto`, `cpu` or `cuda`. Raises UsageError where `cuda` is named and cannot be used.
+    """Return the device for `auto`, `cpu` or `cuda`. Raises UsageError if `cuda` is named and cannot be used.
 
-    Processors: bf16 where they compute in it (AVX-512 BF16, AMX: twice as fast as fp32), but fp32 for 3D networks
+    Processors: bf16 if supported natively (AVX-512 BF16, AMX: twice as fast as fp32), but fp32 for 3D networks
     (`dimensions`: 2D or 3D). GPUs: bf16 from sm_80 on, fp16 before (the V100 has no bf16). `auto` falls back to the
     processor.
     """

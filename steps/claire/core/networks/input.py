@@ -12,8 +12,8 @@ from claire.core.imaging.volume import AIR_HU
 def to_input(hu: Tensor, variant: Variant, lungs: Tensor | None = None) -> Tensor:
     """Return the network's input, float32 in 0…1, of HU (…, slices, rows, columns); differentiable.
 
-    `lungs`: a boolean mask of the same shape, outside which `view: lungs` is air; without it the HU are taken to be
-    masked already.
+    `lungs`: a boolean mask of the same shape, outside which `view: lungs` is air; without it the HU are assumed to
+    be masked already.
     """
     if variant.view == "lungs" and lungs is not None:
         hu = torch.where(lungs, hu, torch.full_like(hu, AIR_HU))
@@ -26,7 +26,7 @@ def window(hu: Tensor, variant: Variant) -> Tensor:
 
 
 def normalise(image: Tensor, variant: Variant) -> Tensor:
-    """Return windowed slices, each stretched to its own range where the variant says so."""
+    """Return windowed slices, each stretched to its own range if the variant requires it."""
     if variant.normalisation != "slice":
         return image
     low = image.amin((-2, -1), keepdim=True)

@@ -26,10 +26,10 @@ def predict(
             output = network(image)
         rows, first = np.unique(pick_slices(scan.count, variant.slices), return_index=True)
         if output.slices is None:
-            rows, of_slices = rows[:0], np.empty((0, output.scan.shape[1]))
+            rows, slice_probability = rows[:0], np.empty((0, output.scan.shape[1]))
         else:
-            of_slices = _probability(output.slices[0])[first]
-        yield ScanPrediction(scan, _probability(output.scan[0]), rows, of_slices)
+            slice_probability = _probability(output.slices[0])[first]
+        yield ScanPrediction(scan, _probability(output.scan[0]), rows, slice_probability)
 
 
 def _probability(logits: torch.Tensor) -> np.ndarray:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-#: Mean and standard deviation of ImageNet's pictures in grey: what pretrained backbones expect.
+#: Mean and standard deviation of ImageNet's pictures in grey: as pretrained backbones expect.
 GREY_MEAN, GREY_DEVIATION = 0.449, 0.226
 ATTENTION_WIDTH = 128
 #: Share of a scan's slices that `pooling: topk` averages.
@@ -51,13 +51,13 @@ class GatedAttention(nn.Module):
 class ScanNetwork(nn.Module):
     """A backbone, a linear head and, in 2D, a pooling from slices to the scan.
 
-    Input: (B, D, size, size) float32 in 0…1. In 2D every slice is an image of its own; in 3D the backbone sees
+    Input: (B, D, size, size) float32 in 0…1. In 2D every slice is a separate image; in 3D the backbone sees
     (B, channels, D, size, size). Grey is copied to `channels` and standardised. Poolings of the slices' logits z:
 
     - `attention`: Σ aᵢ zᵢ with gated attention a (Ilse 2018);
     - `mean`: the mean of z;
     - `topk`, `max`: per class the mean of the top quarter, or the maximum, of z − z₀, the evidence against the
-      reference class 0, whose own logit is then 0: one diseased slice suffices, a healthy one is no evidence;
+      reference class 0, whose own logit is then 0: one diseased slice suffices, a healthy one is not evidence;
     - `inherited` (as in the original): log of the mean of the slices' probabilities.
     """
 
@@ -90,8 +90,8 @@ class ScanNetwork(nn.Module):
                 return ScanOutput(self.head(features.float()))
         features = self.backbone(_copy_channels(grey.flatten(0, 1).unsqueeze(1), self.channels))
         with torch.autocast(volume.device.type, enabled=False):
-            of_slices: Tensor = features.float().unflatten(0, volume.shape[:2])
-            return self.pool(of_slices)
+            slice_features: Tensor = features.float().unflatten(0, volume.shape[:2])
+            return self.pool(slice_features)
 
     def pool(self, features: Tensor) -> ScanOutput:
         """Return the logits of scans from the features of their slices, (B, D, width); for 2D networks."""
@@ -105,12 +105,12 @@ class ScanNetwork(nn.Module):
             count = torch.tensor(float(slices.shape[1]), device=slices.device)
             return ScanOutput(torch.logsumexp(functional.log_softmax(slices, -1), 1) - count.log(), slices)
         evidence = slices - slices[..., :1]
-        taken = 1 if self.pooling == "max" else max(1, round(TOP_SHARE * slices.shape[1]))
-        return ScanOutput(evidence.topk(taken, dim=1).values.mean(1), slices)
+        top_count = 1 if self.pooling == "max" else max(1, round(TOP_SHARE * slices.shape[1]))
+        return ScanOutput(evidence.topk(top_count, dim=1).values.mean(1), slices)
 
 
 def channels_last(network: ScanNetwork, dimensions: int) -> ScanNetwork:
-    """Return the network with its weights in the memory format in which convolutions are fastest."""
+    """Return the network with its weights in the fastest memory format for convolutions."""
     move: Any = network.to  # for mypy: torch declares no overload of `Module.to` with a memory format
     moved: ScanNetwork = move(memory_format=torch.channels_last if dimensions == 2 else torch.channels_last_3d)
     return moved

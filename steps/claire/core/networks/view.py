@@ -1,4 +1,4 @@
-"""The view that a network gets of a scan: slices picked, cropped, resized, in memory, whenever it is read."""
+"""A network's view of a scan: slices are picked, cropped and resized in memory whenever it is read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class View:
 
     @property
     def voxel_ml(self) -> float:
-        """Volume of one voxel of this grid in ml; it stands for all of the scan between its slices."""
+        """Volume of one voxel of this grid in ml; it includes the space between its slices."""
         return voxel_ml(self.affine)
 
     @property
@@ -45,7 +45,7 @@ def apply_window(hu: np.ndarray, window: Window) -> np.ndarray:
 
 
 def pick_slices(count: int, picked: int) -> np.ndarray:
-    """Return `picked` indices spread evenly over `count` slices, repeated where there are too few."""
+    """Return `picked` indices spread evenly over `count` slices, repeated if there are too few."""
     return np.minimum((np.arange(picked) + 0.5) * count / picked, count - 1).astype(int)
 
 
@@ -65,7 +65,7 @@ def make_view(cohort: Cohort, scan: Scan, variant: Variant) -> View:
     """Return a scan on the grid of the variant's input: deterministic, without augmentation; HU are integers.
 
     2D: `variant.slices` kept slices, as they are. 3D: the volume resampled to `variant.slices` slices. Resampling is
-    linear with anti-aliasing (a triangle as wide as an output pixel), lungs take the nearest.
+    linear with anti-aliasing (a triangle as wide as an output pixel), masks use the nearest voxel.
     """
     hu, lungs = cohort.voxels(scan)
     row0, row1, column0, column1 = lung_box(lungs) if variant.view == "box" else (0, hu.shape[1], 0, hu.shape[2])

@@ -1,4 +1,4 @@
-"""Small cells in tables of patients: they are merged, so that nobody can be told apart."""
+"""Small cells in tables of patients: they are merged, so that nobody can be identified."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ K = TypeVar("K", bound=Hashable)
 
 
 def small_cells(patients: Mapping[K, Set[object]]) -> list[K]:
-    """Return the cells to be merged into one, of a table that maps each cell to its patients.
+    """Return the cells of a table (cell → patients) that must be merged into one.
 
-    They are the cells under 5 patients and the next smallest until together they hold 5, for else a lone small cell
-    could be found by subtraction.
+    These are the cells under 5 patients and the next smallest until together they hold 5; otherwise a single small
+    cell could be recovered by subtraction.
     """
     small: list[K] = []
-    together: set[object] = set()
+    merged_patients: set[object] = set()
     for cell, members in sorted(patients.items(), key=lambda item: (len(item[1]), str(item[0]))):
-        if len(members) >= SMALLEST_CELL and not 0 < len(together) < SMALLEST_CELL:
+        if len(members) >= SMALLEST_CELL and not 0 < len(merged_patients) < SMALLEST_CELL:
             break
         small.append(cell)
-        together |= members
+        merged_patients |= members
     return small

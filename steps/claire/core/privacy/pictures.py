@@ -8,5 +8,5 @@ Policy = Literal["none", "phantom", "all"]
 
 
 def may_show(policy: Policy, is_phantom: bool) -> bool:
-    """Return whether the policy lets pictures of a scan be drawn; only what is known to be a phantom is one."""
+    """Return whether the policy lets pictures of a scan be drawn; only scans known to be phantoms count as phantoms."""
     return policy == "all" or (policy == "phantom" and is_phantom)

@@ -36,25 +36,25 @@ class Pseudonyms:
         return f"P{self.digest('patient', issuer, patient_id).hex()[:12]}"
 
     def scan(self, series: str) -> str:
-        """Return the pseudonym of a scan: S and 12 hex digits of whatever names its series at the site."""
+        """Return the pseudonym of a scan: S and 12 hex digits from the name of its series at the site."""
         return f"S{self.digest('scan', '', series).hex()[:12]}"
 
     def uid(self, uid: str) -> str | None:
-        """Return a UID that stands for `uid` (2.25 and a 128-bit number, PS3.5 B.2); None for an empty one."""
+        """Return the pseudonym of a UID (2.25 and a 128-bit number, PS3.5 B.2); None for an empty one."""
         return f"2.25.{int.from_bytes(self.digest('uid', '', uid)[:16], 'big')}" if uid else None
 
 
 def read_key(path: Path) -> Pseudonyms:
-    """Read the secret key. Raises UsageError where it is shorter than 16 bytes, blanks around it aside."""
+    """Read the secret key. Raises UsageError if it is shorter than 16 bytes without surrounding blanks."""
     key = path.read_bytes().strip()
     if len(key) < _KEY_BYTES:
         raise UsageError(
             f"the key has {len(key)} bytes; pseudonyms need at least {_KEY_BYTES}",
-            "Make one with: openssl rand -hex 32 > key",
+            "Create one with: openssl rand -hex 32 > key",
         )
     return Pseudonyms(key)
 
 
 def is_generic(patient_id: str) -> bool:
-    """Return whether a PatientID says nothing about who it is: empty, "anonymous", "0" and the like."""
+    """Return whether a PatientID identifies nobody: empty, "anonymous", "0" and the like."""
     return bool(_GENERIC.fullmatch(re.sub(r"[\W_]+", "", patient_id.lower())))

@@ -1,1 +1,1 @@
-"""Headers and voxels of the files that people give us."""
+"""Headers of input files."""

@@ -1,7 +1,7 @@
 """Headers of DICOM files: only the elements that the pipeline needs, read from files that may be hostile.
 
-Values are decoded from their raw bytes here, not by pydicom's converters: those warn and fail with the values of the
-header in their text, and a header's text identifies a patient.
+Values are decoded from their raw bytes here, not by pydicom's converters: their warnings and errors quote header
+values, which identify patients.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 CT_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.2{tail}" for tail in ("", ".1", ".2"))
 DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
 DEFLATED = "1.2.840.10008.1.2.1.99"
-#: Transfer syntaxes whose pixels lie in the file as they are, and their byte order.
+#: Transfer syntaxes with uncompressed pixels, and their byte order.
 NATIVE = {
     "1.2.840.10008.1.2": "<",
     "1.2.840.10008.1.2.1": "<",
@@ -89,7 +89,7 @@ _PROJECTIONS = {
 _LOCALISER = re.compile(r"\b(locali[sz]er|scout|topogram|surview|scanogram)\b", re.IGNORECASE)
 
 Vector = tuple[float, ...]
-#: What decoding hostile bytes may raise in pydicom, struct and zlib. Anything else is an error of ours and passes.
+#: What decoding hostile bytes may raise in pydicom, struct and zlib. Anything else is a bug and is not caught.
 DECODING_ERRORS = (
     *(ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, NotImplementedError, EOFError),
     *(RecursionError, LookupError, AssertionError, struct.error, zlib.error, InvalidDicomError, BytesLengthException),
@@ -101,15 +101,15 @@ class NotDicom(Exception):
 
 
 class UnreadableHeader(Exception):
-    """The file says that it is DICOM but cannot be read. The text says why and holds nothing of the header."""
+    """A DICOM file that cannot be read. The message gives the cause and quotes nothing of the header."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """Where one slice lies and how its stored values become HU.
+    """Position of one slice and conversion of its stored values to HU.
 
     `position` (3, mm), `orientation` (row and column direction, 6) are LPS; `spacing` is (between rows, between
-    columns) in mm; HU = `slope` · stored + `intercept`. Each is None where the header does not say.
+    columns) in mm; HU = `slope` · stored + `intercept`. Each is None if the header does not give it.
     """
 
     position: Vector | None
@@ -121,7 +121,7 @@ class Plane:
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """How the voxels of a file are stored; `start` and `length` are bytes, −1 where there are none or not native."""
+    """How the voxels of a file are stored; `start` and `length` are bytes, −1 without native voxels."""
 
     syntax: str
     rows: int
@@ -138,7 +138,7 @@ class Pixels:
 
     @property
     def native(self) -> bool:
-        """Whether the voxels lie in the file uncompressed."""
+        """Whether the voxels are stored uncompressed."""
         return self.syntax in NATIVE
 
     @property
@@ -149,7 +149,7 @@ class Pixels:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the pipeline knows of one DICOM file. Identifying: it stays in memory and in files of the data site."""
+    """What the pipeline reads from one DICOM file. Identifying: it stays in memory and in files of the data site."""
 
     study_uid: str
     series_uid: str
@@ -180,7 +180,7 @@ class Header:
 def read_header(path: Path) -> Header:
     """Read the header of one file, its pixels excluded.
 
-    Raises NotDicom where the file is something else (or a DICOMDIR) and UnreadableHeader where it is damaged.
+    Raises NotDicom if the file is something else (or a DICOMDIR) and UnreadableHeader where it is damaged.
     """
     try:
         with open_dicom(path) as stream:
@@ -191,9 +191,9 @@ def read_header(path: Path) -> Header:
 
 @contextmanager
 def open_dicom(path: Path, limit: int = _HEAD_LIMIT) -> Iterator[BinaryIO]:
-    """Open a DICOM file, a deflated one as if it were not (of its data set at most `limit` bytes: it may be a bomb).
+    """Open a DICOM file, inflating a deflated one (at most `limit` bytes of its data set: it may be a bomb).
 
-    Raises NotDicom where the first bytes are not those of a DICOM file.
+    Raises NotDicom if the first bytes are not those of a DICOM file.
     """
     with path.open("rb") as file:
         head = file.read(1024)
@@ -241,7 +241,7 @@ def _read(stream: BinaryIO) -> Header:
 
 
 def _pixel_location(stream: BinaryIO, implicit: bool, little: bool) -> tuple[int, int]:
-    """Return (first byte, length) of the pixel data that the stream stands before; (−1, −1) where there are none."""
+    """Return (first byte, length) of the pixel data at the stream's position; (−1, −1) if there are none."""
     order, head = "<" if little else ">", stream.read(12)
     if len(head) < 12 or struct.unpack_from(order + "HH", head) != _PIXEL_TAG:
         return -1, -1
@@ -254,7 +254,7 @@ def _pixel_location(stream: BinaryIO, implicit: bool, little: bool) -> tuple[int
 
 
 class _Values:
-    """Typed values of a data set by our names, decoded from raw bytes; anything malformed counts as missing."""
+    """Typed values of a data set by the names of `_TAGS`, decoded from raw bytes; malformed values count as missing."""
 
     def __init__(self, data: Any) -> None:
         self._data = data
@@ -267,7 +267,7 @@ class _Values:
         return next(iter(self.texts(name)), "")
 
     def name(self, name: str) -> str:
-        """A text in the character set of the file: identifiers must equal the same text in a table."""
+        """Return a text in the character set of the file: identifiers must equal the same text in a table."""
         raw = self._bytes(name) or b""
         if raw.isascii():
             return raw[:_TEXT_LIMIT].decode("ascii").strip(" \0")
@@ -312,7 +312,7 @@ class _Values:
 
 
 def parse_numbers(texts: Sequence[Any], count: int) -> Vector | None:
-    """Return `count` finite numbers, or None where there are fewer, more or others."""
+    """Return `count` finite numbers, or None if there are fewer, more or others."""
     try:
         numbers = tuple(float(text) for text in texts)
     except (TypeError, ValueError):
@@ -385,9 +385,9 @@ def _as_signed(value: int, bits: int) -> int:
 
 
 def _planes(values: _Values) -> tuple[Plane, ...]:
-    """Return one plane a frame, or none where the header contradicts itself.
+    """Return one plane per frame, or none if the header contradicts itself.
 
-    An enhanced file tells them in functional groups, shared or one a frame (PS3.3 C.7.6.16).
+    An enhanced file has them in functional groups, shared or one per frame (PS3.3 C.7.6.16).
     """
     if values.holds("frame_groups"):
         shared = next(iter(values.groups("shared_groups")), None)
@@ -429,10 +429,10 @@ def _enhanced_plane(frame: Any, shared: Any) -> Plane:
 
 
 def unfit(modality: str, sop_class: str, image_type: Sequence[str], description: str) -> tuple[str, str]:
-    """Return (reason, detail) where a series is no stack of CT slices by its header, else ("", "").
+    """Return (reason, detail) if the header rules out a stack of CT slices, else ("", "").
 
-    Reasons: `not_ct`, `localiser`. The detail quotes nothing of the header but known words. A missing modality is no
-    reason: the peaks of the histogram decide.
+    Reasons: `not_ct`, `localiser`. The detail quotes nothing of the header but known words. A missing modality is not
+    a reason: the histogram check decides.
     """
     tokens = {word for part in image_type for word in re.split(r"[^A-Z0-9]+", part)}
     if modality not in ("CT", ""):

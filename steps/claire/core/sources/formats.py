@@ -15,9 +15,9 @@ DICOM = "dicom"
 
 @dataclass(frozen=True)
 class VolumeFormat:
-    """A format in which one file is a whole scan: its suffixes, and what reads its header and grid.
+    """A format in which one file is a whole scan: its suffixes, and the reader of its header and grid.
 
-    `read_header` raises UnreadableHeader where the file is damaged.
+    `read_header` raises UnreadableHeader if the file is damaged.
     """
 
     suffixes: tuple[str, ...]
@@ -31,10 +31,10 @@ VOLUMES: Mapping[str, VolumeFormat] = {
 
 
 def kind_of(path: Path) -> str:
-    """Return the kind of a file by its suffix; what no other format claims may be DICOM, whatever its name."""
+    """Return the kind of a file by its suffix; files of no other format may be DICOM, whatever their name."""
     return next((kind for kind, volume in VOLUMES.items() if path.name.endswith(volume.suffixes)), DICOM)
 
 
 def read_header(kind: str, path: Path) -> Header:
-    """Read the header of a file. Raises UnreadableHeader, and NotDicom where a DICOM file was expected."""
+    """Read the header of a file. Raises UnreadableHeader, and NotDicom if it is not a DICOM file as expected."""
     return dicom.read_header(path) if kind == DICOM else VOLUMES[kind].read_header(path)[0]

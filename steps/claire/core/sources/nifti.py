@@ -1,4 +1,4 @@
-"""NIfTI scans with the JSON beside them: BIMCV's DICOM-JSON or dcm2niix's keywords."""
+"""NIfTI scans with a JSON sidecar: BIMCV's DICOM-JSON or dcm2niix's keywords."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SUFFIXES = (".nii.gz", ".nii")
 _SIDECAR_LIMIT = 8 * 2**20
 _HEADER_BYTES = 348
 _NO_PIXELS = Pixels("", 0, 0, 1, 16, 16, True, "", None, False, -1, -1)
-#: Our name: (DICOM tag as DICOM-JSON writes it, keyword as dcm2niix writes it).
+#: Name: (DICOM tag as DICOM-JSON writes it, keyword as dcm2niix writes it).
 _KEYS = {
     "study_uid": ("0020000D", "StudyInstanceUID"),
     "series_uid": ("0020000E", "SeriesInstanceUID"),
@@ -62,9 +62,9 @@ def stem(path: Path) -> str:
 
 
 def read_header(path: Path) -> tuple[Header, Grid]:
-    """Read a NIfTI file's header and the JSON of the same stem, where there is one.
+    """Read a NIfTI file's header and the JSON of the same stem, if there is one.
 
-    A BIDS path (`sub-<label>/…`) gives the patient where the JSON does not. Raises UnreadableHeader.
+    A BIDS path (`sub-<label>/…`) gives the patient if the JSON does not. Raises UnreadableHeader.
     """
     try:
         grid = _read_grid(path)

@@ -1,7 +1,7 @@
 """Statistics of predictions, by patient: ranking, decisions, intervals.
 
-Nothing here knows files, runs or variants. Resampled figures come from one matrix of weights (samples, patients) that
-all variants share, so that differences are paired.
+This package does not depend on files, runs or variants. Resampled figures come from one matrix of weights (samples,
+patients) that all variants share, so that differences are paired.
 """
 
 import numpy as np

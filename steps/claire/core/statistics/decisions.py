@@ -18,7 +18,7 @@ def operating_points(score: FloatArray, positive: BoolArray) -> tuple[float, flo
     """Return two thresholds of scores (n,): Youden's (1950), and the highest that detects 90 % of the positives.
 
     Positive means score ≥ threshold. Thresholds lie half-way between neighbouring scores, so that they carry over to
-    other patients; among equals the one nearest 0.5 is taken. Without both classes, both are 0.5.
+    other patients; of equal ones the nearest to 0.5 is taken. Without both classes, both are 0.5.
     """
     positive = np.asarray(positive, bool)
     if positive.all() or not positive.any():
@@ -36,26 +36,26 @@ def operating_points(score: FloatArray, positive: BoolArray) -> tuple[float, flo
 def decide(probability: FloatArray, operating_point: float | None) -> IntArray:
     """Return the decided class of probabilities (…, classes): the only decision rule of the pipeline.
 
-    Of two classes: the positive one where its probability reaches the operating point. Without an operating point,
+    Of two classes: the positive one if its probability reaches the operating point. Without an operating point,
     as always with more than two classes: the likeliest, the first of equals. Raises ValueError on an operating point
     for more than two classes.
     """
     if operating_point is None:
         return np.asarray(probability.argmax(-1))
     if probability.shape[-1] != 2:
-        raise ValueError(f"{probability.shape[-1]} classes have no operating point: the likeliest class is decided")
+        raise ValueError(f"{probability.shape[-1]} classes have no operating point: the likeliest class is called")
     return np.asarray(probability[..., 1] >= operating_point, np.int64)
 
 
 def positive_score(probability: FloatArray) -> FloatArray:
-    """Return the probability of anything but the reference (class 0), (…,) of (…, classes)."""
+    """Return 1 − p of the reference (class 0), (…,) from (…, classes)."""
     return np.asarray(probability[..., 1:].sum(-1))
 
 
 def rates(tp: FloatArray, fp: FloatArray, fn: FloatArray, tn: FloatArray, prevalence: float) -> dict[str, FloatArray]:
     """Return the metrics of decisions from their counts: odds ratio by Haldane–Anscombe, PPV and NPV at `prevalence`.
 
-    The names are those of `contracts.metrics.METRICS`. All are arrays of the shape of the counts; NaN where a
+    The names are those of `contracts.metrics.METRICS`. All are arrays of the shape of the counts; NaN if a
     denominator is 0.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -102,7 +102,7 @@ def logit(probability: FloatArray) -> FloatArray:
 
 
 def shift_prior(probability: FloatArray, training: float, target: float) -> FloatArray:
-    """Move probabilities from the share of positives of the training to that of a target population (Saerens 2002).
+    """Correct probabilities for the share of positives in a target population instead of in training (Saerens 2002).
 
     Unchanged where either share is 0 or 1.
     """

@@ -1,4 +1,4 @@
-"""95 % intervals: percentiles of the bootstrap, and closed forms for where every replicate is the same."""
+"""95 % intervals: percentiles of the bootstrap, and closed forms for cases in which all replicates are equal."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ def bootstrap_weights(strata: Sequence[object], samples: int, seed: int) -> Floa
     """Draw patients with replacement within each stratum; return their weights in each sample, (samples, patients).
 
     `strata` (patients,) holds the stratum of each patient. Of a stratum's m patients m − 1 are drawn and count
-    m/(m − 1) times (Rao & Wu 1988): drawing m would make intervals too narrow by √((m − 1)/m), which matters in strata
-    of a few. A lone patient always counts once. The same seed and strata give the same draws.
+    m/(m − 1) times (Rao & Wu 1988): drawing m would make intervals too narrow by √((m − 1)/m), which matters in small
+    strata. A lone patient always counts once. The same seed and strata give the same draws.
     """
     rng = np.random.default_rng(seed)
     weights = np.ones((samples, len(strata)))
     names = np.array([repr(stratum) for stratum in strata])
     for name in np.unique(names):
         (members,) = np.nonzero(names == name)
-        m = len(members)
-        if m > 1:
-            weights[:, members] = rng.multinomial(m - 1, np.full(m, 1 / m), samples) * (m / (m - 1))
+        size = len(members)
+        if size > 1:
+            weights[:, members] = rng.multinomial(size - 1, np.full(size, 1 / size), samples) * (size / (size - 1))
     return weights
 
 
@@ -45,7 +45,7 @@ def by_patient(values: FloatArray, patients: Sequence[object] | NDArray[Any]) ->
 
 
 def percentile(replicates: FloatArray) -> Limits:
-    """Return the 2.5th and 97.5th percentile of the finite replicates; NaN where fewer than half are finite."""
+    """Return the 2.5th and 97.5th percentile of the finite replicates; NaN if fewer than half are finite."""
     finite = replicates[np.isfinite(replicates)]
     if 2 * len(finite) < max(len(replicates), 1) or not len(finite):
         return NONE
@@ -54,7 +54,7 @@ def percentile(replicates: FloatArray) -> Limits:
 
 
 def wilson(share: float, n: float) -> Limits:
-    """Return Wilson's interval (1927) of a share among `n`: it has a width also at 0 and 1. NaN for n = 0."""
+    """Return Wilson's interval (1927) of a share among `n`: its width is positive also at 0 and 1. NaN for n = 0."""
     if not n > 0 or not math.isfinite(share):
         return NONE
     centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)

@@ -1,4 +1,4 @@
-"""How well scores rank: AUC, DeLong, precision-recall gain, curves; also of bootstrap samples, all at once."""
+"""Ranking by scores: AUC, DeLong, precision-recall gain, curves; also for all bootstrap samples at once."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Sweep:
         return np.asarray(np.sum(np.diff(self.fp) * (self.tp[:, 1:] + self.tp[:, :-1]) / 2, axis=1))
 
     def auprg(self) -> FloatArray:
-        """Return the area under the precision-recall-gain curve, (samples,); NaN where a class is missing.
+        """Return the area under the precision-recall-gain curve, (samples,); NaN if a class is missing.
 
         Flach & Kull, NeurIPS 2015. Between two thresholds both gains are linear in 1/TP, so the trapezoids are exact.
         """
@@ -60,7 +60,7 @@ class Sweep:
         Interpolated along the ROC curve, as precision is not linear in recall (Davis & Goadrich, ICML 2006).
         """
         with np.errstate(divide="ignore", invalid="ignore"):
-            # Just below the recall, so that of several thresholds of the same recall the highest one counts.
+            # Just below the recall, so that the highest of several thresholds with the same recall counts.
             return _interpolate(recall - 1e-9, self.tp / self.tp[:, -1:], self.fp)
 
 
@@ -99,7 +99,7 @@ def sweep(
 
 
 def auc(score: FloatArray, positive: BoolArray) -> float:
-    """Return the area under the ROC curve, ties counting half; NaN where a class is missing."""
+    """Return the area under the ROC curve, ties counting half; NaN if a class is missing."""
     swept = sweep(score, positive)
     return float(swept.concordant()[0] / swept.pairs[0]) if len(score) and swept.pairs[0] else float("nan")
 
@@ -148,7 +148,7 @@ def midranks(values: FloatArray) -> FloatArray:
 
 
 def _interpolate(grid: FloatArray, x: FloatArray, y: FloatArray) -> FloatArray:
-    """Interpolate all rows at once: each is shifted to an interval of its own, of length 2, on one axis."""
+    """Interpolate all rows at once: each is shifted to a separate interval of length 2 on one axis."""
     usable = np.all(np.isfinite(x), axis=1) & np.all(np.isfinite(y), axis=1)
     result = np.full((len(x), len(grid)), np.nan)
     if usable.any():

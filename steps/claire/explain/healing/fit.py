@@ -21,9 +21,9 @@ from claire.explain.maps.attribution import density, random_map
 from claire.explain.probe import Case, Cases, Probe, log_odds_of, logits_of_scans, probabilities, target_class
 from claire.explain.refine import ChosenNetwork, steps_or_default
 
-#: Steps where the flag is left out: (with a GPU, without).
+#: Default steps: (with a GPU, without).
 HEAL_STEPS = (400, 60)
-#: Training scans from which the healer learns, at most.
+#: Maximum number of training scans for the healer.
 POOL = 48
 #: Voxels belong to the healed region above the first level of the mask, and are free of it up to the second.
 HEALED_ABOVE, FREE_UP_TO = 0.5, 0.15
@@ -43,9 +43,9 @@ def fit_healer(
         kind = "positive" if not positive.any() else "negative"
         return None, f"the network calls no training scan {kind}, so no healer could be trained"
     called = [(cases.loader(scan), target_class(logits[i])) for i, scan in enumerate(pool) if positive[i]]
-    others = [cases.loader(scan) for i, scan in enumerate(pool) if not positive[i]]
-    log.info("training the healer: %d steps on %d called and %d other scans", steps, len(called), len(others))
-    return train_healer(chosen.probe, called, others, steps, parameters.seed), ""
+    negative = [cases.loader(scan) for i, scan in enumerate(pool) if not positive[i]]
+    log.info("training the healer: %d steps on %d called and %d other scans", steps, len(called), len(negative))
+    return train_healer(chosen.probe, called, negative, steps, parameters.seed), ""
 
 
 def training_pool(cohort: Cohort, scans: Sequence[Scan], limit: int, seed: int) -> list[Scan]:
@@ -74,7 +74,7 @@ def judge_healer(
 ) -> list[Gate]:
     """Return the gates, measured on the validation scans; without a healer they are closed for `reason`.
 
-    `judge`: a network that the healer never saw. A patient counts once, with the mean of the scans.
+    `judge`: a network that the healer never saw. Each patient counts once, with the mean over the patient's scans.
     """
     if healer is None:
         return gates(None, seed, reason)
@@ -104,7 +104,7 @@ def _heal(
     before: np.ndarray,
     rng: np.random.Generator,
 ) -> HealedScan:
-    """Heal a scan, and as many voxels of random and of dense lung; `before`: logits (classes,) as it is."""
+    """Heal a scan, and as many voxels of random and of dense lung; `before`: logits (classes,) before healing."""
     mask, infill = healer.heal(case)
     healed = healed_hu(case.view.hu, mask, infill)
     count = int((mask > HEALED_ABOVE).sum())
@@ -119,7 +119,7 @@ def _heal(
 
 
 def _turns(judge: Probe, case: Case, healed: np.ndarray) -> bool:
-    """Return whether a judge calls the scan positive as it is, and the reference once healed."""
+    """Return whether a judge calls the scan positive, and the healed scan the reference class."""
     chances = probabilities(judge.evaluate([case.hu, torch.from_numpy(healed)], case.lungs))
     before, after = decide(chances, DEFAULT_THRESHOLD if chances.shape[-1] == 2 else None)
     return bool(before != 0 and after == 0)

@@ -1,4 +1,4 @@
-"""Whether the healing may be believed: gates that fail closed, judged by the cautious end of a 95 % interval."""
+"""Whether the healing is reliable: gates that fail closed, judged by the conservative end of a 95 % interval."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def gates(healed: Healed | None, seed: int, reason: str = "") -> list[Gate]:
 
 
 def may_propose(measured: Sequence[Gate]) -> bool:
-    """Return whether the mask stays off the scans called negative (the measured share, whatever its interval).
+    """Return whether the mask stays off the scans called negative (by the measured share, regardless of its interval).
 
-    A mask that does not is no proposal of lesions; one that does may propose, since the interventions decide.
+    A mask that covers them cannot propose lesions; one that does not may propose, since the interventions decide.
     """
     return any(
         gate.name == "negative_mask" and gate.n > 0 and gate.value is not None and gate.value <= NEGATIVE_MASK
@@ -96,7 +96,7 @@ def _closed(name: str, reason: str) -> Gate:
 
 
 def _gate(name: str, value: float, limits: Limits, n: int, at_least: bool, threshold: float | None = None) -> Gate:
-    """Judge by the cautious limit: the lower one where `at_least` the threshold is asked, else the upper one."""
+    """Judge by the conservative limit: the lower if the value must be `at_least` the threshold, else the upper."""
     statement, fixed = GATES[name]
     threshold = fixed if threshold is None else threshold
     lower, upper = limits

@@ -1,7 +1,7 @@
-"""The healer: a generator that makes the explained network change its mind, trained against a critic.
+"""The healer: a generator that changes the explained network's decision, trained against a critic.
 
-The generator proposes a mask and an infill; a critic with spectral norm and hinge loss (Miyato 2018) tells healed from
-lesion-free lung. The network that is explained is never altered by the healing.
+The generator proposes a mask and an infill; a critic with spectral norm and hinge loss (Miyato 2018) distinguishes
+healed from lesion-free lung. Healing never alters the explained network.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from claire.explain.probe import Case, Loader, Probe, log_odds, random_slices
 
 #: HU at 0 and at ±1 of the healer's input, and centre and half-width of what it may paint.
 INPUT_HU, PAINT_HU = (-850.0, 500.0), (-600.0, 450.0)
-#: HU of healthy lung: what the healer paints before it has learned, and standard deviation of what stands in a hole.
+#: HU of healthy lung: what the healer paints before training, and standard deviation of the noise in a hole.
 HEALTHY_HU, HOLE_NOISE_HU = -850.0, 100.0
-#: Weights of the generator's loss; terms that are not named count once.
+#: Weights of the generator's loss; unnamed terms have weight 1.
 WEIGHTS = {"critic": 0.3, "size": 2.0, "variation": 2.0, "identity": 2.0, "inpaint": 1.0, "inpaint_critic": 0.1}
 #: Log-odds that a healed scan should fall below 0.
 MARGIN = 2.0
-#: The mask starts nearly closed: healing has to be learned, not unlearned.
+#: The mask starts nearly closed, so that healing has to be learned.
 MASK_BIAS = -3.0
 HEAL_RATE, BETAS = 2e-3, (0.5, 0.9)
 
 
 @contextmanager
 def seeded(device: torch.device, seed: int) -> Iterator[None]:
-    """Let torch draw from `seed` within the block, and leave its generators outside untouched."""
+    """Seed torch within the block and restore its generators afterwards."""
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
@@ -51,7 +51,7 @@ def _scaled(hu: Tensor) -> Tensor:
 class Generator(nn.Module):
     """A small U-Net on half the resolution in plane: from (HU, lungs, hole) to a mask and an infill.
 
-    2D networks: it works slice by slice; 3D: on the volume. `forward` takes and gives (B, slices, size, size).
+    2D networks: it works slice by slice; 3D: on the volume. `forward` takes and returns (B, slices, size, size).
     """
 
     def __init__(self, dimensions: str, width: int = 12) -> None:
@@ -124,7 +124,7 @@ class Healer:
 
     @torch.no_grad()
     def inpaint(self, case: Case, hole: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return HU for a hole (slices, size, size, bool), painted from what is around it."""
+        """Return HU for a hole (slices, size, size, bool), painted from its surroundings."""
         _, paint = self.generator(*self._input(case, hole, rng))
         infill: np.ndarray = paint[0].cpu().numpy()
         return infill
@@ -138,7 +138,7 @@ class Healer:
 
 
 def hole_noise(shape: Iterable[int], rng: np.random.Generator) -> Tensor:
-    """Return the HU that stand in an open hole, float32: noise around healthy lung."""
+    """Return the HU that fill an open hole, float32: noise around healthy lung."""
     return torch.from_numpy((HEALTHY_HU + HOLE_NOISE_HU * rng.standard_normal(tuple(shape))).astype(np.float32))
 
 
@@ -159,20 +159,20 @@ def random_hole(case_lungs: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 def train_healer(
-    probe: Probe, called: Sequence[tuple[Loader, int]], others: Sequence[Loader], steps: int, seed: int
+    probe: Probe, called: Sequence[tuple[Loader, int]], negative: Sequence[Loader], steps: int, seed: int
 ) -> Healer:
-    """Train the healer of a network, one called and one other scan a step.
+    """Train the healer of a network, one called and one negative scan per step.
 
     `called`: (function that loads a scan that the network calls positive, the class whose log-odds are to fall);
-    `others`: functions that load scans which it does not.
+    `negative`: functions that load scans that it calls negative.
     """
     rng = np.random.default_rng(seed)
     with seeded(probe.torch_device, seed):
         duel = _Duel(probe)
         for _ in progress(range(steps), "step of the healer"):
             load, target = called[int(rng.integers(len(called)))]
-            load_other = others[int(rng.integers(len(others)))]
-            duel.step(_batch(load(), probe, rng), _batch(load_other(), probe, rng), target, rng)
+            load_negative = negative[int(rng.integers(len(negative)))]
+            duel.step(_batch(load(), probe, rng), _batch(load_negative(), probe, rng), target, rng)
     duel.generator.eval().requires_grad_(False)
     return Healer(duel.generator, probe.torch_device, duel.history)
 
@@ -183,7 +183,7 @@ def _batch(case: Case, probe: Probe, rng: np.random.Generator) -> tuple[Tensor, 
 
 
 class _Duel:
-    """Generator against critic, under a network that stays as it is. Batches are (hu, lungs)."""
+    """Generator against critic, under a frozen network. Batches are (hu, lungs)."""
 
     def __init__(self, probe: Probe) -> None:
         self.probe = probe
@@ -194,17 +194,17 @@ class _Duel:
         self.history: list[dict[str, float]] = []
 
     def step(
-        self, called: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor], target: int, rng: np.random.Generator
+        self, called: tuple[Tensor, Tensor], negative: tuple[Tensor, Tensor], target: int, rng: np.random.Generator
     ) -> None:
         """Heal one scan, inpaint a hole in another; train the critic, then the generator."""
-        (hu, lungs), (clean, clean_lungs) = called, other
+        (hu, lungs), (clean, clean_lungs) = called, negative
         mask, paint = self.generator(hu, lungs, torch.zeros_like(lungs))
         healed = (1 - mask) * hu + mask * paint
         hole = random_hole(clean_lungs[0].cpu(), rng)[None].to(clean.device)
         opened = torch.where(hole, hole_noise(clean.shape, rng).to(clean.device), clean)
         _, painted = self.generator(opened, clean_lungs, hole)
         filled = torch.where(hole, painted, clean)
-        self._train_critic((healed.detach(), lungs), (filled.detach(), clean_lungs), other)
+        self._train_critic((healed.detach(), lungs), (filled.detach(), clean_lungs), negative)
         terms = {
             "counterfactual": self._counterfactual(healed, lungs, target),
             "critic": -self.critic(healed, lungs).mean(),

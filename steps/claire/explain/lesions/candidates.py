@@ -1,4 +1,4 @@
-"""Candidate lesions: proposed by HU and by saliency maps, merged, split where confluent, described for readers."""
+"""Candidate lesions: proposed by HU and saliency maps, merged, split where confluent, and described."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ OPACITY_HU = -680.0
 SMOOTHING_MM = 1.5
 SMALLEST_ML = 1.0
 CONFLUENT_ML = 50.0
-#: Reach of a watershed's basin: two of its markers are farther apart.
+#: Reach of a watershed basin: two markers are at least this far apart.
 BASIN_MM = 15.0
 #: Two proposals are one lesion where they share this much of their union, or this much of the smaller one.
 SAME_IOU, SAME_OVERLAP = 0.3, 0.5
-#: A part of a lesion beyond a border between zones is a lesion of its own from this volume on.
+#: From this volume on, a part of a lesion beyond a zone border counts as a separate lesion.
 ZONE_PART_ML = 1.0
 #: Share of the lung that a map's strongest voxels may propose.
 MAP_SHARE = 0.05
@@ -36,7 +36,7 @@ _TOUCHING = ndimage.generate_binary_structure(3, 1)
 class Candidates:
     """Disjoint candidate lesions of one scan.
 
-    `labels`: (slices, size, size) int16, 0 none, k the k-th candidate; `proposers` and `confluent` hold one entry a
+    `labels`: (slices, size, size) int16, 0 none, k the k-th candidate; `proposers` and `confluent` hold one entry per
     candidate; `left_out` counts candidates beyond the limit.
     """
 
@@ -74,7 +74,7 @@ def opacities(view: View) -> np.ndarray:
 
 
 def propose_by_hu(view: View) -> np.ndarray:
-    """Return the label map of opacities by HU; what an opening in plane wipes out, vessels mostly, is dropped."""
+    """Return the label map of opacities by HU, without what an in-plane opening removes (mostly vessels)."""
     dense = opacities(view)
     core = ndimage.binary_opening(dense, _TOUCHING[1:2])
     solid = ndimage.binary_dilation(core, _TOUCHING[1:2]) & dense
@@ -105,15 +105,15 @@ def drop_small(labels: np.ndarray, view: View, smallest_ml: float = SMALLEST_ML)
     sizes = np.bincount(labels.ravel())
     keep = sizes >= max(3.0, smallest_ml / view.voxel_ml)
     keep[0] = False
-    number = np.where(keep, np.cumsum(keep), 0)
-    return np.asarray(number[labels], np.int32)
+    new_label = np.where(keep, np.cumsum(keep), 0)
+    return np.asarray(new_label[labels], np.int32)
 
 
 def merge(proposals: Mapping[str, np.ndarray], view: View) -> Candidates:
-    """Join label maps by proposer, the first named having the last word on a lesion's outline.
+    """Merge label maps by proposer; earlier proposers take precedence for a lesion's outline.
 
-    A region that shares enough with one there is (`SAME_IOU`, `SAME_OVERLAP`) names it a second time; what is left of
-    any other region is a candidate of its own.
+    A region that overlaps enough with an existing candidate (`SAME_IOU`, `SAME_OVERLAP`) adds its proposer to that
+    candidate; the unclaimed voxels of any other region become a new candidate.
     """
     labels = np.zeros(view.lungs.shape, np.int32)
     proposers: list[tuple[str, ...]] = []
@@ -121,25 +121,25 @@ def merge(proposals: Mapping[str, np.ndarray], view: View) -> Candidates:
         known = len(proposers)
         for region in range(1, int(proposed.max(initial=0)) + 1):
             mask = proposed == region
-            same = _same_as(mask, labels, known)
-            for one in same:
-                proposers[one - 1] = (*proposers[one - 1], name)
-            rest = mask & (labels == 0)
-            if not same and rest.sum() >= max(3.0, SMALLEST_ML / view.voxel_ml):
+            matches = _overlapping(mask, labels, known)
+            for candidate in matches:
+                proposers[candidate - 1] = (*proposers[candidate - 1], name)
+            unclaimed = mask & (labels == 0)
+            if not matches and unclaimed.sum() >= max(3.0, SMALLEST_ML / view.voxel_ml):
                 proposers.append((name,))
-                labels[rest] = len(proposers)
+                labels[unclaimed] = len(proposers)
     unique = tuple(tuple(dict.fromkeys(names)) for names in proposers)
     return Candidates(labels.astype(np.int16), unique, (False,) * len(unique))
 
 
-def _same_as(mask: np.ndarray, labels: np.ndarray, known: int) -> list[int]:
+def _overlapping(mask: np.ndarray, labels: np.ndarray, known: int) -> list[int]:
     size, sizes = int(mask.sum()), np.bincount(labels.ravel(), minlength=known + 1)
     shared = np.bincount(labels[mask], minlength=known + 1)
     return [
-        one
-        for one in range(1, known + 1)
-        if shared[one] / (size + sizes[one] - shared[one]) >= SAME_IOU
-        or shared[one] / min(size, sizes[one]) >= SAME_OVERLAP
+        candidate
+        for candidate in range(1, known + 1)
+        if shared[candidate] / (size + sizes[candidate] - shared[candidate]) >= SAME_IOU
+        or shared[candidate] / min(size, sizes[candidate]) >= SAME_OVERLAP
     ]
 
 
@@ -159,8 +159,8 @@ def split(candidates: Candidates, view: View) -> Candidates:
     Parts are marked confluent. A part beyond a border that is smaller than `ZONE_PART_ML` stays with its lesion.
     """
     labels, proposers, confluent = np.zeros_like(candidates.labels, np.int32), [], []
-    for one, names in enumerate(candidates.proposers, start=1):
-        parts = _parts(candidates.labels == one, view)
+    for label, names in enumerate(candidates.proposers, start=1):
+        parts = _split_by_zone(candidates.labels == label, view)
         for part in parts:
             proposers.append(names)
             confluent.append(len(parts) > 1)
@@ -168,22 +168,22 @@ def split(candidates: Candidates, view: View) -> Candidates:
     return replace(candidates, labels=labels.astype(np.int16), proposers=tuple(proposers), confluent=tuple(confluent))
 
 
-def _parts(mask: np.ndarray, view: View) -> list[np.ndarray]:
-    cell = np.where(mask, (zones(view)[:, None, None] + 1) + 3 * (view.lungs == 2), 0)
-    sizes = np.bincount(cell.ravel(), minlength=7)
+def _split_by_zone(mask: np.ndarray, view: View) -> list[np.ndarray]:
+    zone_side = np.where(mask, (zones(view)[:, None, None] + 1) + 3 * (view.lungs == 2), 0)
+    sizes = np.bincount(zone_side.ravel(), minlength=7)
     sizes[0] = 0
-    large = [place for place in range(1, 7) if sizes[place] * view.voxel_ml >= ZONE_PART_ML]
+    large = [cell for cell in range(1, 7) if sizes[cell] * view.voxel_ml >= ZONE_PART_ML]
     if len(large) < 2:
         pieces = [mask]
     else:
-        small = mask & ~np.isin(cell, large)
-        cell[small] = large[int(np.argmax(sizes[large]))]
-        pieces = [cell == place for place in large]
+        small = mask & ~np.isin(zone_side, large)
+        zone_side[small] = large[int(np.argmax(sizes[large]))]
+        pieces = [zone_side == cell for cell in large]
     return [part for piece in pieces for part in _watershed(piece, view)]
 
 
 def _watershed(mask: np.ndarray, view: View) -> list[np.ndarray]:
-    """Cut a mask into basins around the points farthest from its border, as many as `CONFLUENT_ML` goes into it."""
+    """Split a mask into basins around the points farthest from its border, one per started `CONFLUENT_ML`."""
     count = int(np.ceil(mask.sum() * view.voxel_ml / CONFLUENT_ML))
     if count < 2:
         return [mask]
@@ -202,54 +202,54 @@ def _watershed(mask: np.ndarray, view: View) -> list[np.ndarray]:
     markers = np.zeros(mask.shape, np.int32)
     markers[tuple(peaks.T)] = np.arange(1, len(peaks) + 1)
     basins = watershed(-distance, markers, mask=mask)
-    # Islands without a marker of their own go to the nearest basin.
+    # Islands without a marker join the nearest basin.
     nearest = ndimage.distance_transform_edt(basins == 0, spacing, return_distances=False, return_indices=True)
     parts = np.where(mask, basins[tuple(nearest)], 0)
-    return [part for one in range(1, len(peaks) + 1) if (part := parts == one).any()]
+    return [part for basin in range(1, len(peaks) + 1) if (part := parts == basin).any()]
 
 
-def keep_most(candidates: Candidates, saliency: np.ndarray, most: int) -> Candidates:
-    """Keep at most `most` candidates, taken in turn from the largest and from those with the most saliency in them."""
+def keep_most(candidates: Candidates, saliency: np.ndarray, limit: int) -> Candidates:
+    """Keep at most `limit` candidates, taken alternately by volume and by total saliency."""
     count = len(candidates)
-    if count <= most:
+    if count <= limit:
         return candidates
-    place = np.arange(1, count + 1)
+    labels = np.arange(1, count + 1)
     volume = np.bincount(candidates.labels.ravel(), minlength=count + 1)[1:]
-    weight = ndimage.sum_labels(np.maximum(saliency, 0), candidates.labels, place)
+    weight = ndimage.sum_labels(np.maximum(saliency, 0), candidates.labels, labels)
     by_volume, by_weight = np.argsort(-volume, kind="stable"), np.argsort(-weight, kind="stable")
-    kept: list[int] = []
+    ordered: list[int] = []
     for pair in zip(by_volume, by_weight, strict=True):
-        kept += [int(one) for one in dict.fromkeys(pair) if one not in kept]
-    chosen = sorted(kept[:most])
-    number = np.zeros(count + 1, np.int16)
-    number[[one + 1 for one in chosen]] = np.arange(1, len(chosen) + 1)
+        ordered += [int(index) for index in dict.fromkeys(pair) if index not in ordered]
+    chosen = sorted(ordered[:limit])
+    new_label = np.zeros(count + 1, np.int16)
+    new_label[[index + 1 for index in chosen]] = np.arange(1, len(chosen) + 1)
     return Candidates(
-        number[candidates.labels],
-        tuple(candidates.proposers[one] for one in chosen),
-        tuple(candidates.confluent[one] for one in chosen),
-        count - most,
+        new_label[candidates.labels],
+        tuple(candidates.proposers[index] for index in chosen),
+        tuple(candidates.confluent[index] for index in chosen),
+        count - limit,
     )
 
 
 def find_candidates(
-    view: View, maps: Mapping[str, np.ndarray], healing_mask: np.ndarray | None, most: int
+    view: View, maps: Mapping[str, np.ndarray], healing_mask: np.ndarray | None, limit: int
 ) -> Candidates:
-    """Return a scan's candidates, at most `most`: by HU, by the healing mask (if any) and by each map of `maps`."""
+    """Return a scan's candidates, at most `limit`: by HU, by the healing mask (if any) and by each map of `maps`."""
     proposals = {"hu": propose_by_hu(view)}
     if healing_mask is not None:
         proposals["healing"] = propose_by_mask(healing_mask, view)
     proposals |= {name: propose_by_map(values, view) for name, values in maps.items()}
-    attributed = sum((_unit(values) for values in maps.values()), np.zeros(view.lungs.shape))
-    return keep_most(split(merge(proposals, view), view), attributed, most)
+    attributed = sum((_scaled_to_unit(values) for values in maps.values()), np.zeros(view.lungs.shape))
+    return keep_most(split(merge(proposals, view), view), attributed, limit)
 
 
-def _unit(values: np.ndarray) -> np.ndarray:
-    top = float(np.max(values, initial=0))
-    return np.maximum(values, 0) / top if top > 0 else np.zeros(values.shape)
+def _scaled_to_unit(values: np.ndarray) -> np.ndarray:
+    maximum = float(np.max(values, initial=0))
+    return np.maximum(values, 0) / maximum if maximum > 0 else np.zeros(values.shape)
 
 
 class Description(NamedTuple):
-    """Where a candidate lies and what it is like; the names are those of `contracts.lesions.Lesion`."""
+    """Location and appearance of a candidate; the names are those of `contracts.lesions.Lesion`."""
 
     centroid_lps_mm: tuple[float, float, float]
     volume_ml: float
@@ -261,12 +261,12 @@ class Description(NamedTuple):
     slice: int
 
 
-def describe(candidates: Candidates, one: int, view: View, scan: Scan) -> Description:
-    """Return where candidate `one` (by label) lies and what it is like.
+def describe(candidates: Candidates, label: int, view: View, scan: Scan) -> Description:
+    """Return the location and appearance of the candidate labelled `label`.
 
     The side is that of the lung mask at the lesion, the zone the third of the lungs that holds its centre.
     """
-    mask = candidates.labels == one
+    mask = candidates.labels == label
     index = np.argwhere(mask)
     centre = index.mean(0)
     right, anterior, superior = (view.affine @ [*centre[::-1], 1.0])[:3]
@@ -278,7 +278,7 @@ def describe(candidates: Candidates, one: int, view: View, scan: Scan) -> Descri
         mean_hu=round(float(view.hu[mask].mean()), 1),
         side="right" if sides[0] >= sides[1] else "left",
         zone=ZONES[int(zones(view)[round(float(centre[0]))])],
-        confluent=candidates.confluent[one - 1],
-        proposers=candidates.proposers[one - 1],
+        confluent=candidates.confluent[label - 1],
+        proposers=candidates.proposers[label - 1],
         slice=int(scan.slices[int(view.rows[largest])]),
     )

@@ -1,4 +1,4 @@
-"""Saliency maps of a scan's log-odds that need no training of their own."""
+"""Saliency maps of a scan's log-odds that need no extra training."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from claire.explain.probe import Case, Probe, log_odds
 def grad_cam(probe: Probe, case: Case, target: int) -> np.ndarray:
     """Return Grad-CAM (Selvaraju 2017) of the scan's log-odds at the last convolutional block, ≥ 0, on the view's grid.
 
-    2D: a map a slice, all of one gradient, so that slices are comparable; 3D: a volume. (slices, size, size) float32.
+    2D: one map per slice, from one gradient, so that slices are comparable; 3D: a volume. (slices, size, size) float32.
     """
 
     image = to_input(case.hu, probe.variant, case.lungs)[None].to(probe.torch_device)
@@ -55,18 +55,18 @@ def integrated_gradients(probe: Probe, case: Case, healthy: np.ndarray, target: 
 
 
 def as_regions(maps: Mapping[str, np.ndarray], case: Case) -> dict[str, np.ndarray]:
-    """Return maps whose strongest voxels are regions: of integrated gradients the positive part, smoothed by 3 mm."""
+    """Return maps with contiguous strong regions: integrated gradients become their positive part, smoothed by 3 mm."""
     positive = np.maximum(maps["integrated_gradients"], 0)
     return {**maps, "integrated_gradients": smooth(positive, case.view, 3.0)}
 
 
 def density(case: Case, smoothed: bool) -> np.ndarray:
-    """Return HU above air in the lungs, raw or smoothed: the baseline that every method has to beat."""
+    """Return HU above air in the lungs, raw or smoothed: the baseline for every method."""
     values = smooth_in_lung(case.view.hu, case.view) if smoothed else case.view.hu
     return np.where(case.view.lungs > 0, np.maximum(values + 1000, 0), 0).astype(np.float32)
 
 
 def random_map(case: Case, rng: np.random.Generator) -> np.ndarray:
-    """Return smooth noise in the lungs, ≥ 0: regions picked by chance."""
+    """Return smooth noise in the lungs, ≥ 0: regions chosen at random."""
     noise = smooth(rng.standard_normal(case.view.lungs.shape), case.view, 2 * float(min(case.view.spacing_mm)))
     return np.where(case.view.lungs > 0, noise - noise.min(), 0).astype(np.float32)

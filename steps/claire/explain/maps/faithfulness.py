@@ -14,7 +14,7 @@ from claire.core.contracts.metrics import Figure
 from claire.core.statistics.intervals import NONE, by_patient, percentile
 from claire.explain.probe import Case, Probe, probabilities
 
-#: Shares of the lung, the strongest voxels first, after which the probability is looked at.
+#: Shares of the lung, the strongest voxels first, at which the probability is measured.
 SHARES = (0.02, 0.08, 0.25)
 SAMPLES = 1000
 BASELINE = "hu_smoothed"
@@ -34,30 +34,30 @@ def curves(
     """Return (deletion, insertion) of each map: mean probability of `target` over the lung's share, both in 0…1.
 
     Deletion replaces the strongest lung voxels by `noise` (local lung noise, (slices, size, size) HU): low is good.
-    Insertion starts from lungs of noise and brings the strongest voxels back: high is good (Petsiuk 2018).
+    Insertion starts from lungs of noise and restores the strongest voxels: high is good (Petsiuk 2018).
     """
     fill, inside = torch.from_numpy(np.asarray(noise, np.float32)), case.lungs
-    bare = torch.where(inside, fill, case.hu)
-    removed = {name: [inside & one for one in strongest(values, inside.numpy())] for name, values in maps.items()}
-    volumes = [case.hu, bare]
+    all_noise = torch.where(inside, fill, case.hu)
+    removed = {name: [inside & mask for mask in strongest(values, inside.numpy())] for name, values in maps.items()}
+    volumes = [case.hu, all_noise]
     for masks in removed.values():
         volumes += [torch.where(mask, fill, case.hu) for mask in masks]
-        volumes += [torch.where(mask, case.hu, bare) for mask in masks]
-    chance = probabilities(probe.evaluate(volumes, inside, coarse=True))[:, target]
+        volumes += [torch.where(mask, case.hu, all_noise) for mask in masks]
+    probability = probabilities(probe.evaluate(volumes, inside, coarse=True))[:, target]
     count, areas = len(SHARES), {}
     for i, name in enumerate(removed):
-        at = 2 + 2 * count * i
+        start = 2 + 2 * count * i
         areas[name] = (
-            _area(chance[0], chance[at : at + count]),
-            _area(chance[1], chance[at + count : at + 2 * count]),
+            _area(probability[0], probability[start : start + count]),
+            _area(probability[1], probability[start + count : start + 2 * count]),
         )
     return areas
 
 
 def strongest(values: np.ndarray, inside: np.ndarray) -> list[torch.Tensor]:
     """Return a mask for each of `SHARES`: that share of the voxels `inside`, those with the largest `values`."""
-    place = np.flatnonzero(inside)
-    order = place[np.argsort(-values.ravel()[place], kind="stable")]
+    lung_indices = np.flatnonzero(inside)
+    order = lung_indices[np.argsort(-values.ravel()[lung_indices], kind="stable")]
     masks = []
     for share in SHARES:
         mask = np.zeros(inside.size, bool)
@@ -72,17 +72,17 @@ def _area(first: float, chances: np.ndarray) -> float:
 
 
 def ranked_map(labels: np.ndarray, delta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the map of an intervention ranking: Δ in each lesion of the label map, chance outside and among equals."""
-    worth = np.concatenate([[0.0], delta])[labels]
+    """Return the map of an intervention ranking: Δ in each lesion of the label map, with ties broken at random."""
+    values = np.concatenate([[0.0], delta])[labels]
     scale = max(float(np.abs(delta).max(initial=0)), 1e-6)
-    return np.asarray(worth + 1e-6 * scale * rng.random(labels.shape))
+    return np.asarray(values + 1e-6 * scale * rng.random(labels.shape))
 
 
 def summarise(scans: Sequence[ScanCurves], seed: int) -> list[MethodFigures]:
     """Return the figures of each method and outcome (TP, FP): means with 95 % bootstrap intervals over patients.
 
-    A patient counts once, with the mean of the scans: `n` counts patients. `gain_over_hu`: by how much insertion −
-    deletion beats the smoothed HU threshold.
+    Each patient counts once, with the mean over the patient's scans; `n` is the number of patients. `gain_over_hu`:
+    by how much insertion − deletion exceeds that of smoothed HU.
     """
     outcomes: tuple[Outcome, Outcome] = ("TP", "FP")
     return [
@@ -95,14 +95,14 @@ def summarise(scans: Sequence[ScanCurves], seed: int) -> list[MethodFigures]:
 
 def _method_figures(name: str, outcome: Outcome, scans: Sequence[ScanCurves], seed: int) -> MethodFigures:
     patients = [scan.patient for scan in scans]
-    both = by_patient(np.array([scan.areas[name] for scan in scans]), patients)
+    areas = by_patient(np.array([scan.areas[name] for scan in scans]), patients)
     gains = [_score(scan.areas[name]) - _score(scan.areas[BASELINE]) for scan in scans]
     return MethodFigures(
         method=name,
         outcome=outcome,
-        n=len(both),
-        deletion_auc=_figure(both[:, 0], seed),
-        insertion_auc=_figure(both[:, 1], seed),
+        n=len(areas),
+        deletion_auc=_figure(areas[:, 0], seed),
+        insertion_auc=_figure(areas[:, 1], seed),
         gain_over_hu=None if name == BASELINE else _figure(by_patient(np.array(gains), patients), seed),
     )
 

@@ -1,4 +1,4 @@
-"""Pictures of a scan, drawn where the policy allows it."""
+"""Pictures of a scan, drawn if the policy allows it."""
 
 from __future__ import annotations
 

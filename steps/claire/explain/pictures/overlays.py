@@ -1,7 +1,7 @@
-"""Pictures of an explained scan for a radiologist: ranked lesions on the CT, and heat maps beside them.
+"""Pictures of an explained scan for a radiologist: ranked lesions on the CT, and heat maps.
 
-Drawn as radiology shows axial slices: the patient's right on the left of the picture, anterior up. Colours stay apart
-for readers with colour-blindness, and no meaning hangs on colour alone: ranks are numbered, crucial outlines thick.
+Drawn as radiology shows axial slices: the patient's right on the left of the picture, anterior up. Colours are
+colour-blind safe, and nothing relies on colour alone: ranks are numbered, crucial outlines thick.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from claire.core.networks.view import View, apply_window
 WINDOW = Window(centre=-600, width=1500)
 SLICES = 3
 INCHES, DOTS = 2.75, 100
-#: Width of a letter of the legend, generously.
+#: Width of one legend letter, rounded up.
 LETTER_INCHES = 0.046
 POSITIVE, NEGATIVE = ("#b0803f", "#f6a04d", "#ffe99a"), "#7cc8ff"
 BACKGROUND, INK = "#101418", "#e8edf2"
-#: Heat below this share of a map's top is not painted.
+#: Values below this share of a map's maximum are not painted.
 FAINT = 0.15
 LETTERS = (("R", "L"), ("A", "P"), ("S", "I"))
 
@@ -59,7 +59,7 @@ class Orientation:
 def orientation(affine: np.ndarray) -> Orientation:
     """Return how to turn slices of a grid with this affine, (column, row, slice, 1) → RAS mm.
 
-    Right comes to the left, anterior up (superior up where the plane is not axial).
+    The patient's right is displayed on the left, anterior up (superior up where the plane is not axial).
     """
     directions = affine[:3, :2] / np.linalg.norm(affine[:3, :2], axis=0)
     column, row = directions[:, 0], directions[:, 1]
@@ -77,16 +77,16 @@ def orientation(affine: np.ndarray) -> Orientation:
 
 
 def chosen_slices(labels: np.ndarray, ranked: Sequence[Lesion]) -> list[int]:
-    """Return up to `SLICES` slices of a view: those where the best ranked lesions are largest, the best one first."""
-    found: list[int] = []
+    """Return up to `SLICES` slices of a view: where the best ranked lesions are largest, best first."""
+    slices: list[int] = []
     for lesion in ranked:
         area = (labels == lesion.id).sum((1, 2))
         best = int(np.argmax(area))
-        if area[best] and best not in found:
-            found.append(best)
-    if not found:
-        found = [labels.shape[0] // 2]
-    return found[:SLICES]
+        if area[best] and best not in slices:
+            slices.append(best)
+    if not slices:
+        slices = [labels.shape[0] // 2]
+    return slices[:SLICES]
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Page:
     note: str = ""
 
     def heading(self, z: int) -> str:
-        """Return what stands above slice `z` of the view."""
+        """Return the title above slice `z` of the view."""
         position = float((self.view.affine @ [0, 0, z, 1])[2])
         return f"slice {self.slice_numbers[z]}, z {position:+.0f} mm".replace("-", "−")
 
@@ -123,19 +123,19 @@ def draw_lesions(page: Page) -> bytes:
             _outline(axis, turn.apply(page.labels[z] == lesion.id), lesion, colours)
         axis.set_title(page.heading(z), fontsize=7, color=INK, pad=3)
     _colour_bar(figure, axes[0], colours, "Δ, log-odds")
-    _words(figure, page, "thick: crucial, thin: not crucial, dashed blue: speaks against; number: rank by Δ")
+    _title_and_legend(figure, page, "thick: crucial, thin: not crucial, dashed blue: speaks against; number: rank by Δ")
     return _png(figure)
 
 
 def draw_maps(page: Page, maps: Mapping[str, np.ndarray]) -> bytes:
-    """Return a PNG: a row a saliency map (name → (slices, size, size), ≥ 0), over the slices of `draw_lesions`."""
+    """Return a PNG: one row per saliency map (name → (slices, size, size), ≥ 0), over the slices of `draw_lesions`."""
 
     turn, rows = orientation(page.view.affine), chosen_slices(page.labels, page.lesions)
     figure, axes = _figure(len(maps), len(rows))
     heat = ScalarMappable(Normalize(0, 1), "inferno")
-    for line, (name, values) in zip(axes, maps.items(), strict=True):
+    for row_axes, (name, values) in zip(axes, maps.items(), strict=True):
         unit = np.clip(values / max(float(np.quantile(values, 0.999)), 1e-9), 0, 1)
-        for axis, z in zip(line, rows, strict=True):
+        for axis, z in zip(row_axes, rows, strict=True):
             _grey(axis, page, z, turn)
             shown = turn.apply(unit[z])
             axis.imshow(
@@ -145,7 +145,7 @@ def draw_maps(page: Page, maps: Mapping[str, np.ndarray]) -> bytes:
             )
             axis.set_title(f"{name}: {page.heading(z)}", fontsize=6.5, color=INK, pad=3)
     _colour_bar(figure, axes.ravel(), heat, "share of the map's top")
-    _words(figure, page, "maps show where the network looked, not what decided")
+    _title_and_legend(figure, page, "maps show where the network looked, not what decided")
     return _png(figure)
 
 
@@ -163,10 +163,10 @@ def _grey(axis: Any, page: Page, z: int, turn: Orientation) -> None:
     image = turn.apply(apply_window(page.view.hu[z], WINDOW))
     axis.imshow(image, cmap="gray", vmin=0, vmax=1, aspect=turn.aspect, interpolation="bilinear")
     axis.axis("off")
-    for letter, place in zip(turn.edges, ((0.02, 0.5), (0.98, 0.5), (0.5, 0.98), (0.5, 0.02)), strict=True):
-        sides = {"ha": "left" if place[0] < 0.1 else "right" if place[0] > 0.9 else "center"}
-        ends = {"va": "top" if place[1] > 0.9 else "bottom" if place[1] < 0.1 else "center"}
-        axis.text(*place, letter, transform=axis.transAxes, fontsize=8, color=INK, **sides, **ends, **_halo())
+    for letter, position_xy in zip(turn.edges, ((0.02, 0.5), (0.98, 0.5), (0.5, 0.98), (0.5, 0.02)), strict=True):
+        sides = {"ha": "left" if position_xy[0] < 0.1 else "right" if position_xy[0] > 0.9 else "center"}
+        ends = {"va": "top" if position_xy[1] > 0.9 else "bottom" if position_xy[1] < 0.1 else "center"}
+        axis.text(*position_xy, letter, transform=axis.transAxes, fontsize=8, color=INK, **sides, **ends, **_halo())
 
 
 def _outline(axis: Any, mask: np.ndarray, lesion: Lesion, colours: Any) -> None:
@@ -174,19 +174,24 @@ def _outline(axis: Any, mask: np.ndarray, lesion: Lesion, colours: Any) -> None:
         return
     against = lesion.delta < 0
     colour = NEGATIVE if against else colours.to_rgba(lesion.delta)
-    wide = 2.6 if lesion.crucial else 1.0
+    width = 2.6 if lesion.crucial else 1.0
     padded = np.pad(mask.astype(float), 1)
     extent = np.arange(-1, mask.shape[1] + 1), np.arange(-1, mask.shape[0] + 1)
-    for line, tint in ((wide + 1.2, "#000000"), (wide, colour)):
+    for line_width, line_colour in ((width + 1.2, "#000000"), (width, colour)):
         axis.contour(
-            *extent, padded, [0.5], colors=[tint], linewidths=line, linestyles="dashed" if against else "solid"
+            *extent,
+            padded,
+            [0.5],
+            colors=[line_colour],
+            linewidths=line_width,
+            linestyles="dashed" if against else "solid",
         )
     rows, columns = np.nonzero(largest(mask))
-    right = columns.max() + 1 < mask.shape[1] * 0.9
-    place = (columns.max() + 1.5 if right else columns.min() - 1.5, rows.min())
+    on_right = columns.max() + 1 < mask.shape[1] * 0.9
+    label_xy = (columns.max() + 1.5 if on_right else columns.min() - 1.5, rows.min())
     axis.text(
-        *place, str(lesion.rank), fontsize=9 if lesion.crucial else 7, color=colour, clip_on=True,
-        fontweight="bold" if lesion.crucial else "normal", ha="left" if right else "right", va="bottom", **_halo(),
+        *label_xy, str(lesion.rank), fontsize=9 if lesion.crucial else 7, color=colour, clip_on=True,
+        fontweight="bold" if lesion.crucial else "normal", ha="left" if on_right else "right", va="bottom", **_halo(),
     )  # fmt: skip
     axis.set_xlim(-0.5, mask.shape[1] - 0.5)
     axis.set_ylim(mask.shape[0] - 0.5, -0.5)
@@ -206,15 +211,15 @@ def _colour_bar(figure: Any, axes: Any, colours: Any, label: str) -> None:
     bar.set_label(label, fontsize=6.5, color=INK)
 
 
-def _words(figure: Any, page: Page, legend: str) -> None:
+def _title_and_legend(figure: Any, page: Page, legend: str) -> None:
     height = figure.get_figheight()
     figure.text(0.01, 1 - 0.06 / height, page.title, fontsize=8, color=INK, va="top")
-    below = textwrap.fill(f"{legend}. {page.note}", int(figure.get_figwidth() / LETTER_INCHES))
-    figure.text(0.01, 0.06 / height, below, fontsize=6.2, color=INK, va="bottom")
+    legend_text = textwrap.fill(f"{legend}. {page.note}", int(figure.get_figwidth() / LETTER_INCHES))
+    figure.text(0.01, 0.06 / height, legend_text, fontsize=6.2, color=INK, va="bottom")
 
 
 def _png(figure: Any) -> bytes:
-    """A palette keeps it small; without a date or version it is the same file every time."""
+    """Encode with a palette, to keep it small, and without date or version, so that the bytes are reproducible."""
 
     figure.canvas.draw()
     picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])

@@ -1,4 +1,4 @@
-"""The cohort: who is in it, how scans were made, who was set aside."""
+"""The cohort: its patients, how the scans were acquired, and what was set aside."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from claire.report.tables import Cell, Column, Table, interval, number, table
 
 def patients_by_label(inputs: Inputs) -> dict[str, int]:
     """Return the number of patients of each class, in the order of the classes."""
-    seen: dict[str, set[str]] = defaultdict(set)
+    patients: dict[str, set[str]] = defaultdict(set)
     for row in inputs.scans.values():
-        seen[row.label].add(row.patient)
-    return {name: len(seen[name]) for name in [*inputs.classes, *sorted(set(seen) - set(inputs.classes))]}
+        patients[row.label].add(row.patient)
+    return {name: len(patients[name]) for name in [*inputs.classes, *sorted(set(patients) - set(inputs.classes))]}
 
 
 def counts(inputs: Inputs, caption: str, columns: Sequence[tuple[str, str]]) -> Table:
     """Count patients and scans by label and `columns` (key of scans.csv, heading).
 
-    Cells under 5 patients are merged per label, unless all scans are phantoms; a merged cell takes in the next smallest
-    one until it holds 5, so that nobody can be told apart by subtraction.
+    Cells under 5 patients are merged per label, unless all scans are phantoms; the merged cell absorbs the next
+    smallest one until it holds 5, so that nobody can be identified by subtraction.
     """
     cells: dict[tuple[str, ...], list[ScanRow]] = defaultdict(list)
     for row in inputs.scans.values():
         cells[(row.label, *(getattr(row, key) or "unknown" for key, _ in columns))].append(row)
     rows = []
     for label in patients_by_label(inputs):
-        of_label = {key[1:]: found for key, found in cells.items() if key[0] == label}
-        kept, merged = (of_label, []) if inputs.phantom else _merge(of_label)
-        rows += [[label, *key, _patients(found), len(found)] for key, found in sorted(kept.items())]
+        of_label = {key[1:]: scan_rows for key, scan_rows in cells.items() if key[0] == label}
+        shown, merged = (of_label, []) if inputs.phantom else _merge(of_label)
+        rows += [[label, *key, _patients(scan_rows), len(scan_rows)] for key, scan_rows in sorted(shown.items())]
         if merged:
             blank = [MERGED] + [""] * (len(columns) - 1)
             rows.append([label, *blank, _at_least(_patients(merged)), _at_least(len(merged))])
@@ -51,9 +51,9 @@ def counts(inputs: Inputs, caption: str, columns: Sequence[tuple[str, str]]) -> 
 def _merge(
     cells: Mapping[tuple[str, ...], list[ScanRow]],
 ) -> tuple[dict[tuple[str, ...], list[ScanRow]], list[ScanRow]]:
-    small = small_cells({key: {row.patient for row in found} for key, found in cells.items()})
-    kept = {key: found for key, found in cells.items() if key not in small}
-    return kept, [row for key in small for row in cells[key]]
+    small = small_cells({key: {row.patient for row in scan_rows} for key, scan_rows in cells.items()})
+    large = {key: scan_rows for key, scan_rows in cells.items() if key not in small}
+    return large, [row for key in small for row in cells[key]]
 
 
 def _patients(rows: Sequence[ScanRow]) -> int:
@@ -65,7 +65,7 @@ def _at_least(count: int) -> Cell:
 
 
 def folds(inputs: Inputs) -> Table:
-    """Return how many patients of each class stand in each fold or fixed split."""
+    """Return the number of patients of each class in each fold or fixed split."""
     tally: dict[str, Counter[str]] = defaultdict(Counter)
     for row in inputs.folds:
         tally[row.split or str(row.fold)][row.label] += 1
@@ -75,7 +75,7 @@ def folds(inputs: Inputs) -> Table:
         for name in sorted(tally, key=lambda name: (not name.isdigit(), name.zfill(4)))
     ]
     note = (
-        "All scans of a patient stand in one fold. A model is tested on fold k, stopped and tuned on fold k + 1 "
+        "All scans of a patient are in the same fold. A model is tested on fold k, stopped and tuned on fold k + 1 "
         "(validation) and trained on the others; a fixed split holds in every fold."
     )
     columns: list[Column | str] = ["Tested in", *(Column(name, True) for name in names), Column("Patients", True)]
@@ -83,7 +83,7 @@ def folds(inputs: Inputs) -> Table:
 
 
 def acquisition(inputs: Inputs) -> Table:
-    """Return medians and quartiles of how the scans were made and of what was kept, by class."""
+    """Return medians and quartiles of acquisition parameters and of what was kept, by class."""
     facts = (
         ("thickness_mm", "Slice thickness (mm)"),
         ("slice_spacing_mm", "Slice spacing (mm)"),
@@ -114,7 +114,7 @@ def _quartiles(measured: Sequence[float | None]) -> Cell:
 
 
 def rejects(inputs: Inputs) -> Table:
-    """Return why series were set aside, and how many."""
+    """Return the number of series set aside, by reason."""
     tally = Counter((row.step, row.reason) for row in inputs.rejects)
     rows = [
         [reason.replace("_", " "), step, REASONS[reason].meaning, count]

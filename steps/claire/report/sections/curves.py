@@ -18,7 +18,7 @@ LOWEST_BENEFIT = -0.1
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure with its title, caption and the way back to its runs; `empty` says why there is no picture."""
+    """A figure with its title, caption and trail to its runs; `empty` says why there is no picture."""
 
     id: str
     title: str
@@ -38,15 +38,15 @@ class _Curve:
 
 
 def charts(inputs: Inputs) -> list[Chart]:
-    """Return all curves; a curve that could not be measured stands there with the reason."""
+    """Return all curves; a curve that could not be measured is replaced by the reason."""
     if not inputs.curves:
         return []
-    made = [_roc(inputs), _precision(inputs), _calibration(inputs), _decision(inputs)]
-    return made + [chart for chart in (_folds(inputs), _by_slices(inputs)) if chart.svg]
+    required = [_roc(inputs), _precision(inputs), _calibration(inputs), _decision(inputs)]
+    return required + [chart for chart in (_folds(inputs), _by_slices(inputs)) if chart.svg]
 
 
 def shown_variants(inputs: Inputs) -> list[str]:
-    """Return the variants that charts show beside the headline: the winner and the reference."""
+    """Return the variants that charts show next to the headline: the winner and the reference."""
     return list(dict.fromkeys((inputs.metrics.winner.variant, inputs.metrics.reference)))
 
 
@@ -75,7 +75,7 @@ def _precision(inputs: Inputs) -> Chart:
         "Precision and recall",
         Axes("Recall (sensitivity)", "Precision", guide=guide),
         _select(inputs, "pr"),
-        "Patients. Dashed: the precision of calling everybody positive.",
+        "Patients. Dashed: the precision of calling everyone positive.",
     )
 
 
@@ -88,33 +88,39 @@ def _calibration(inputs: Inputs) -> Chart:
         Axes("Predicted probability", "Share of positives", guide=((0, 0), (1, 1))),
         _select(inputs, "calibration", only=[HEADLINE]),
         "Patients in ten bins, with Wilson intervals; probabilities corrected for the prior. Dashed: ideal.",
-        f"Not shown: {note}. Calibration needs at least 50 patients a class." if note else "Not measured.",
+        f"Not shown: {note}. Calibration needs at least 50 patients per class." if note else "Not measured.",
         marks=True,
     )
 
 
 def _decision(inputs: Inputs) -> Chart:
     curves = _select(inputs, "decision", only=[HEADLINE, *shown_variants(inputs), TREAT_ALL])
-    top = max(
+    highest_benefit = max(
         [upper for curve in curves for *_, upper in curve.band] + [y for curve in curves for _, y in curve.points],
         default=1.0,
     )
     share = _prevalence(inputs)
-    words = f" at a prevalence of {share:.2f} ({_origin(inputs)})" if share is not None else ""
+    prevalence_text = f" at a prevalence of {share:.2f} ({_origin(inputs)})" if share is not None else ""
     return _chart(
         inputs,
         "decision",
         "Decision curve",
-        Axes("Threshold probability", "Net benefit", (0, 1), (LOWEST_BENEFIT, max(top, 0.1) * 1.05), ((0, 0), (1, 0))),
-        [_cut(curve) for curve in curves],
-        f"Net benefit{words}; dashed: acting on nobody.",
+        Axes(
+            "Threshold probability",
+            "Net benefit",
+            (0, 1),
+            (LOWEST_BENEFIT, max(highest_benefit, 0.1) * 1.05),
+            ((0, 0), (1, 0)),
+        ),
+        [_cut_at_lowest_benefit(curve) for curve in curves],
+        f"Net benefit{prevalence_text}; dashed: acting on no one.",
     )
 
 
 def _folds(inputs: Inputs) -> Chart:
     winner = inputs.metrics.winner.variant
     curves = [curve for curve in _read(inputs, "roc", "patient") if curve.fold is not None and curve.variant == winner]
-    lines = [Line(f"fold {curve.fold}" + _of(inputs, curve), curve.points) for curve in curves]
+    lines = [Line(f"fold {curve.fold}" + _class_suffix(inputs, curve), curve.points) for curve in curves]
     axes = Axes("1 − specificity", "Sensitivity", guide=((0, 0), (1, 1)))
     alt = f"ROC curves of the single folds of variant {winner}"
     return Chart(
@@ -160,26 +166,26 @@ def _chart(
 
 
 def _select(inputs: Inputs, kind: str, level: str = "patient", only: Sequence[str] | None = None) -> list[_Curve]:
-    wanted = list(only) if only is not None else [HEADLINE, *shown_variants(inputs)]
-    curves = [curve for curve in _read(inputs, kind, level) if curve.fold is None and curve.variant in wanted]
-    return sorted(curves, key=lambda curve: wanted.index(curve.variant))
+    variants = list(only) if only is not None else [HEADLINE, *shown_variants(inputs)]
+    curves = [curve for curve in _read(inputs, kind, level) if curve.fold is None and curve.variant in variants]
+    return sorted(curves, key=lambda curve: variants.index(curve.variant))
 
 
 def _read(inputs: Inputs, kind: str, level: str) -> list[_Curve]:
-    found: dict[tuple[str, str, int | None], _Curve] = {}
+    curves: dict[tuple[str, str, int | None], _Curve] = {}
     for row in inputs.curves:
         if row.curve != kind or row.level != level:
             continue
         key = row.variant, row.label, row.fold
-        curve = found.setdefault(key, _Curve(*key, [], []))
+        curve = curves.setdefault(key, _Curve(*key, [], []))
         if row.x is not None and row.y is not None:
             curve.points.append((row.x, row.y))
             if row.lower is not None and row.upper is not None:
                 curve.band.append((row.x, row.lower, row.upper))
-    return [curve for curve in found.values() if curve.points]
+    return [curve for curve in curves.values() if curve.points]
 
 
-def _cut(curve: _Curve) -> _Curve:
+def _cut_at_lowest_benefit(curve: _Curve) -> _Curve:
     points = [(x, y) for x, y in curve.points if y >= LOWEST_BENEFIT]
     band = [(x, max(lower, LOWEST_BENEFIT), max(upper, LOWEST_BENEFIT)) for x, lower, upper in curve.band]
     return _Curve(curve.variant, curve.positive, curve.fold, points, band)
@@ -187,15 +193,15 @@ def _cut(curve: _Curve) -> _Curve:
 
 def _name(inputs: Inputs, curve: _Curve) -> str:
     if curve.variant == TREAT_ALL:
-        return "acting on everybody"
+        return "acting on everyone"
     if curve.variant == HEADLINE:
-        return NESTED + _of(inputs, curve)
+        return NESTED + _class_suffix(inputs, curve)
     named = {"winner": inputs.metrics.winner.variant, "reference": inputs.metrics.reference}
     roles = [role for role, name in named.items() if curve.variant == name]
-    return f"{' and '.join(roles)} {curve.variant}" + _of(inputs, curve)
+    return f"{' and '.join(roles)} {curve.variant}" + _class_suffix(inputs, curve)
 
 
-def _of(inputs: Inputs, curve: _Curve) -> str:
+def _class_suffix(inputs: Inputs, curve: _Curve) -> str:
     return f", {curve.positive} against the rest" if len(inputs.classes) > 2 and curve.positive else ""
 
 

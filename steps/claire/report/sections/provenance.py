@@ -1,4 +1,4 @@
-"""Where every figure comes from: figure → run → variant → cohort hash, told by the records."""
+"""Origin of every figure: figure → run → variant → cohort hash, from the records."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RUN = re.compile(r"^(?P<variant>.+)-f(?P<fold>\d+)$")
 
 @dataclass(frozen=True)
 class Trail:
-    """The way back from a figure: its variants, their runs, the cohort; each links to its line under Provenance."""
+    """The origin of a figure: its variants, their runs, the cohort; each links to its row under Provenance."""
 
     variants: Sequence[str]
     runs: Sequence[str]
@@ -33,7 +33,7 @@ def trail(inputs: Inputs, variants: Iterable[str]) -> Trail:
 
 
 def anchor(kind: str, name: str) -> str:
-    """Return the id of the place where `name` is described: letters, digits and dashes only."""
+    """Return the HTML id of the row that describes `name`: letters, digits and dashes only."""
     return f"{kind}-" + re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")
 
 
@@ -61,7 +61,7 @@ def _run_order(run: str) -> tuple[str, int]:
 
 
 def versions(inputs: Inputs) -> Table:
-    """Return the versions and source hashes that made the results; more than one is worth a look."""
+    """Return the versions and source hashes that made the results; more than one needs attention."""
     used: dict[tuple[str, str], set[str]] = defaultdict(set)
     for record in inputs.records:
         used[record.version, record.source].add(record.step)
@@ -105,7 +105,7 @@ def executions(inputs: Inputs) -> Table:
 
 
 def parameters(inputs: Inputs) -> Table:
-    """Return the parameters of every step; where executions differ, the first few values and how many there are."""
+    """Return the parameters of every step; where executions differ, the first few values and the number of others."""
     rows = []
     for step, records in ((step, _by_step(inputs)[step]) for step in _in_order(_by_step(inputs))):
         values: dict[str, dict[str, None]] = defaultdict(dict)
@@ -117,7 +117,7 @@ def parameters(inputs: Inputs) -> Table:
 
 
 def run_table(inputs: Inputs) -> Table:
-    """Return one row per run: its variant, fold, time and the hashes of what it made."""
+    """Return one row per run: its variant, fold, time and the hashes of its outputs."""
     records = {record.stem: record for record in inputs.records if record.step == "train"}
     rows = []
     for run in runs(inputs):
@@ -139,7 +139,9 @@ def run_table(inputs: Inputs) -> Table:
             ]
         )
     columns: list[Column | str] = ["Run", "Variant", "Fold", Column("Time", True), "Weights", "Predictions", "Cohort"]
-    return table("Runs", columns, rows, note="Hashes are cut to 12 digits; ro-crate-metadata.json has them in full.")
+    return table(
+        "Runs", columns, rows, note="Hashes are cut to 12 digits; see ro-crate-metadata.json for the full ones."
+    )
 
 
 def variant_table(inputs: Inputs) -> Table:
@@ -149,9 +151,13 @@ def variant_table(inputs: Inputs) -> Table:
     rows = []
     for name in sorted(names):
         settings = described[name].variant.model_dump(mode="json") if name in described else {}
-        words = ", ".join(f"{key} {_setting(value)}" for key, value in settings.items())
+        settings_text = ", ".join(f"{key} {_setting(value)}" for key, value in settings.items())
         rows.append(
-            [Cell(name, badge="target"), words, ", ".join(run for run in runs(inputs) if variant_of(run) == name)]
+            [
+                Cell(name, badge="target"),
+                settings_text,
+                ", ".join(run for run in runs(inputs) if variant_of(run) == name),
+            ]
         )
     return table("Variants in full", ["Variant", "Settings", "Runs"], rows)
 
@@ -161,7 +167,7 @@ def _setting(value: object) -> str:
 
 
 def files_read(inputs: Inputs) -> Table:
-    """Return the hash of each file that this report was made of."""
+    """Return the hash of each input file of this report."""
     rows = [[name, Cell(sha256, badge="hash")] for name, sha256 in sorted(inputs.hashes.items())]
     return table("Files that this report was made of", ["File", "SHA-256"], rows)
 
@@ -175,12 +181,12 @@ def totals(inputs: Inputs) -> dict[str, str]:
 
 def seeds(inputs: Inputs) -> list[str]:
     """Return all seeds that parameters name, as "step: seed"."""
-    named = {
+    step_seeds = {
         (record.step, canonical_json(record.parameters["seed"]))
         for record in inputs.records
         if "seed" in record.parameters
     }
-    return [f"{step}: {seed}" for step, seed in sorted(named)]
+    return [f"{step}: {seed}" for step, seed in sorted(step_seeds)]
 
 
 def _by_step(inputs: Inputs) -> dict[str, list[StepRecord]]:

@@ -1,4 +1,4 @@
-"""How well the variants do: headline, leaderboard, comparisons, effects of the axes, subgroups, guards."""
+"""Performance of the variants: headline, leaderboard, comparisons, effects of the axes, subgroups, guards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from claire.report.tables import NONE, Cell, Column, Table, figure_cell, interva
 
 EXTRA_AUCS = {
     "scan_auc": ("AUC of scans", "each scan by itself"),
-    "slice_auc": ("AUC of slices", "slices that somebody labelled"),
+    "slice_auc": ("AUC of slices", "slices with a slice label"),
     "slice_inherited_auc": ("AUC of slices, inherited labels", "original's slice metrics (inherited labels)"),
 }
 ATTRIBUTES = {"age_band": "age", "thickness": "slice thickness"}
@@ -26,44 +26,50 @@ ATTRIBUTES = {"age_band": "age", "thickness": "slice thickness"}
 
 @dataclass(frozen=True)
 class Headline:
-    """The one figure of the summary: what it is, its value and interval, in plain words, and how it came about."""
+    """The main figure of the summary: its name, value and interval, an explanation in plain words, and the method."""
 
     name: str
     value: str
     interval: str
-    words: str
+    plain_text: str
     method: str
 
 
 def headline(inputs: Inputs) -> Headline | None:
-    """Return the nested patient AUC; None where nothing was evaluated."""
+    """Return the nested patient AUC; None if nothing was evaluated."""
     area = inputs.metrics.headline.patient.get("auc")
     if area is None or area.value is None:
         return None
     of_hundred = round(100 * area.value)
     if len(inputs.classes) == 2:
         negative, positive = inputs.classes
-        words = (
+        plain_text = (
             f"Of one {positive} and one {negative} patient whom the networks had never seen, drawn at random, the "
             f"{positive} one gets the higher score {of_hundred} times in 100. Chance is 50."
         )
     else:
-        words = f"Mean over {len(inputs.classes)} classes, each against the rest: {of_hundred} of 100; chance is 50."
+        plain_text = (
+            f"Mean over {len(inputs.classes)} classes, each against the rest: {of_hundred} of 100; chance is 50."
+        )
     limits = interval(area.lower, area.upper)
-    return Headline("AUC of patients, nested", number(area.value), limits, words, inputs.metrics.headline.statement)
+    return Headline(
+        "AUC of patients, nested", number(area.value), limits, plain_text, inputs.metrics.headline.statement
+    )
 
 
 def facts(inputs: Inputs) -> list[tuple[str, str]]:
-    """Return the few further figures of the summary."""
+    """Return the other figures of the summary."""
     metrics = inputs.metrics
-    found = [(METRICS[name][0], _words(metrics.headline.patient.get(name))) for name in ("sensitivity", "specificity")]
-    found.append(("Winner (selected)", f"{metrics.winner.variant}: AUC {_words(metrics.winner.auc)}"))
-    found.append(("Winner, corrected for the choice", f"AUC {_words(metrics.winner.auc_corrected)}"))
-    found.append(("Variants", f"{len(metrics.variants)} in {len(metrics.n.folds)} folds"))
-    return [(name, text) for name, text in found if not text.endswith(NONE)]
+    entries = [
+        (METRICS[name][0], _figure_text(metrics.headline.patient.get(name))) for name in ("sensitivity", "specificity")
+    ]
+    entries.append(("Winner (selected)", f"{metrics.winner.variant}: AUC {_figure_text(metrics.winner.auc)}"))
+    entries.append(("Winner, corrected for the choice", f"AUC {_figure_text(metrics.winner.auc_corrected)}"))
+    entries.append(("Variants", f"{len(metrics.variants)} in {len(metrics.n.folds)} folds"))
+    return [(name, text) for name, text in entries if not text.endswith(NONE)]
 
 
-def _words(figure: Figure | None) -> str:
+def _figure_text(figure: Figure | None) -> str:
     if figure is None:
         return NONE
     limits = interval(figure.lower, figure.upper)
@@ -71,7 +77,7 @@ def _words(figure: Figure | None) -> str:
 
 
 def leaderboard(inputs: Inputs) -> Table:
-    """Return a line a variant with every metric and its interval; columns without any figure are left out."""
+    """Return one row per variant with every metric and its interval; columns without any figure are left out."""
     rows = inputs.leaderboard
     names = {**METRICS, **EXTRA_AUCS}
     if all(row.patient["recall"] == row.patient["sensitivity"] for row in rows):
@@ -83,10 +89,10 @@ def leaderboard(inputs: Inputs) -> Table:
         Column("Variant"),
         Column("What sets it apart"),
         *(Column(names[name][0], True, names[name][1]) for name in shown),
-        Column("AUC on validation", True, "what the winner is chosen by"),
+        Column("AUC on validation", True, "criterion for choosing the winner"),
         Column("Folds", True),
     ]
-    lines = [
+    table_rows = [
         [
             Cell(str(row.rank), _rank_limits(row), row.rank),
             _variant_cell(inputs, row),
@@ -97,26 +103,26 @@ def leaderboard(inputs: Inputs) -> Table:
         ]
         for row in rows
     ]
-    return table("Variants", columns, lines, sortable=True)
+    return table("Variants", columns, table_rows, sortable=True)
 
 
 def _of_row(row: LeaderboardRow, name: str) -> Figure:
     """Return a metric of patients, or one of EXTRA_AUCS."""
     if name == "scan_auc":
         return row.scan["auc"]
-    others = {"slice_auc": row.slice_auc, "slice_inherited_auc": row.slice_inherited_auc}
-    return others[name] if name in others else row.patient[name]
+    slice_aucs = {"slice_auc": row.slice_auc, "slice_inherited_auc": row.slice_inherited_auc}
+    return slice_aucs[name] if name in slice_aucs else row.patient[name]
 
 
 def _differs(row: LeaderboardRow) -> str:
-    given = row.differs or ", ".join(row.settings[key] for key in ("dimensions", "view", "architecture"))
-    return given.replace("_", " ").replace("=", " ").replace("torchvision:", "").replace("monai:", "monai ")
+    settings_text = row.differs or ", ".join(row.settings[key] for key in ("dimensions", "view", "architecture"))
+    return settings_text.replace("_", " ").replace("=", " ").replace("torchvision:", "").replace("monai:", "monai ")
 
 
 def _variant_cell(inputs: Inputs, row: LeaderboardRow) -> Cell:
     notes = []
     if row.winner:
-        notes.append(f"winner: selected; corrected AUC {_words(inputs.metrics.winner.auc_corrected)}")
+        notes.append(f"winner: selected; corrected AUC {_figure_text(inputs.metrics.winner.auc_corrected)}")
     if row.reference:
         notes.append("reference")
     if row.settings["labels"] == "inherited":
@@ -134,8 +140,8 @@ def _rank_limits(row: LeaderboardRow) -> str:
 def _limits(rows: Sequence[LeaderboardRow]) -> tuple[float, float]:
     areas = [row.patient["auc"] for row in rows]
     ends = [end for area in areas for end in (area.value, area.lower, area.upper)]
-    known = [end for end in ends if end is not None]
-    return (min(known), max(known)) if known else (0.0, 1.0)
+    finite_ends = [end for end in ends if end is not None]
+    return (min(finite_ends), max(finite_ends)) if finite_ends else (0.0, 1.0)
 
 
 def _metric_cell(row: LeaderboardRow, name: str, limits: tuple[float, float]) -> Cell:
@@ -148,7 +154,7 @@ def _metric_cell(row: LeaderboardRow, name: str, limits: tuple[float, float]) ->
 
 
 def missing(inputs: Inputs) -> Table:
-    """Return the runs that are not there or cannot be used."""
+    """Return the runs that are missing or unusable."""
     rows = [[entry.variant, entry.fold, entry.why] for entry in inputs.metrics.missing]
     return table("Runs left out", ["Variant", Column("Fold", True), "Why"], rows)
 
@@ -156,13 +162,13 @@ def missing(inputs: Inputs) -> Table:
 def performance(inputs: Inputs) -> Table:
     """Return every metric of the nested headline, for patients and scans, and at the sensitive operating point."""
     document = inputs.metrics.headline
-    given = {
+    candidates = {
         "Patients": document.patient,
         "Scans": document.scan,
         "Patients, at ≥ 90 % sensitivity": document.at_sensitivity_90,
         "External patients": document.external.figures if document.external else None,
     }
-    levels = {name: figures for name, figures in given.items() if figures}
+    levels = {name: figures for name, figures in candidates.items() if figures}
     rows = [
         [Cell(heading, meaning), *(_figure(figures.get(name)) for figures in levels.values())]
         for name, (heading, meaning) in METRICS.items()
@@ -180,14 +186,14 @@ def _figure(figure: Figure | None) -> Cell:
 
 def confusion(inputs: Inputs) -> Table:
     """Return the confusion matrix of the nested headline, patients."""
-    found = inputs.metrics.headline.confusion
-    rows = [[Cell(name), *counts] for name, counts in zip(found.classes, found.matrix, strict=True)]
-    columns: list[Column | str] = ["Labelled", *(Column(f"called {name}", True) for name in found.classes)]
+    calls = inputs.metrics.headline.confusion
+    rows = [[Cell(name), *counts] for name, counts in zip(calls.classes, calls.matrix, strict=True)]
+    columns: list[Column | str] = ["Labelled", *(Column(f"called {name}", True) for name in calls.classes)]
     return table("Calls at the operating point (patients)", columns, rows)
 
 
 def folds(inputs: Inputs) -> Table:
-    """Return what the nested headline did in each fold."""
+    """Return the results of the nested headline in each fold."""
     rows = [
         [
             entry.fold,
@@ -260,8 +266,8 @@ def effects(inputs: Inputs) -> Table:
     """Return the main effect of each axis of the grid."""
     rows = []
     for axis in inputs.metrics.axes:
-        for place, entry in enumerate(axis.values):
-            absent = Cell("no matched pair" if place else "first value", sort="")
+        for index, entry in enumerate(axis.values):
+            absent = Cell("no matched pair" if index else "first value", sort="")
             rows.append(
                 [
                     axis.axis.replace("_", " "),
@@ -280,7 +286,7 @@ def effects(inputs: Inputs) -> Table:
         Column("Difference to the first value", True),
         Column("Matched pairs", True),
     ]
-    note = "Differences are taken between variants that are alike in everything else."
+    note = "Differences are taken between variants that differ in this axis only."
     return table("Main effect of each axis of the grid", columns, rows, note=note)
 
 
@@ -289,7 +295,7 @@ def _setting(value: object) -> str:
 
 
 def effects_figure(inputs: Inputs) -> Markup | str:
-    """Return the differences of the axes' values to the first as a forest plot."""
+    """Return a forest plot of the differences of each axis's values to its first value."""
     rows = [
         _interval(f"{axis.axis}: {_setting(entry.value)}", entry.difference.value, entry.difference)
         for axis in inputs.metrics.axes
@@ -353,7 +359,7 @@ def _interval(name: str, value: float, figure: Figure, note: str = "") -> Interv
 
 def guards(inputs: Inputs) -> Table:
     """Return every guard, those that fired first."""
-    found = sorted(inputs.metrics.guards, key=lambda guard: not guard.fired)
+    ordered = sorted(inputs.metrics.guards, key=lambda guard: not guard.fired)
     rows = [
         [
             Cell("fired", badge="bad") if guard.fired else Cell("silent", badge="good"),
@@ -361,15 +367,15 @@ def guards(inputs: Inputs) -> Table:
             guard.statement,
             "; ".join(map(_finding, guard.findings)),
         ]
-        for guard in found
+        for guard in ordered
     ]
     return table("Guards", ["State", "Guard", "Holds where", "Found"], rows)
 
 
 def _finding(finding: Finding) -> str:
-    words = [f"auc {number(finding.auc)}"] if finding.auc is not None else []
-    words += [f"label {finding.label}"] if finding.label else []
-    return f"{finding.what} ({', '.join(words)})" if words else finding.what
+    details = [f"auc {number(finding.auc)}"] if finding.auc is not None else []
+    details += [f"label {finding.label}"] if finding.label else []
+    return f"{finding.what} ({', '.join(details)})" if details else finding.what
 
 
 def fired(inputs: Inputs) -> int:

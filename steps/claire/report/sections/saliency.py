@@ -1,4 +1,4 @@
-"""Which lesions decided: gates, methods, and a page a scan with pictures and ranked lesions."""
+"""Which lesions decided: gates, methods, and one page per scan with pictures and ranked lesions."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ PICTURES = {
 PROPOSERS = METHODS | {"hu": "HU"}
 #: Columns of the methods' table: heading and meaning.
 MEASURES = {
-    "outcome": ("Scans", "true and false positives are judged apart"),
+    "outcome": ("Scans", "true and false positives are judged separately"),
     "deletion_auc": ("Deletion", "mean probability while the strongest voxels are removed; low is good"),
-    "insertion_auc": ("Insertion", "mean probability while the strongest voxels are brought back; high is good"),
+    "insertion_auc": ("Insertion", "mean probability while the strongest voxels are restored; high is good"),
     "gain_over_hu": ("Gain over the HU threshold", "insertion − deletion, less that of smoothed HU; above 0 is good"),
     "n": ("n", "scans"),
 }
@@ -42,7 +42,7 @@ MEASURES = {
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as a data URI with its size in pixels, what it shows in words and a caption."""
+    """A picture as a data URI with its size in pixels, an alternative text and a caption."""
 
     source: str
     width: int
@@ -53,7 +53,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class ScanPage:
-    """What the report says about one explained scan."""
+    """The content of the page about one explained scan."""
 
     anchor: str
     scan: str
@@ -62,7 +62,7 @@ class ScanPage:
     run: str
     fold: int
     outcome: str
-    outcome_words: str
+    outcome_text: str
     probability: str
     operating_point: str
     verdict: str
@@ -79,11 +79,11 @@ def reliable(inputs: Inputs) -> bool:
     return bool(inputs.explained) and all(document.reliable for document in inputs.explained)
 
 
-def closed_words(inputs: Inputs) -> str:
-    """Return what `explain` says about a fold whose gates are not all open, without repeating that they are closed."""
-    said = [document.statement for document in inputs.explained if not document.reliable]
-    _, _, words = next((text for text in said if text), "").partition(". ")
-    return words or "Lesions are ranked by infills that are independent of the healing."
+def closed_gates_text(inputs: Inputs) -> str:
+    """Return the statement of `explain` on a fold with closed gates, without its first sentence."""
+    statements = [document.statement for document in inputs.explained if not document.reliable]
+    _, _, remark = next((text for text in statements if text), "").partition(". ")
+    return remark or "Lesions are ranked by infills that are independent of the healing."
 
 
 def gates(inputs: Inputs) -> Table:
@@ -106,7 +106,7 @@ def gates(inputs: Inputs) -> Table:
         *(Column(name, True) for name in ("Value (95 %)", "Threshold", "n")),
         "State",
     ]
-    note = "Gates fail closed: what cannot be measured, for instance for want of scans, counts as closed."
+    note = "Gates fail closed: what cannot be measured, for instance for lack of scans, counts as closed."
     return table("Gates of the healing", columns, rows, note=note)
 
 
@@ -120,7 +120,7 @@ def _gate_value(gate: Gate) -> Cell:
 
 
 def methods(inputs: Inputs) -> Table:
-    """Return how faithful each method was to the network in each fold."""
+    """Return the faithfulness of each method to the network in each fold."""
     columns: list[Column | str] = ["Fold", "Method"]
     columns += [Column(head, name != "outcome", meaning) for name, (head, meaning) in MEASURES.items()]
     rows = [
@@ -134,8 +134,8 @@ def methods(inputs: Inputs) -> Table:
         for document in inputs.explained
         for method in document.methods
     ]
-    note = "A method that does not beat the HU threshold has shown nothing about the network."
-    return table("Faithful to the network: methods of saliency", columns, rows, sortable=True, note=note)
+    note = "A method that does not beat the HU threshold shows nothing about the network."
+    return table("Faithfulness of the saliency methods to the network", columns, rows, sortable=True, note=note)
 
 
 def _figure(figure: Figure | None) -> Cell | None:
@@ -170,8 +170,8 @@ def outcomes(inputs: Inputs) -> Counter[str]:
 
 
 def zones(inputs: Inputs, outcome: str) -> Markup | str:
-    """Return a map of the zones in which crucial lesions of scans with this outcome lie; "" where there is none."""
-    found: Counter[tuple[str, str]] = Counter(
+    """Return a map of the zones in which crucial lesions of scans with this outcome lie; "" if there are none."""
+    crucial_lesions: Counter[tuple[str, str]] = Counter(
         (lesion.side, lesion.zone)
         for document in inputs.explained
         for scan in document.scans
@@ -179,20 +179,24 @@ def zones(inputs: Inputs, outcome: str) -> Markup | str:
         for lesion in scan.lesions
         if lesion.crucial
     )
-    return lung_map(found, f"Crucial lesions of scans that were {OUTCOMES[outcome]}, by side and zone") if found else ""
+    return (
+        lung_map(crucial_lesions, f"Crucial lesions of scans that were {OUTCOMES[outcome]}, by side and zone")
+        if crucial_lesions
+        else ""
+    )
 
 
 def pages(inputs: Inputs, limit: int) -> list[ScanPage]:
-    """Return a page an explained scan, errors first; at most `limit` pictures, those of errors before the others."""
+    """Return one page per explained scan, errors first; at most `limit` pictures in all, also errors first."""
     order = list(OUTCOMES)
-    found = [(document, scan) for document in inputs.explained for scan in document.scans]
-    found.sort(key=lambda pair: (order.index(pair[1].outcome), pair[1].scan))
-    made, left = [], limit
-    for document, scan in found:
-        page = _page(inputs, document, scan, left)
-        left -= len(page.pictures)
-        made.append(page)
-    return made
+    explained_scans = [(document, scan) for document in inputs.explained for scan in document.scans]
+    explained_scans.sort(key=lambda pair: (order.index(pair[1].outcome), pair[1].scan))
+    scan_pages, pictures_left = [], limit
+    for document, scan in explained_scans:
+        page = _page(inputs, document, scan, pictures_left)
+        pictures_left -= len(page.pictures)
+        scan_pages.append(page)
+    return scan_pages
 
 
 def _page(inputs: Inputs, document: LesionsDocument, scan: ExplainedScan, limit: int) -> ScanPage:
@@ -207,7 +211,7 @@ def _page(inputs: Inputs, document: LesionsDocument, scan: ExplainedScan, limit:
         run=document.run,
         fold=document.fold,
         outcome=scan.outcome,
-        outcome_words=OUTCOMES[scan.outcome],
+        outcome_text=OUTCOMES[scan.outcome],
         probability=chance(scan.probability),
         operating_point=number(document.network.operating_point),
         verdict=_verdict(lesions, scan.outcome, scan.explained_class, unmeasured),
@@ -227,13 +231,13 @@ def _verdict(lesions: Sequence[Lesion], outcome: str, explained_class: str, unme
     if not lesions:
         return "No candidate lesion was found."
     if outcome.endswith("N"):
-        return f"Candidates are ranked by how far they speak for “{explained_class}”; none was enough for a call."
+        return f"Candidates are ranked by how strongly they support “{explained_class}”; none was enough for a call."
     if not crucial:
         supporting = sum(lesion.delta > 0 for lesion in lesions)
         return (
-            f"Not even without all {supporting} candidates that speak for it does the decision turn: it rests "
+            f"The decision does not turn even without all {supporting} candidates that support it: it rests "
             + (f"on some of the {unmeasured} candidates that were not measured, or " if unmeasured else "")
-            + "on something else besides."
+            + "on something else."
         )
     named = ", ".join(map(str, crucial))
     if len(crucial) == 1:
@@ -261,20 +265,20 @@ def _facts(inputs: Inputs, scan: str) -> list[tuple[str, str]]:
 
 
 def _pictures(inputs: Inputs, run: str, scan: ExplainedScan, limit: int) -> tuple[list[Picture], str]:
-    name, wanted = scan.scan, scan.images
+    name, file_names = scan.scan, scan.images
     if not inputs.shows(name):
         return [], f"Pictures are withheld by the policy --images {inputs.images}."
-    if not wanted or run not in inputs.pictures:
+    if not file_names or run not in inputs.pictures:
         return [], "No pictures were made of this scan."
-    if len(wanted) > limit:
-        return [], "Pictures are left out for the size of this page; they lie in the archive of overlays."
-    found = read_pictures(inputs.pictures[run], wanted)
-    return [_picture(name, file, found[file]) for file in wanted if file in found], ""
+    if len(file_names) > limit:
+        return [], "Pictures are left out to limit the size of this page; they are in the archive of overlays."
+    contents = read_pictures(inputs.pictures[run], file_names)
+    return [_picture(name, file, contents[file]) for file in file_names if file in contents], ""
 
 
 def _picture(scan: str, file: str, content: bytes) -> Picture:
-    what = file.removeprefix(f"{scan}.").removesuffix(".png")
-    caption = PICTURES.get(what, what.replace("_", " ").replace(".", " "))
+    kind = file.removeprefix(f"{scan}.").removesuffix(".png")
+    caption = PICTURES.get(kind, kind.replace("_", " ").replace(".", " "))
     width, height = struct.unpack(">II", content[16:24])
     source = "data:image/png;base64," + base64.b64encode(content).decode()
     return Picture(source, width, height, f"{caption} of scan {scan}", caption)
@@ -286,7 +290,7 @@ def _lesions(lesions: Sequence[Lesion], unmeasured: int) -> Table:
     columns: list[Column | str] = [
         Column("Rank", True, "1 = the lesion whose removal changes the network's output most; its interval below"),
         Column("Crucial", meaning="without the crucial lesions the decision turns"),
-        Column("Place"),
+        Column("Location"),
         Column("Volume (ml)", True),
         Column("Mean HU", True),
         Column("Δ", True, "change of the log-odds: half of necessity plus sufficiency"),
@@ -296,7 +300,7 @@ def _lesions(lesions: Sequence[Lesion], unmeasured: int) -> Table:
         Column("Centre (mm)", True, "patient coordinates: left, posterior, superior"),
         Column("Found by"),
     ]
-    notes = [f"{more} further lesions stand in lesions.csv."] if more > 0 else []
+    notes = [f"{more} further lesions are in lesions.csv."] if more > 0 else []
     if unmeasured:
         notes.append(f"{unmeasured} further candidates, smaller or with less saliency, were not measured.")
     return table(

@@ -1,4 +1,4 @@
-"""The first lines: what is detected against what, by which standard, how well, and what that does not mean."""
+"""The summary: what is detected against what, by which standard, how well, and the caveats."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NORMAL = {"normal", "normals", "healthy", "control", "controls", "no finding", "
 
 @dataclass(frozen=True)
 class Caveat:
-    """A warning in plain words; `kind` is "stop" (the figures must not be used so) or "care"."""
+    """A warning in plain words; `kind` is "stop" (the figures must not be used this way) or "care"."""
 
     kind: str
     title: str
@@ -25,7 +25,7 @@ class Caveat:
 
 @dataclass(frozen=True)
 class Statement:
-    """The first line: (class, patients) detected, the (class, patients) they are told from, by which standards."""
+    """The first line: (class, patients) detected, the (class, patients) compared with, the reference standards."""
 
     detected: Sequence[tuple[str, int]]
     against: tuple[str, int]
@@ -35,22 +35,22 @@ class Statement:
 
 
 def statement(inputs: Inputs) -> Statement:
-    """Return what is detected against what, by which standard, and how many patients there are of each class."""
-    count = patients_by_label(inputs)
-    names = list(count) or ["–"]
-    named = {name or "no standard given": n for name, n in inputs.cohort.reference_standards.items()}
+    """Return what is detected against what, by which standard, and the number of patients per class."""
+    patients_of = patients_by_label(inputs)
+    names = list(patients_of) or ["–"]
+    standards = {name or "no standard given": n for name, n in inputs.cohort.reference_standards.items()}
     return Statement(
-        detected=[(name, count[name]) for name in names[1:]],
-        against=(names[0], count.get(names[0], 0)),
-        standards=", ".join(f"{name} ({n} scans)" for name, n in named.items()) or "no reference standard given",
+        detected=[(name, patients_of[name]) for name in names[1:]],
+        against=(names[0], patients_of.get(names[0], 0)),
+        standards=", ".join(f"{name} ({n} scans)" for name, n in standards.items()) or "no reference standard given",
         patients=len({row.patient for row in inputs.scans.values()}),
         scans=len(inputs.scans),
     )
 
 
 def caveats(inputs: Inputs) -> list[Caveat]:
-    """Return what a reader must know before the figures."""
-    found = [
+    """Return the caveats that precede the figures."""
+    all_caveats = [
         *_task(inputs),
         *_phantom(inputs),
         *_saliency(inputs),
@@ -60,7 +60,7 @@ def caveats(inputs: Inputs) -> list[Caveat]:
             "This is research software. Nothing here may be used to diagnose or treat a patient.",
         ),
     ]
-    return sorted(found, key=lambda caveat: caveat.kind != "stop")
+    return sorted(all_caveats, key=lambda caveat: caveat.kind != "stop")
 
 
 def _task(inputs: Inputs) -> list[Caveat]:
@@ -69,13 +69,13 @@ def _task(inputs: Inputs) -> list[Caveat]:
         return []
     negative, positive = names
     if negative.lower() in NORMAL:
-        what = "COVID" if COVID.search(positive) else positive
+        disease = "COVID" if COVID.search(positive) else positive
         return [
             Caveat(
                 "stop",
                 "Not a diagnosis",
-                f"{what} against {negative} only: a network that merely tells ill from healthy lungs does as well. "
-                "To be told from other diseases it must be trained and tested against them.",
+                f"{disease} against {negative} only: a network that only distinguishes diseased from healthy lungs "
+                "scores as well. To distinguish it from other diseases, train and test against them.",
             )
         ]
     if COVID.search(positive):
