@@ -1,4 +1,4 @@
-"""The way back from pseudonyms to series: for its owner alone, and no spreadsheet runs what a header holds."""
+"""The table from pseudonyms back to series: for its owner alone, and no spreadsheet runs what a header holds."""
 
 from __future__ import annotations
 

@@ -189,7 +189,8 @@ def confusion(inputs: Inputs) -> Table:
     calls = inputs.metrics.headline.confusion
     rows = [[Cell(name), *counts] for name, counts in zip(calls.classes, calls.matrix, strict=True)]
     columns: list[Column | str] = ["Labelled", *(Column(f"called {name}", True) for name in calls.classes)]
-    return table("Calls at the operating point (patients)", columns, rows)
+    rule = "at the operating point" if len(calls.classes) == 2 else "of the most likely class"
+    return table(f"Calls {rule} (patients)", columns, rows)
 
 
 def folds(inputs: Inputs) -> Table:
@@ -369,7 +370,7 @@ def guards(inputs: Inputs) -> Table:
         ]
         for guard in ordered
     ]
-    return table("Guards", ["State", "Guard", "Holds where", "Found"], rows)
+    return table("Guards", ["State", "Guard", "Should hold", "Found"], rows)
 
 
 def _finding(finding: Finding) -> str:

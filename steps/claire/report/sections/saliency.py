@@ -36,7 +36,7 @@ MEASURES = {
     "deletion_auc": ("Deletion", "mean probability while the strongest voxels are removed; low is good"),
     "insertion_auc": ("Insertion", "mean probability while the strongest voxels are restored; high is good"),
     "gain_over_hu": ("Gain over the HU threshold", "insertion − deletion, less that of smoothed HU; above 0 is good"),
-    "n": ("n", "scans"),
+    "n": ("n", "patients"),
 }
 
 
@@ -235,15 +235,16 @@ def _verdict(lesions: Sequence[Lesion], outcome: str, explained_class: str, unme
     if not crucial:
         supporting = sum(lesion.delta > 0 for lesion in lesions)
         return (
-            f"The decision does not turn even without all {supporting} candidates that support it: it rests "
+            f"The decision does not change even without all {supporting} candidates that support it: it rests "
             + (f"on some of the {unmeasured} candidates that were not measured, or " if unmeasured else "")
             + "on something else."
         )
     named = ", ".join(map(str, crucial))
     if len(crucial) == 1:
-        return f"One of {len(lesions)} candidate lesions is crucial (rank {named}): without it the decision turns."
+        which = f"One of {len(lesions)} candidate lesions" if len(lesions) > 1 else "The only candidate lesion"
+        return f"{which} is crucial (rank {named}): without it the decision changes."
     together = f"{len(crucial)} of {len(lesions)} candidate lesions are crucial (ranks {named})"
-    return f"{together}: without them the decision turns."
+    return f"{together}: without them the decision changes."
 
 
 def _facts(inputs: Inputs, scan: str) -> list[tuple[str, str]]:
