@@ -1,0 +1,63 @@
+"""Opacities: lung that is denser than air-filled lung, found by HU.
+
+Arrays are (slices, rows, columns); `lungs` is 0 outside the lungs, 1 right, 2 left; spacing is (slice, row, column)
+in mm. Opacities are lesions or large vessels: what they are to a network, its interventions tell.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from claire.core.imaging.volume import AIR_HU
+
+Spacing = tuple[float, float, float]
+#: Smoothed HU above which lung counts as opacity: ground glass starts near −700 (Hansell 2008: −700 … −500).
+OPACITY_HU = -680.0
+#: HU above which a voxel that touches an opacity belongs to its rim.
+RIM_HU = -760.0
+SMOOTHING_MM = 1.5
+SMALLEST_ML = 1.0
+TOUCHING = ndimage.generate_binary_structure(3, 1)
+#: Neighbours within a slice: a thick slice above or below is not near.
+IN_PLANE = TOUCHING[1:2]
+
+
+def smooth(values: np.ndarray, spacing_mm: Spacing, millimetres: float = SMOOTHING_MM) -> np.ndarray:
+    """Return a Gaussian smoothing of `values` by a standard deviation in mm, float32."""
+    smoothed: np.ndarray = ndimage.gaussian_filter(
+        np.asarray(values, np.float32), millimetres / np.array(spacing_mm), truncate=3
+    )
+    return smoothed
+
+
+def smooth_in_lung(hu: np.ndarray, lungs: np.ndarray, spacing_mm: Spacing, millimetres: float = SMOOTHING_MM) -> np.ndarray:
+    """Return HU smoothed within the lungs only, so that chest wall and heart do not bleed in; air elsewhere."""
+    inside = (lungs > 0).astype(np.float32)
+    weight = smooth(inside, spacing_mm, millimetres)
+    return np.where(inside > 0, smooth(hu * inside, spacing_mm, millimetres) / np.maximum(weight, 1e-3), AIR_HU)
+
+
+def opacities(hu: np.ndarray, lungs: np.ndarray, spacing_mm: Spacing) -> np.ndarray:
+    """Return the mask of lung whose smoothed HU exceeds `OPACITY_HU`, with its rim (`RIM_HU`), without thin vessels."""
+    smoothed = smooth_in_lung(hu, lungs, spacing_mm)
+    inside = lungs > 0
+    dense = (smoothed > OPACITY_HU) & inside
+    core = ndimage.binary_opening(dense, IN_PLANE)
+    solid = ndimage.binary_dilation(core, IN_PLANE) & dense
+    return np.asarray(ndimage.binary_dilation(solid, IN_PLANE) & inside & (smoothed > RIM_HU) | solid)
+
+
+def widen(mask: np.ndarray) -> np.ndarray:
+    """Return a mask widened by one voxel in plane: a lesion's rim is part of it."""
+    return np.asarray(ndimage.binary_dilation(mask, IN_PLANE))
+
+
+def drop_small(labels: np.ndarray, voxel_ml: float, smallest_ml: float = SMALLEST_ML) -> np.ndarray:
+    """Return a label map without components below `smallest_ml`, and below 3 voxels; labels become 1 … n."""
+    sizes = np.bincount(labels.ravel())
+    large = sizes >= max(3.0, smallest_ml / voxel_ml)
+    large[0] = False
+    new_label = np.zeros(len(sizes), np.int32)
+    new_label[large] = np.arange(1, int(large.sum()) + 1)
+    return np.asarray(new_label[labels])
