@@ -10,6 +10,7 @@ from claire.core.command.errors import UsageError
 from claire.core.command.progress import about
 from claire.core.contracts.cohort import Cohort, Scan, open_cohort
 from claire.core.contracts.folds import read_folds
+from claire.core.contracts.metrics import read_metrics
 from claire.core.contracts.run import Run, read_run
 from claire.core.contracts.weights import WeightsFacts
 from claire.core.networks.build import load_network
@@ -24,7 +25,10 @@ SAME_FACTS = ("classes", "cohort_sha256", "fold")
 
 @dataclass(frozen=True)
 class Inputs:
-    """The opened inputs. `facts`: of the weights; `roles`: the scans by role in the fold of the run."""
+    """The opened inputs. `facts`: of the weights; `roles`: the scans by role in the fold of the run.
+
+    `guards_fired`: the guards of evaluate that fired, None without its metrics.
+    """
 
     cohort: Cohort
     run: Run
@@ -32,6 +36,7 @@ class Inputs:
     probe: Probe
     judge: Probe | None
     roles: Mapping[str, list[Scan]]
+    guards_fired: tuple[str, ...] | None
 
 
 def open_inputs(parameters: Parameters) -> Inputs:
@@ -46,7 +51,12 @@ def open_inputs(parameters: Parameters) -> Inputs:
     roles = {role: cohort.by_patient(patients) for role, patients in folds.roles(facts.fold).items()}
     _require_test_scans(roles["test"], run)
     probe = Probe(network, facts.variant, device)
-    return Inputs(cohort, run, facts, probe, _open_judge(parameters.judge, probe, facts), roles)
+    judge = _open_judge(parameters.judge, probe, facts)
+    return Inputs(cohort, run, facts, probe, judge, roles, _guards_fired(parameters.metrics))
+
+
+def _guards_fired(path: Path | None) -> tuple[str, ...] | None:
+    return None if path is None else tuple(guard.name for guard in read_metrics(path).guards if guard.fired)
 
 
 def _require_same_training(facts: WeightsFacts, run: Run, cohort: Cohort) -> None:

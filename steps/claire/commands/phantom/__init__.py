@@ -3,8 +3,8 @@
 The series look like chest CT of several scanners: nested folders, shuffled file names, private tags, made-up
 identities, localisers and second reconstructions. Both classes have dense opacities of the same volume and HU;
 positives differ by pattern (bilateral, peripheral, meshed or ring-shaped). A share of the negatives has healthy lungs.
-The same cohort without some of its lesions (`--without`) is the exact counterfactual. The ground truth is in `truth`, which no
-step of the pipeline reads.
+The same cohort without some of its lesions (`--without`) is the exact counterfactual. The ground truth is in `truth`,
+which no step of the pipeline reads.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import Field
+
 from claire.core.command.documents import Part, finite
 from claire.core.statistics.intervals import clopper_pearson, newcombe
 
@@ -71,7 +73,7 @@ class Evidence(Part):
     positives: int
     negatives: int
     shares: dict[str, tuple[float, ...]]
-    reasons: dict[str, str] = {}
+    reasons: dict[str, str] = Field(default_factory=dict)
     guards_fired: tuple[str, ...] | None = None
 
 
@@ -144,7 +146,9 @@ def _chance(evidence: Sequence[Evidence]) -> Gate:
     folds = [fold for fold in evidence if fold.auc is not None and fold.positives and fold.negatives]
     pairs = [fold.positives * fold.negatives for fold in folds]
     area = sum(w * (fold.auc or 0.0) for w, fold in zip(pairs, folds, strict=True)) / sum(pairs) if pairs else None
-    lower, upper = newcombe(float("nan") if area is None else area, [(fold.positives, fold.negatives) for fold in folds])
+    lower, upper = newcombe(
+        float("nan") if area is None else area, [(fold.positives, fold.negatives) for fold in folds]
+    )
     fault = "" if lower > 0.5 else "the lower 95 % limit is not above 0.5" if pairs else "a class is missing"
     return Gate(
         name="better_than_chance",

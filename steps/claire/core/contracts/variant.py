@@ -93,7 +93,11 @@ class Settings(BaseModel):
     ] = 4
     class_weights: Annotated[bool, Field(description="weight the loss by inverse class frequency")] = True
     augmentation: Annotated[
-        Literal["none", "standard"], Field(description="random transforms of the training images")
+        Literal["none", "standard", "healed"],
+        Field(
+            description="random transforms of the training images; healed: also copies without their opacities, "
+            "labelled as the reference class, and random holes"
+        ),
     ] = "standard"
     seed: Annotated[int, Field(ge=0, lt=2**31, description="seed of all random numbers of a training"), NUMBER] = 0
 

@@ -13,14 +13,15 @@ from claire.core.imaging.volume import AIR_HU
 
 Spacing = tuple[float, float, float]
 #: Smoothed HU above which lung counts as opacity: ground glass starts near −700 (Hansell 2008: −700 … −500).
-OPACITY_HU = -680.0
+OPACITY_HU = -700.0
 #: HU above which a voxel that touches an opacity belongs to its rim.
 RIM_HU = -760.0
 SMOOTHING_MM = 1.5
 SMALLEST_ML = 1.0
-TOUCHING = ndimage.generate_binary_structure(3, 1)
+#: A lesion that runs aslant touches itself at edges and corners alone where slices are thick.
+TOUCHING = ndimage.generate_binary_structure(3, 3)
 #: Neighbours within a slice: a thick slice above or below is not near.
-IN_PLANE = TOUCHING[1:2]
+IN_PLANE = ndimage.generate_binary_structure(3, 1)[1:2]
 
 
 def smooth(values: np.ndarray, spacing_mm: Spacing, millimetres: float = SMOOTHING_MM) -> np.ndarray:
@@ -31,7 +32,9 @@ def smooth(values: np.ndarray, spacing_mm: Spacing, millimetres: float = SMOOTHI
     return smoothed
 
 
-def smooth_in_lung(hu: np.ndarray, lungs: np.ndarray, spacing_mm: Spacing, millimetres: float = SMOOTHING_MM) -> np.ndarray:
+def smooth_in_lung(
+    hu: np.ndarray, lungs: np.ndarray, spacing_mm: Spacing, millimetres: float = SMOOTHING_MM
+) -> np.ndarray:
     """Return HU smoothed within the lungs only, so that chest wall and heart do not bleed in; air elsewhere."""
     inside = (lungs > 0).astype(np.float32)
     weight = smooth(inside, spacing_mm, millimetres)
@@ -61,3 +64,17 @@ def drop_small(labels: np.ndarray, voxel_ml: float, smallest_ml: float = SMALLES
     new_label = np.zeros(len(sizes), np.int32)
     new_label[large] = np.arange(1, int(large.sum()) + 1)
     return np.asarray(new_label[labels])
+
+
+def connected(mask: np.ndarray, lungs: np.ndarray) -> np.ndarray:
+    """Return the label map, int32, of the connected parts of a mask; none reaches from one lung into the other."""
+    labels = np.zeros(mask.shape, np.int32)
+    for side in (1, 2):
+        parts, _ = ndimage.label(mask & (lungs == side), TOUCHING)
+        labels[parts > 0] = parts[parts > 0] + labels.max(initial=0)
+    return labels
+
+
+def lesions(hu: np.ndarray, lungs: np.ndarray, spacing_mm: Spacing, voxel_ml: float) -> np.ndarray:
+    """Return the label map, int32 1 … n, of whole opacities of at least `SMALLEST_ML`."""
+    return drop_small(connected(opacities(hu, lungs, spacing_mm), lungs), voxel_ml)

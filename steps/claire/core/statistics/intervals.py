@@ -64,7 +64,7 @@ def wilson(share: float, n: float) -> Limits:
 
 
 def clopper_pearson(hits: int, n: int) -> Limits:
-    """Return the exact interval of a share (Clopper & Pearson 1934): it covers at least 95 % at any n. NaN for n = 0."""
+    """Return the exact interval of a share (Clopper & Pearson 1934): it covers at least 95 %. NaN for n = 0."""
     if n == 0:
         return NONE
     tail = (1 - CONFIDENCE) / 2
