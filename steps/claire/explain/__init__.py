@@ -97,6 +97,12 @@ class Parameters(StepParameters):
         details="Same view, size, slices, cohort and fold. The gate “a network that the healer never saw” needs it and "
         "is closed without.",
     )
+    list: bool = parameter(
+        False,
+        help="print how many patients each gate needs, and how many there are; explain nothing",
+        details="Read from the run's predictions alone.",
+        for_people=True,
+    )
     keep_weights: bool = parameter(
         False,
         help="write the weights of the explained network too",

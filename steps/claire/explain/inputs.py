@@ -12,14 +12,14 @@ from claire.core.contracts.cohort import Cohort, Scan, open_cohort
 from claire.core.contracts.folds import read_folds
 from claire.core.contracts.metrics import read_metrics
 from claire.core.contracts.run import Run, read_run
+from claire.core.contracts.variant import differing_grid
 from claire.core.contracts.weights import WeightsFacts
 from claire.core.networks.build import load_network
 from claire.core.networks.devices import choose_device, make_deterministic
 from claire.explain import Parameters
 from claire.explain.probe import Probe
 
-#: What a judge must share with the explained network: keys of the variant, and facts of the training.
-SAME_GRID = ("dimensions", "view", "size", "slices")
+#: Facts of the training that a judge must share with the explained network, beside the grid.
 SAME_FACTS = ("classes", "cohort_sha256", "fold")
 
 
@@ -92,7 +92,7 @@ def _open_judge(path: Path | None, probe: Probe, facts: WeightsFacts) -> Probe |
     if path is None:
         return None
     network, judge_facts = load_network(path)
-    different = [name for name in SAME_GRID if getattr(judge_facts.variant, name) != getattr(probe.variant, name)]
+    different = differing_grid(judge_facts.variant, probe.variant)
     different += [name for name in SAME_FACTS if getattr(judge_facts, name) != getattr(facts, name)]
     if different:
         raise UsageError(

@@ -34,9 +34,9 @@ STEP_SLICES = 8
 class Case:
     """A scan as prepared, and on the grid of the network's input.
 
-    `hu`: (slices, size, size) float32 and `lungs`, the same shape, bool: of the view. `prepared_hu`: (kept slices, rows,
-    columns) int16 and `prepared_lungs`, the same shape, uint8 0/1/2: lesions are found, described and removed there,
-    and `projection` says how the network sees it.
+    `hu`: (slices, size, size) float32 and `lungs`, the same shape, bool: of the view. `prepared_hu`: (kept slices,
+    rows, columns) int16 and `prepared_lungs`, the same shape, uint8 0/1/2: lesions are found, described and removed
+    there, and `projection` says how the network sees it.
     """
 
     scan: Scan

@@ -1,8 +1,8 @@
 """Ways to refine a trained network, so that the question which lesions decided has an answer for it.
 
-`healed`: it learns from copies without their opacities, labelled as the reference class (claire.core.networks.healed).
+`healed`: it learns from copies without their opacities, labelled as the reference class (core/networks/healed.py).
 `rounds`: in alternating rounds a healer proposes what to heal, against a critic, and the network learns from these
-copies too. `attacked`: projected gradient descent inside the lungs (Madry 2018). Batch statistics are frozen throughout.
+copies too. `attacked`: projected gradient descent inside the lungs (Madry 2018). Batch statistics are frozen.
 """
 
 from __future__ import annotations

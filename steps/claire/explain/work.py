@@ -23,6 +23,7 @@ from claire.explain.documents import add_maps, lesions_document, write_explained
 from claire.explain.evidence import measure_evidence
 from claire.explain.healing.fit import fit_healer
 from claire.explain.inputs import Inputs, open_inputs
+from claire.explain.listing import list_gates
 from claire.explain.maps.faithfulness import ScanCurves, summarise
 from claire.explain.pictures.draw import draw_pictures
 from claire.explain.probe import Cases
@@ -31,7 +32,11 @@ from claire.explain.scan import Setting, explain_scan
 
 
 def run(parameters: Parameters) -> None:
-    """Explain the test scans of the weights' fold and write maps, pictures and lesions."""
+    """Explain the test scans of the weights' fold and write maps, pictures and lesions; or list what gates need."""
+    if parameters.list:
+        for line in list_gates(parameters.weights, parameters.run, parameters.folds):
+            print(line)
+        return
     inputs = open_inputs(parameters)
     recorded = parameters.recorded() | {"device": inputs.probe.device.kind}
     hashed: dict[str, Path | str] = {name: getattr(parameters, name) for name in ("weights", "run", "folds")}

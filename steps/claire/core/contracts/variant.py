@@ -119,6 +119,15 @@ class Variant(Settings):
         return "v" + sha256_json(self.model_dump(mode="json"))[:8]
 
 
+#: What two variants must share for one network to judge what another is shown.
+GRID = ("dimensions", "view", "size", "slices")
+
+
+def differing_grid(first: Variant, second: Variant) -> list[str]:
+    """Return the keys of `GRID` in which two variants differ: none, if both networks see a scan on the same grid."""
+    return [name for name in GRID if getattr(first, name) != getattr(second, name)]
+
+
 def explain_faults(error: ValidationError, known: Iterable[str] = ()) -> str:
     """Return the faults that pydantic reports in words; unknown keys are compared with a variant's and with `known`."""
     names = {*Settings.model_fields, *known}

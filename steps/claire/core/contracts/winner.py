@@ -15,13 +15,15 @@ class Winner(Document):
     """Positions count the runs given to evaluate from 0.
 
     `winner`: positions of the winner's runs; `fold`: the fold of each; `explained`: positions of the runs to be
-    explained.
+    explained; `judge`: for each of them the position of the best run of another architecture on the same fold and grid,
+    −1 where there is none.
     """
 
     variant: str
     winner: tuple[int, ...]
     fold: tuple[int, ...]
     explained: tuple[int, ...]
+    judge: tuple[int, ...]
 
     @model_validator(mode="after")
     def _fits_together(self) -> Winner:
@@ -29,6 +31,8 @@ class Winner(Document):
             raise ValueError(f"{len(self.winner)} runs have {len(self.fold)} folds")
         if not set(self.explained) <= set(self.winner) or len(set(self.explained)) < len(self.explained):
             raise ValueError("explained: expected positions of the winner's runs, each once")
+        if len(self.judge) != len(self.explained):
+            raise ValueError(f"{len(self.explained)} runs to be explained have {len(self.judge)} judges")
         return self
 
 

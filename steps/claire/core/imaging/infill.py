@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from claire.core.imaging.opacities import Spacing, opacities, smooth, widen
+from claire.core.imaging.opacities import RIM_HU, Spacing, smooth, smooth_in_lung, widen
 
 #: Standard deviation in mm of the neighbourhood from which the mean and noise of a hole are estimated.
 NEIGHBOURHOOD_MM = 15.0
@@ -33,10 +33,11 @@ def lung_statistics(
 ) -> LungStatistics:
     """Return the local statistics of clean lung.
 
-    Clean is lung that is no opacity and does not touch one or `avoid`; the neighbourhood is Gaussian (normalised
-    convolution, Knutsson 1993). Where there is no clean lung nearby, the clean lung of the whole scan counts.
+    Clean is lung that is no denser than `RIM_HU` when smoothed (no opacity, no large vessel) and does not touch such
+    lung or `avoid`; the neighbourhood is Gaussian (normalised convolution, Knutsson 1993). Where there is no clean lung
+    nearby, the clean lung of the whole scan counts.
     """
-    dirty = opacities(hu, lungs, spacing_mm)
+    dirty = (smooth_in_lung(hu, lungs, spacing_mm) > RIM_HU) & (lungs > 0)
     clean = (lungs > 0) & ~widen(dirty if avoid is None else dirty | avoid)
     values = hu[clean].astype(np.float32) if clean.any() else np.array([HEALTHY_HU], np.float32)
     mean, spread = float(values.mean()), float(values.std()) or HEALTHY_SPREAD_HU

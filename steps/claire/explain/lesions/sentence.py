@@ -21,7 +21,8 @@ def sentence(scan: ExplainedScan) -> str:
     crucial = [lesion for lesion in scan.lesions if lesion.crucial]
     if not crucial or scan.probability_without is None:
         return _no_crucial(scan)
-    chosen = f"{_word(len(crucial))} of {_things(scan.lesions)}" if count > 1 else f"The only {_noun(scan.lesions)}"
+    alone = _things(scan.lesions).startswith("one ") and len(crucial) == 1
+    chosen = f"The only {_noun(crucial)}" if alone else f"{_word(len(crucial))} of {_things(scan.lesions)}"
     verb = "decides" if len(crucial) == 1 else "decide"
     pronoun = "it" if len(crucial) == 1 else "them"
     fall = "falls" if scan.probability_without < scan.probability else "goes"
@@ -50,10 +51,13 @@ def _no_crucial(scan: ExplainedScan) -> str:
 
 
 def _things(lesions: Sequence[Lesion]) -> str:
-    """Return "five opacities", "one region", or "four opacities and one region"."""
+    """Return "five opacities"; regions count only where one of them is crucial, or where there is nothing else."""
     parts = []
+    shown = [lesion for lesion in lesions if lesion.kind == "lesion"]
+    if any(lesion.crucial for lesion in lesions if lesion.kind == "region") or not shown:
+        shown = list(lesions)
     for kind, noun, plural in (("lesion", "opacity", "opacities"), ("region", "region", "regions")):
-        count = sum(lesion.kind == kind for lesion in lesions)
+        count = sum(lesion.kind == kind for lesion in shown)
         if count:
             parts.append(f"{_word(count)} {noun if count == 1 else plural}")
     return " and ".join(parts)

@@ -43,13 +43,14 @@ class ScanCurves(NamedTuple):
 def lesion_scores(labels: np.ndarray, count: int, maps: Mapping[str, np.ndarray], case: Case) -> dict[str, np.ndarray]:
     """Return the score (count,) of each candidate by method: the sum of the positive map inside it.
 
+    Of the random map it is the mean: its sum would be the volume.
     `labels`: (kept slices, rows, columns), 1 … count; `maps`: on the view's grid.
     """
     seen = case.projection.labels(labels)
-    return {
-        name: np.asarray(ndimage.sum_labels(np.maximum(values, 0), seen, np.arange(1, count + 1)))
-        for name, values in maps.items()
-    }
+    ids = np.arange(1, count + 1)
+    totals = {name: ndimage.sum_labels(np.maximum(values, 0), seen, ids) for name, values in maps.items()}
+    voxels = np.maximum(ndimage.sum_labels(np.ones(seen.shape), seen, ids), 1)
+    return {name: np.asarray(total / voxels if name == "random" else total) for name, total in totals.items()}
 
 
 def curves(
