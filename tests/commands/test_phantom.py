@@ -306,7 +306,10 @@ def association(cases: list[Case], confound: str) -> float:
         "thickness": lambda case: case.traits[0].thickness,
         "marker": lambda case: case.traits[0].marker,
     }[confound]
-    values, label = np.array([str(trait(case)) for case in cases]), np.array([case.label == "positive" for case in cases])
+    values, label = (
+        np.array([str(trait(case)) for case in cases]),
+        np.array([case.label == "positive" for case in cases]),
+    )
     table = np.array([[np.sum((values == v) & (label == p)) for p in (False, True)] for v in sorted(set(values))])
     expected = table.sum(1, keepdims=True) * table.sum(0) / table.sum()
     return float(np.sqrt(((table - expected) ** 2 / expected).sum() / table.sum()))
@@ -316,7 +319,9 @@ def association(cases: list[Case], confound: str) -> float:
 def test_a_confound_is_tied_to_the_label_only_on_request(confound: str) -> None:
     assert association(draw_cases(1, Design(60, 48, 20, confound)), confound) == pytest.approx(1)
     others = {"kernel", "site", "thickness", "marker"} - {confound}
-    assert all(association(draw_cases(1, Design(60, 48, 20, other)), confound) < 0.15 for other in {"none", *others} - {"site"})
+    assert all(
+        association(draw_cases(1, Design(60, 48, 20, other)), confound) < 0.15 for other in {"none", *others} - {"site"}
+    )
 
 
 def test_the_confounds_are_visible() -> None:

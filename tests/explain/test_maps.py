@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import pytest
 import torch
+from claire.core.contracts.lesions import METHODS
 from claire.core.contracts.variant import Variant
+from claire.core.imaging.infill import lung_statistics
 from claire.core.networks.build import build_network
 from claire.core.networks.input import to_input
+from claire.core.networks.scan_network import ScanOutput
 from claire.core.networks.view import cut_hu
 from claire.core.statistics.decisions import decide
 from claire.explain import probe
-from claire.explain.lesions.interventions import lung_statistics
 from claire.explain.maps import attribution
 from claire.explain.probe import log_odds, log_odds_of
+from torch import nn
 
 from tests.support.explaining import FLAT, SOLID, Trained, train_tiny
 from tests.support.synthetic import CohortFiles
@@ -29,8 +30,13 @@ def trained(
 
 
 def healthy(trained: Trained) -> np.ndarray:
+    view = trained.case("positive").view
+    return lung_statistics(view.hu, view.lungs, view.spacing_mm).mean
+
+
+def one_map(trained: Trained, name: str, steps: int = 8, seed: int = 0) -> np.ndarray:
     case = trained.case("positive")
-    return lung_statistics(case, np.zeros(case.lungs.shape, bool))[0]
+    return attribution.saliency_maps(trained.probe, case, healthy(trained), 1, [name], steps, seed)[name]
 
 
 def lesion(trained: Trained) -> np.ndarray:
@@ -73,32 +79,74 @@ def test_gradients_of_many_slices_are_the_same_in_chunks(trained: Trained, monke
     torch.testing.assert_close(slope(), whole)
 
 
-@pytest.mark.parametrize("method", ["grad_cam", "integrated_gradients"])
-def test_a_map_is_strongest_at_the_lesion(trained: Trained, method: str) -> None:
-    case = trained.case("positive")
-    calls: dict[str, Callable[[], np.ndarray]] = {
-        "grad_cam": lambda: attribution.grad_cam(trained.probe, case, 1),
-        "integrated_gradients": lambda: attribution.integrated_gradients(trained.probe, case, healthy(trained), 1, 8),
-    }
-    found = calls[method]()
-    assert found.shape == case.view.hu.shape
+def test_every_map_is_a_method_of_the_contract() -> None:
+    assert set(attribution.MAPS) | {"interventions", "healing"} == set(METHODS)
+    assert set(attribution.FEW) <= set(attribution.MAPS)
+
+
+@pytest.mark.parametrize("name", list(attribution.MAPS))
+def test_a_map_lies_on_the_grid_repeats_itself_and_leaves_the_network_alone(trained: Trained, name: str) -> None:
+    case, network = trained.case("positive"), trained.probe.network
+    state, before = [value.clone() for value in network.state_dict().values()], trained.probe.scan_logits(case)
+    first, second = one_map(trained, name), one_map(trained, name)
+    assert first.shape == case.view.hu.shape
+    assert np.isfinite(first).all()
+    assert first.any()
+    np.testing.assert_array_equal(first, second)
+    assert all(map(torch.equal, state, network.state_dict().values()))
+    np.testing.assert_array_equal(trained.probe.scan_logits(case), before)
+    assert not any(module._forward_hooks or module._backward_hooks for module in network.modules())
+
+
+@pytest.mark.parametrize(
+    "name", ["gradient", "integrated_gradients", "grad_cam", "grad_cam_pp", "guided_grad_cam", "occlusion"]
+)
+def test_a_map_is_strongest_at_the_lesion(trained: Trained, name: str) -> None:
+    found = one_map(trained, name)
     peak = np.array(np.unravel_index(int(found.argmax()), found.shape))
     assert np.abs(np.argwhere(lesion(trained)) - peak).max(1).min() <= 2
 
 
 def test_integrated_gradients_add_up_to_the_change_of_the_log_odds(trained: Trained) -> None:
-    case, base = trained.case("positive"), healthy(trained)
-    total = attribution.integrated_gradients(trained.probe, case, base, 1, 32).sum()
-    filled = torch.where(case.lungs, torch.from_numpy(base), case.hu)
+    case = trained.case("positive")
+    total = one_map(trained, "integrated_gradients", steps=32).sum()
+    filled = torch.where(case.lungs, torch.from_numpy(healthy(trained)), case.hu)
     odds = log_odds_of(trained.probe.evaluate([case.hu, filled], case.lungs), 1)
     assert total == pytest.approx(odds[0] - odds[1], rel=0.1)
 
 
-def test_density_and_chance_stay_within_the_lungs(trained: Trained) -> None:
-    case = trained.case("positive")
-    for values in (attribution.density(case, True), attribution.random_map(case, np.random.default_rng(0))):
-        assert (values >= 0).all()
-        assert not values[case.view.lungs == 0].any()
+@pytest.mark.parametrize("name", ["hu_raw", "hu_smoothed", "random", "edges", "occlusion"])
+def test_baselines_stay_within_the_lungs(trained: Trained, name: str) -> None:
+    values = one_map(trained, name)
+    assert not values[trained.case("positive").view.lungs == 0].any()
+    assert name == "occlusion" or (values >= 0).all()
+
+
+def test_random_maps_follow_their_seed(trained: Trained) -> None:
+    assert not np.array_equal(one_map(trained, "random", seed=1), one_map(trained, "random", seed=2))
+
+
+class Picked(nn.Module):
+    """Two feature maps, of which the score is the sum of the first and minus the second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Identity()
+
+    def forward(self, image: torch.Tensor) -> ScanOutput:
+        total = self.features(image).sum((2, 3))
+        return ScanOutput(torch.stack([total[:, 1], total[:, 0]], 1), None)
+
+    @property
+    def feature_module(self) -> nn.Module:
+        return self.features
+
+
+def test_grad_cam_and_its_successor_are_those_of_their_papers() -> None:
+    features = torch.tensor([[[[1.0, 0.0], [0.0, 3.0]], [[2.0, 2.0], [0.0, 0.0]]]])
+    activation, slope = attribution._last_block(Picked(), features, 1)
+    assert torch.equal(activation, features)
+    assert torch.equal(slope, torch.tensor([1.0, -1.0]).view(1, 2, 1, 1).expand(1, 2, 2, 2))
 
 
 def test_log_odds_of_three_classes_are_one_against_the_rest() -> None:
@@ -107,12 +155,14 @@ def test_log_odds_of_three_classes_are_one_against_the_rest() -> None:
     assert decide(probe.probabilities(logits), None).tolist() == [2]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "densenet121"])
-def test_grad_cam_works_on_backbones_that_alter_their_features_in_place(trained: Trained, name: str) -> None:
-
-    variant = FLAT.model_copy(update={"architecture": f"torchvision:{name}", "pooling": "attention"})
+@pytest.mark.parametrize("name", ["grad_cam", "grad_cam_pp", "guided_grad_cam", "smoothgrad"])
+@pytest.mark.parametrize("architecture", ["resnet18", "densenet121"])
+def test_maps_work_on_backbones_that_alter_their_features_in_place(
+    trained: Trained, architecture: str, name: str
+) -> None:
+    variant = FLAT.model_copy(update={"architecture": f"torchvision:{architecture}", "pooling": "attention"})
     case = trained.case("positive")
     made = probe.Probe(build_network(variant, 2).eval(), variant, trained.probe.device)
-    found = attribution.grad_cam(made, case, 1)
+    found = attribution.saliency_maps(made, case, healthy(trained), 1, [name], 1, 0)[name]
     assert found.shape == case.view.hu.shape
     assert np.isfinite(found).all()

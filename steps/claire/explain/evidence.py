@@ -25,6 +25,8 @@ from claire.explain.refine import ChosenNetwork
 OPACITIES, RANDOM, DENSE = 1, 2, 3
 #: Quantile of the true negatives' log-odds that healed scans should stay below.
 TN_QUANTILE = 0.90
+#: Log-odds that differ by less are equal.
+TIE = 1e-6
 #: Standard deviation of the noise whose peaks are random lung, in mm.
 BLOB_MM = 12.0
 
@@ -74,7 +76,7 @@ def measure_evidence(
     reasons = {}
     if true_negative.any():
         limit = float(np.quantile(-log_odds_of(chosen.logits[true_negative], 0), TN_QUANTILE))
-        shares["healed_odds"] = _shares(columns[:, 0] <= limit, called, patients)
+        shares["healed_odds"] = _shares(columns[:, 0] <= limit + TIE, called, patients)
     else:
         reasons["healed_odds"] = "no true negative among the validation scans"
     if judge is None:

@@ -18,7 +18,7 @@ def list_gates(weights: Path, run: Path, folds: Path) -> Iterator[str]:
     """Yield a line per gate: patients needed, those of this fold, and about how many all folds have."""
     _, facts = load_network(weights)
     opened = read_run(run, facts.classes)
-    fold_count = max(1, len(read_folds(folds).numbers))
+    fold_count = read_folds(folds).count
     counts = _counts(opened.scans.get("validation"), facts)
     yield f"run {opened.name}: fold {facts.fold} of {fold_count}, each network on its own validation patients"
     for name, rule in SHARES.items():

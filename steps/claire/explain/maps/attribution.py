@@ -71,7 +71,7 @@ def saliency_maps(
 
 def gradient(question: Question) -> np.ndarray:
     """Return the absolute gradient (Simonyan 2014)."""
-    return _numpy(Saliency(question.score).attribute(question.image)[0])
+    return _numpy(Saliency(question.score).attribute(question.image.requires_grad_(True))[0])
 
 
 def smoothgrad(question: Question) -> np.ndarray:
@@ -127,7 +127,7 @@ def guided_grad_cam(question: Question) -> np.ndarray:
         activation, slope = _last_block(network, noisy, question.target)
         weight = slope.mean(tuple(range(2, slope.dim())), keepdim=True)
         cam = _on_grid(functional.relu((weight * activation).sum(1, keepdim=True)), question.case)
-        total += (_numpy(guided.attribute(noisy)[0]) * cam) ** 2
+        total += (_numpy(guided.attribute(noisy.requires_grad_(True))[0]) * cam) ** 2
     return total / SAMPLES
 
 

@@ -157,7 +157,7 @@ class Canvas:
 
     def __init__(self, page: Page) -> None:
         self.page, self.turn = page, orientation(page.affine)
-        self.box = _lung_box(self.turn.apply((page.lungs > 0).any(0)))
+        self.box = _lung_box(self.turn.apply(np.asarray((page.lungs > 0).any(0))))
         height, width = (part.stop - part.start for part in self.box)
         tall = height * self.turn.aspect
         scale = max(1.0, PANEL / max(tall, width))
@@ -227,8 +227,12 @@ class Canvas:
 
     def _letters(self, draw: ImageDraw.ImageDraw, corner: tuple[int, int], shape: tuple[int, int]) -> None:
         (x, y), (height, width) = corner, shape
-        places = ((x + 3, y + height / 2, "lm"), (x + width - 3, y + height / 2, "rm"))
-        places += ((x + width / 2, y + height - 2, "mb"), (x + width / 2, y + 2, "mt"))
+        places: tuple[tuple[float, float, str], ...] = (
+            (x + 3, y + height / 2, "lm"),
+            (x + width - 3, y + height / 2, "rm"),
+            (x + width / 2, y + height - 2, "mb"),
+            (x + width / 2, y + 2, "mt"),
+        )
         left, right, top, bottom = self.turn.edges
         for letter, (px, py, anchor) in zip((left, right, bottom, top), places, strict=True):
             draw.text((px, py), letter, INK, _font(12), anchor, stroke_width=1, stroke_fill=HALO)
@@ -252,9 +256,9 @@ def _line(mask: np.ndarray, width: int, lesion: Lesion) -> np.ndarray:
     border: np.ndarray = (padded & ~ndimage.binary_erosion(padded, iterations=width))[1:-1, 1:-1]
     along = np.add.outer(np.arange(mask.shape[0]), np.arange(mask.shape[1]))
     if lesion.delta < 0:
-        return border & (along // 5 % 2 == 0)
+        return np.asarray(border & (along // 5 % 2 == 0))
     if lesion.kind == "region":
-        return border & (along // 2 % 3 == 0)
+        return np.asarray(border & (along // 2 % 3 == 0))
     return border
 
 
@@ -270,7 +274,7 @@ def _number(draw: ImageDraw.ImageDraw, mask: np.ndarray, lesion: Lesion) -> None
 
 
 def _bytes(colour: Sequence[float]) -> np.ndarray:
-    return np.rint(255 * np.asarray(colour[:3])).astype(np.uint8)
+    return np.asarray(np.rint(255 * np.asarray(colour[:3])), np.uint8)
 
 
 def _wrapped(text: str, width: int, size: int) -> list[str]:
