@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,6 +61,8 @@ ARMS: dict[str, tuple[float, str, str]] = {
 NETWORKS = {"small": ("python:saliency:small", 1e-3), "densenet121": ("torchvision:densenet121", 3e-4)}
 #: Least share of a candidate that must be truth to count as deciding or bystander, and least voxels.
 OVERLAP, VOXELS = 0.2, 4
+#: A candidate is of one kind where at most this share of its truth is of the other.
+OTHER = 0.1
 SAMPLES = 1000
 
 
@@ -94,7 +97,7 @@ def small(variant: Variant, classes: int) -> nn.Module:
 
 @dataclass(frozen=True)
 class Item:
-    """A prepared phantom: arrays (kept slices, rows, columns). `truth`: 1 deciding, 2 bystander; `without`: no lesion."""
+    """A prepared phantom, (kept slices, rows, columns). `truth`: 1 deciding, 2 bystander; `without`: no lesion."""
 
     scan: Scan
     hu: np.ndarray
@@ -165,9 +168,10 @@ def chosen_network(probe: Probe, validation: Cohort) -> ChosenNetwork:
 
 @dataclass
 class Scored:
-    """What is judged of one scan: by method a score for each candidate, and whether the candidate is deciding."""
+    """What is judged of one scan: by method a score for each candidate, and whether it is deciding, and of one kind."""
 
     deciding: np.ndarray
+    pure: np.ndarray
     scores: Mapping[str, np.ndarray]
     true_deciding: np.ndarray
     true_delta: np.ndarray
@@ -197,6 +201,7 @@ def judge_scan(item: Item, scan: Scan, setting: Setting) -> Scored:
     true_deciding, true_delta = judge_true_lesions(item, case, probe)
     return Scored(
         (deciding > bystander)[counted],
+        (np.minimum(deciding, bystander) <= OTHER * (deciding + bystander))[counted],
         {name: values[counted] for name, values in candidate_scores(result, case).items()},
         true_deciding,
         true_delta,
@@ -232,10 +237,12 @@ def judge_true_lesions(item: Item, case: Case, probe: Probe) -> tuple[np.ndarray
     return np.array([item.truth[item.lesions == k][0] == 1 for k in ids]), delta
 
 
-def pooled_auc(scans: Sequence[Scored], name: str) -> float:
-    """Return the AUC of deciding against bystander candidates of all scans by one method's scores."""
-    labels = np.concatenate([scan.deciding for scan in scans])
-    return float(roc_auc_score(labels, np.concatenate([scan.scores[name] for scan in scans])))
+def pooled_auc(scans: Sequence[Scored], name: str, pure: bool = False) -> float:
+    """Return the AUC of deciding against bystander candidates of all scans by a method's scores; of one kind alone."""
+    rows = [scan.pure if pure else np.ones(len(scan.pure), bool) for scan in scans]
+    labels = np.concatenate([scan.deciding[kept] for scan, kept in zip(scans, rows, strict=True)])
+    scores = np.concatenate([scan.scores[name][kept] for scan, kept in zip(scans, rows, strict=True)])
+    return float(roc_auc_score(labels, scores))
 
 
 def gain(scans: Sequence[Scored], name: str, seed: int) -> tuple[float, float]:
@@ -284,6 +291,8 @@ def judge_network(chosen: ChosenNetwork, items: Sequence[Item], maps: str) -> tu
         "within": within(called, "interventions"),
         "seconds": float(np.mean([scan.seconds for scan in called])),
         "methods": {name: pooled_auc(called, name) for name in called[0].scores},
+        "pure": {name: pooled_auc(called, name, pure=True) for name in called[0].scores},
+        "mixed": float(np.mean(~np.concatenate([scan.pure for scan in called]))),
     }
     return figures, called
 
@@ -345,23 +354,30 @@ def table(results: Mapping[int, Mapping[str, Mapping[str, object]]]) -> str:
     ]
     for seed, arms in results.items():
         for arm, f in arms.items():
-            methods = f["methods"]
-            assert isinstance(methods, dict)
+            methods = _by_method(f, "methods")
             lines.append(
-                f"| {arm}, {seed} | {f['auc']:.3f} | {f['p_no_lesion_positives']:.2f} / {f['p_no_lesion_negatives']:.2f} "
+                f"| {arm}, {seed} | {f['auc']:.3f} "
+                f"| {f['p_no_lesion_positives']:.2f} / {f['p_no_lesion_negatives']:.2f} "
                 f"| {f['crucial_exists']:.2f}, {_two(f['crucial_exact'])}, {_two(f['members'])} "
                 f"| {f['true_auc']:.3f} / {methods['interventions']:.3f} ({f['within']:.3f}) | {f['top1']:.2f} "
                 f"| {f['cover']:.2f} |"
             )
     for seed, arms in results.items():
         arm, f = next(reversed(arms.items())) if "both" not in arms else ("both", arms["both"])
-        methods, gains = f["methods"], f["gains"]
-        assert isinstance(methods, dict) and isinstance(gains, dict)
+        methods, gains, pure = (_by_method(f, name) for name in ("methods", "gains", "pure"))
         lines += ["", f"Methods, {arm}, seed {seed}: AUC, and by how much the interventions are ahead (95 %)", ""]
         for name, value in sorted(methods.items(), key=lambda pair: -pair[1]):
             ahead = f"{gains[name][0]:+.3f} to {gains[name][1]:+.3f}" if name in gains else ""
-            lines.append(f"- {METHODS.get(name, name)}: {value:.3f} {ahead}")
+            lines.append(f"- {METHODS.get(name, name)}: {value:.3f} {ahead}; of one kind {pure[name]:.3f}")
     return "\n".join(lines)
+
+
+def _by_method(figures: Mapping[str, object], name: str) -> dict[str, Any]:
+    """Return the figures of every method."""
+    values = figures[name]
+    if not isinstance(values, dict):
+        raise TypeError(f"{name} holds no figures by method")
+    return values
 
 
 def _two(value: object) -> str:
