@@ -133,11 +133,20 @@ def test_refinement_is_taken_only_where_it_does_no_harm(noise: float, taken: boo
     positive = np.arange(60) % 2 == 1
     before = positive + rng.normal(0, 0.2, 60)
     after = before + rng.normal(0, noise, 60) if noise else before
-    assert judge_refinement(before, after, positive, np.arange(60), 120, 0).taken is taken
+    assert judge_refinement(before, after, positive, np.arange(60), 0.02, 0).taken is taken
 
 
 def test_refinement_is_never_taken_on_few_scans() -> None:
     score = np.arange(10.0)
-    found = judge_refinement(score, score, score > 4, np.arange(10), 120, 0)
+    found = judge_refinement(score, score, score > 4, np.arange(10), 0.02, 0)
     assert not found.taken
     assert "n=10 < 20" in found.reason
+
+
+def test_a_wider_margin_takes_what_a_narrow_one_cannot_show() -> None:
+    rng = np.random.default_rng(1)
+    positive = np.arange(60) % 2 == 1
+    truth = 2 * positive + rng.normal(0, 1, 60)
+    before, after = (truth + rng.normal(0, 0.2, 60) for _ in range(2))
+    taken = [judge_refinement(before, after, positive, np.arange(60), margin, 0).taken for margin in (0.0, 0.2)]
+    assert taken == [False, True]

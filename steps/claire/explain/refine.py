@@ -26,8 +26,8 @@ from claire.explain.refining import refine_network
 REFINE_STEPS = (240, 80)
 #: Minimum number of validation scans for judging a refined network.
 FEWEST = 20
-#: Largest acceptable AUC loss of a refined network, and bootstrap samples of that loss.
-AUC_LOSS, LOSS_SAMPLES = 0.02, 500
+#: Bootstrap samples of the AUC loss of a refined network.
+LOSS_SAMPLES = 500
 
 
 @dataclass(frozen=True)
@@ -122,8 +122,8 @@ def _refined(
     validation = inputs.roles["validation"]
     after = logits_of_scans(refined, validation, cases, "validation scans evaluated by the refined network")
     patients = np.array([scan.patient for scan in validation])
-    judged = judge_refinement(scores(logits), scores(after), positive, patients, steps, parameters.seed)
-    return refined, judged.model_copy(update={"kind": kind})
+    judged = judge_refinement(scores(logits), scores(after), positive, patients, parameters.auc_loss, parameters.seed)
+    return refined, judged.model_copy(update={"kind": kind, "steps": steps})
 
 
 def refinement_of(asked: str, augmentation: str) -> str:
@@ -134,20 +134,20 @@ def refinement_of(asked: str, augmentation: str) -> str:
 
 
 def judge_refinement(
-    before: np.ndarray, after: np.ndarray, positive: np.ndarray, patients: np.ndarray, steps: int, seed: int
+    before: np.ndarray, after: np.ndarray, positive: np.ndarray, patients: np.ndarray, allowed: float, seed: int
 ) -> Refinement:
-    """Take a refined network unless the upper 95 % limit of its AUC loss exceeds `AUC_LOSS` (paired patient bootstrap).
+    """Take a refined network unless the upper 95 % limit of its AUC loss exceeds `allowed` (paired patient bootstrap).
 
     `before`, `after`: scores (scans,); `positive`, `patients`: the same length. Fewer than `FEWEST` scans: not taken.
     """
     n, area_before, area_after = len(before), auc(before, positive), auc(after, positive)
     if n < FEWEST or not math.isfinite(area_before):
-        return Refinement(taken=False, reason=too_few(n), steps=steps, n=n)
+        return Refinement(taken=False, reason=too_few(n), steps=0, n=n)
     upper = _loss_limit(before, after, positive, patients, seed)
     return Refinement(
-        taken=upper <= AUC_LOSS,
-        reason=f"upper 95 % limit of the AUC loss {upper:.3f}, at most {AUC_LOSS} allowed",
-        steps=steps,
+        taken=upper <= allowed,
+        reason=f"upper 95 % limit of the AUC loss {upper:.3f}, at most {allowed:g} allowed, {n} validation scans",
+        steps=0,
         auc_before=finite(area_before, 6),
         auc_after=finite(area_after, 6),
         loss_upper=finite(upper, 6),
