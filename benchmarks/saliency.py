@@ -10,7 +10,9 @@ a network that had neither. Nothing here is seen by the product; what is judged 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
+import os
 import sys
 import time
 import warnings
@@ -27,6 +29,7 @@ from claire.commands.phantom.patient import MEDIUM, SHARP, SMOOTH, make_patient
 from claire.core.contracts.cohort import Cohort, Scan
 from claire.core.contracts.lesions import METHODS, Refinement
 from claire.core.contracts.variant import Variant
+from claire.core.imaging.opacities import opacities
 from claire.core.imaging.volume import Volume
 from claire.core.networks.build import build_network
 from claire.core.networks.devices import choose_device
@@ -42,7 +45,9 @@ from claire.explain.scan import ScanResult, Setting, explain_scan
 from claire.preprocess.prepare import Filter, prepare, resize_hu, resize_mask
 from claire.train.loading import Views
 from claire.train.training import Learning, Training
-from sklearn.metrics import roc_auc_score
+from PIL import Image
+from scipy.stats import spearmanr
+from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import nn
 
 CLASSES = ("negative", "positive")
@@ -64,6 +69,7 @@ OVERLAP, VOXELS = 0.2, 4
 #: A candidate is of one kind where at most this share of its truth is of the other.
 OTHER = 0.1
 SAMPLES = 1000
+POINTING_MM = 15.0
 
 
 class Small(nn.Module):
@@ -175,11 +181,49 @@ class Scored:
     scores: Mapping[str, np.ndarray]
     true_deciding: np.ndarray
     true_delta: np.ndarray
+    plausible: Mapping[str, tuple[float, float, float]]
+    repeated: float
+    randomised: float
     exists: bool
     exact: bool
     members: int
     cover: float
     seconds: float
+
+
+def plausibility(
+    values: np.ndarray, truth: np.ndarray, inside: np.ndarray, spacing_mm: np.ndarray
+) -> tuple[float, float, float]:
+    """Return (pointing, top-k Dice, AUPRC) of a map against the deciding voxels, within the lungs of the view.
+
+    Pointing: whether the strongest voxel lies within 15 mm of one. Top-k: the k strongest, k their number.
+    """
+    strength = np.where(inside, values, -np.inf)
+    peak = np.array(np.unravel_index(int(np.argmax(strength)), values.shape))
+    near = np.linalg.norm((np.argwhere(truth) - peak) * spacing_mm, axis=1).min() <= POINTING_MM
+    count = int(truth.sum())
+    top = np.argsort(-strength, axis=None, kind="stable")[:count]
+    dice = float(truth.ravel()[top].mean())
+    return float(near), dice, float(average_precision_score(truth[inside], values[inside]))
+
+
+def randomised_network(probe: Probe, seed: int) -> Probe:
+    """Return the network with all its weights permuted within each tensor: the sanity check of Adebayo (2018)."""
+    network, generator = copy.deepcopy(probe.network), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in network.parameters():
+            flat = weight.flatten()
+            weight.copy_(flat[torch.randperm(len(flat), generator=generator)].view_as(weight))
+    return Probe(network, probe.variant, probe.device)
+
+
+def agreement(result: ScanResult, item: Item, probe: Probe, seed: int) -> float:
+    """Return Spearman's correlation of Δ with that of a new draw of the infills under `probe`."""
+    case = result.case
+    taken = removal_labels(result.candidates, case.prepared_lungs)
+    removals = Removals(probe, case, taken, make_infills(case, taken > 0, np.random.default_rng(seed)))
+    again = measure(removals, len(result.candidates), result.candidates.everything, 1).delta()
+    return float(spearmanr([lesion.delta for lesion in result.explained.lesions], again).statistic)
 
 
 def judge_scan(item: Item, scan: Scan, setting: Setting) -> Scored:
@@ -199,12 +243,17 @@ def judge_scan(item: Item, scan: Scan, setting: Setting) -> Scored:
     exact = np.where(np.isin(taken, crucial), item.without, item.hu)
     logits = probe.evaluate([torch.from_numpy(case.projection.apply(exact))], case.lungs)
     true_deciding, true_delta = judge_true_lesions(item, case, probe)
+    truth = (case.projection.labels(item.truth) == 1) & (case.view.lungs > 0)
+    spacing = np.array(case.view.spacing_mm)
     return Scored(
         (deciding > bystander)[counted],
         (np.minimum(deciding, bystander) <= OTHER * (deciding + bystander))[counted],
         {name: values[counted] for name, values in candidate_scores(result, case).items()},
         true_deciding,
         true_delta,
+        {name: plausibility(values, truth, case.view.lungs > 0, spacing) for name, values in result.maps.items()},
+        agreement(result, item, probe, 1),
+        agreement(result, item, randomised_network(probe, 0), 0),
         bool(crucial),
         bool(crucial) and int(setting.chosen.decide(logits)[0]) == 0,
         len(crucial),
@@ -292,6 +341,12 @@ def judge_network(chosen: ChosenNetwork, items: Sequence[Item], maps: str) -> tu
         "seconds": float(np.mean([scan.seconds for scan in called])),
         "methods": {name: pooled_auc(called, name) for name in called[0].scores},
         "pure": {name: pooled_auc(called, name, pure=True) for name in called[0].scores},
+        "plausible": {
+            name: [float(value) for value in np.mean([scan.plausible[name] for scan in called], axis=0)]
+            for name in called[0].plausible
+        },
+        "repeated": float(np.nanmean([scan.repeated for scan in called])),
+        "randomised": float(np.nanmean([scan.randomised for scan in called])),
         "mixed": float(np.mean(~np.concatenate([scan.pure for scan in called]))),
     }
     return figures, called
@@ -369,6 +424,13 @@ def table(results: Mapping[int, Mapping[str, Mapping[str, object]]]) -> str:
         for name, value in sorted(methods.items(), key=lambda pair: -pair[1]):
             ahead = f"{gains[name][0]:+.3f} to {gains[name][1]:+.3f}" if name in gains else ""
             lines.append(f"- {METHODS.get(name, name)}: {value:.3f} {ahead}; of one kind {pure[name]:.3f}")
+        lines += ["", "Plausible, never mixed with the above: pointing within 15 mm, top-k Dice, AUPRC", ""]
+        for name, values in sorted(_by_method(f, "plausible").items(), key=lambda pair: -pair[1][2]):
+            lines.append(f"- {METHODS.get(name, name)}: {values[0]:.2f}, {values[1]:.2f}, {values[2]:.2f}")
+        lines += [
+            "",
+            f"Δ again with other infills: Spearman {f['repeated']:.2f}; with permuted weights: {f['randomised']:.2f}",
+        ]
     return "\n".join(lines)
 
 
@@ -382,6 +444,30 @@ def _by_method(figures: Mapping[str, object], name: str) -> dict[str, Any]:
 
 def _two(value: object) -> str:
     return f"{value:.2f}" if isinstance(value, float) else "–"
+
+
+def reader_masks(root: Path) -> str:
+    """Return how opacities found by HU agree with readers' masks of infection: plausibility alone.
+
+    Slices of 8 bits, taken as the window of −1250 to 250 HU at 1.4 mm; HU are not calibrated.
+    """
+    rows = []
+    for folder in sorted(path for path in (root / "covid_seg_slices_zenodo20").iterdir() if path.is_dir()):
+        hits = np.zeros(3)
+        for path in sorted(folder.glob("*_ct.png")):
+            grey, lungs, infection = (
+                np.asarray(Image.open(path.with_name(path.name.replace("_ct", f"_{kind}"))).convert("L"), np.float32)
+                for kind in ("ct", "lungs", "covid")
+            )
+            truth = infection > 0
+            inside = ((lungs > 0) | truth)[None].astype(np.uint8)
+            found = opacities((-1250 + 1500 * grey / 255)[None], inside, (100.0, 1.4, 1.4))[0]
+            hits += [(found & truth).sum(), found.sum(), truth.sum()]
+        both, found_count, truth_count = hits
+        rows.append(
+            f"{folder.name}: covers {both / truth_count:.2f} of the mask, {both / found_count:.2f} of it inside"
+        )
+    return "\n".join(["", "Opacities against readers' masks of infection (not established on patients):", *rows])
 
 
 def main() -> None:
@@ -402,6 +488,8 @@ def main() -> None:
         if asked.out is not None:
             asked.out.write_text(json.dumps(results, indent=1))
     print(table(results))
+    if root := os.environ.get("CLAIRE_REAL_DATA"):
+        print(reader_masks(Path(root)))
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ class Parameters(StepParameters):
     auc_loss: float = parameter(
         0.02,
         help="a refined network is taken unless the upper 95 % limit of its AUC loss on validation exceeds this",
-        details="Paired by patient. With no true loss 0.02 takes it in 0.4 of cases with 40 validation patients, in 0.9 "
+        details="Paired by patient. With no true loss 0.02 takes it in 0.4 of cases with 40 validation patients, 0.9 "
         "with 300; 0.05 is easier to show.",
         ge=0,
         le=0.5,
