@@ -205,6 +205,14 @@ def test_the_guards_of_evaluate_feed_their_gate(
     assert (gate["name"], gate["value"], gate["open"]) == ("shortcut_guards", value, not fired)
 
 
+def test_a_network_at_chance_ranks_nothing(trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("claire.explain.work.is_better", lambda evidence: False)
+    assert explain(trained, tmp_path, "--limit", "2") == 0
+    for scan in document(tmp_path)["scans"]:
+        assert not any(lesion["crucial"] or lesion["rank"] for lesion in scan["lesions"])
+        assert "not shown to be better than chance" in scan["sentence"]
+
+
 def test_what_gates_need_is_listed_and_nothing_is_written(
     trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -53,6 +53,16 @@ def test_a_lesion_in_two_zones_names_both() -> None:
     assert "right lower and middle zones 12 ml" in sentence(scan(made(0, True, parts=parts), made(1)))
 
 
+def test_a_lesion_in_all_zones_says_so() -> None:
+    part = LesionPart(zone="lower", volume_ml=3, mean_hu=-300, centroid_lps_mm=(0, 0, 0))
+    assert "right lung in all zones 12 ml" in sentence(scan(made(0, True, parts=(part,) * 3), made(1)))
+
+
+def test_a_network_at_chance_names_no_lesion() -> None:
+    said = sentence(scan(made(0, True)), better=False)
+    assert said == "The network is not shown to be better than chance: p is 0.93, and no lesion is ranked or named."
+
+
 def test_a_region_is_called_a_region() -> None:
     said = sentence(scan(made(0, True, kind="region"), made(1), made(2)))
     assert said.startswith(

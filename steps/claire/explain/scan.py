@@ -89,7 +89,7 @@ def explain_scan(scan: Scan, setting: Setting, rng: np.random.Generator) -> Scan
     result = ScanResult(case, candidates, maps, explained, case.prepared_hu)
     if candidates.labels.any():
         _intervene(result, setting, target, called, rng)
-    result.explained = result.explained.model_copy(update={"sentence": sentence(result.explained)})
+    result.explained = result.explained.model_copy(update={"sentence": sentence(result.explained, setting.better)})
     return result
 
 

@@ -14,7 +14,7 @@ from claire.core.command.progress import log, progress
 from claire.core.command.record import Record
 from claire.core.contracts.archive import ArchiveWriter, write_archive
 from claire.core.contracts.cohort import Scan
-from claire.core.contracts.gates import gates
+from claire.core.contracts.gates import is_better
 from claire.core.contracts.lesions import ExplainedScan, LesionsDocument, write_lesion_table, write_lesions
 from claire.core.contracts.run import Predictions
 from claire.core.statistics.decisions import decide
@@ -62,7 +62,7 @@ def explain(inputs: Inputs, parameters: Parameters, record: Record) -> None:
     measured = measure_evidence(
         chosen, inputs.judge, cases, inputs.guards_fired, parameters.insertions, parameters.seed
     )
-    better = next(gate.open for gate in gates([measured.evidence]) if gate.name == "better_than_chance")
+    better = inputs.variant_better or is_better(measured.evidence)
     setting = Setting(chosen, healer, measured.healed_odds, better, inputs.cohort.classes, parameters, cases)
     stem = parameters.out / inputs.run.name
     saliency, overlays = stem.with_name(f"{stem.name}.saliency.zip"), stem.with_name(f"{stem.name}.overlays.zip")

@@ -109,6 +109,11 @@ def reliable(judged: Sequence[Gate]) -> bool:
     return bool(judged) and all(gate.open for gate in judged)
 
 
+def is_better(evidence: Evidence) -> bool:
+    """Return whether one fold alone shows that its network is better than chance."""
+    return _chance([evidence]).open
+
+
 def _meets(rule: Rule, lower: float, upper: float) -> bool:
     return lower >= rule.threshold if rule.at_least else upper <= rule.threshold
 

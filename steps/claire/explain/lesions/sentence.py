@@ -9,10 +9,19 @@ from claire.core.contracts.lesions import ExplainedScan, Lesion
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 #: Crucial lesions that are named one by one.
 NAMED = 4
+ALL_ZONES = 3
 
 
-def sentence(scan: ExplainedScan) -> str:
-    """Return which lesions decided the call of a scan, with the probabilities that show it."""
+def sentence(scan: ExplainedScan, better: bool = True) -> str:
+    """Return which lesions decided the call of a scan, with the probabilities that show it.
+
+    `better`: whether the network is shown to be better than chance; if not, no lesion is named.
+    """
+    if not better:
+        return (
+            f"The network is not shown to be better than chance: p is {_p(scan.probability)}, "
+            "and no lesion is ranked or named."
+        )
     count = len(scan.lesions)
     if not count:
         return f"No opacity was found; p is {_p(scan.probability)}."
@@ -75,7 +84,9 @@ def _places(crucial: Sequence[Lesion]) -> str:
 
 def _place(lesion: Lesion) -> str:
     zones = [part.zone for part in lesion.parts] or [lesion.zone]
-    where = f"{lesion.side} {zones[0] if len(zones) == 1 else ' and '.join(zones)} zone{'s' * (len(zones) > 1)}"
+    where = f"{lesion.side} {' and '.join(zones)} zone{'s' * (len(zones) > 1)}"
+    if len(zones) == ALL_ZONES:
+        where = f"{lesion.side} lung in all zones"
     volume = f"{lesion.volume_ml:.0f} ml" if lesion.volume_ml >= 1 else "below 1 ml"
     return f"{where} {volume}" + (" (a region, not an opacity)" if lesion.kind == "region" else "")
 
