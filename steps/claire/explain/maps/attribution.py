@@ -6,7 +6,7 @@ new map is a function here and a line there. The network is never altered.
 
 from __future__ import annotations
 
-import copy
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -26,6 +26,8 @@ from claire.explain.probe import Case, Probe, log_odds, log_odds_of
 NOISE, SAMPLES = 0.1, 8
 #: Patches of occlusion along a side of a slice, and slabs along a volume.
 PATCHES, SLABS = 8, 4
+#: Indices of a patch along each axis, as NumPy's `ix_` returns them.
+Patch = tuple[np.ndarray, ...]
 
 
 class Question(NamedTuple):
@@ -100,58 +102,78 @@ def integrated_gradients(question: Question) -> np.ndarray:
 def grad_cam(question: Question) -> np.ndarray:
     """Return Grad-CAM (Selvaraju 2017) at the last convolutional block, ≥ 0; of one gradient, so slices compare."""
     activation, slope = _last_block(question.probe.network, question.image, question.target)
-    weight = slope.mean(tuple(range(2, slope.dim())), keepdim=True)
-    return _on_grid(functional.relu((weight * activation).sum(1, keepdim=True)), question.case)
+    return _on_grid(_class_activation(activation, slope), question.case)
 
 
 def grad_cam_pp(question: Question) -> np.ndarray:
     """Return Grad-CAM++ (Chattopadhay 2018) at the last convolutional block, ≥ 0."""
     activation, slope = _last_block(question.probe.network, question.image, question.target)
-    axes = tuple(range(2, slope.dim()))
-    below = 2 * slope**2 + activation.sum(axes, keepdim=True) * slope**3
-    alpha = slope**2 / torch.where(below != 0, below, torch.ones_like(below))
-    weight = (alpha * functional.relu(slope)).sum(axes, keepdim=True)
-    return _on_grid(functional.relu((weight * activation).sum(1, keepdim=True)), question.case)
+    return _on_grid(_class_activation_pp(activation, slope), question.case)
 
 
 def guided_grad_cam(question: Question) -> np.ndarray:
     """Return Guided Grad-CAM with SmoothGrad squared, as the original pipeline used it, ≥ 0.
 
-    Guided backpropagation (Springenberg 2015) acts on the modules of ReLU; a functional ReLU (DenseNet's last one) is
-    left as it is.
+    captum's GuidedGradCam would multiply each slice by the Grad-CAM of all slices, so the parts are joined here. Guided
+    backpropagation (Springenberg 2015) acts on ReLU modules, also those that work in place or are called repeatedly; a
+    functional ReLU (DenseNet's last one) is left as it is, and a network without ReLU gets its gradient.
     """
-    network = _with_modules_apart(question.probe.network)
-    guided, total = GuidedBackprop(_LogOdds(network, question.target)), np.zeros(question.case.hu.shape, np.float32)
+    network = question.probe.network
+    guided, total = GuidedBackprop(_LogOdds(question.probe, question.target)), np.zeros(question.case.hu.shape)
     for _ in range(SAMPLES):
         noisy = question.image + NOISE * torch.randn_like(question.image)
-        activation, slope = _last_block(network, noisy, question.target)
-        weight = slope.mean(tuple(range(2, slope.dim())), keepdim=True)
-        cam = _on_grid(functional.relu((weight * activation).sum(1, keepdim=True)), question.case)
+        cam = _on_grid(_class_activation(*_last_block(network, noisy, question.target)), question.case)
         total += (_numpy(guided.attribute(noisy.requires_grad_(True))[0]) * cam) ** 2
-    return total / SAMPLES
+    return (total / SAMPLES).astype(np.float32)
 
 
 def occlusion(question: Question) -> np.ndarray:
     """Return the fall of the log-odds when a patch of lung is filled with healthy HU (Zeiler 2014), signed.
 
-    2D: patches of a slice, `PATCHES` along each side; 3D: blocks, `SLABS` along the slices.
+    2D: patches of a slice, `PATCHES` along each side; 3D: blocks, `SLABS` along the slices. Every lung voxel lies in
+    exactly one patch.
     """
-    case, size = question.case, question.case.hu.shape[-1]
-    count = case.hu.shape[0]
+    case, inside = question.case, question.case.lungs.numpy()
+    count, size = inside.shape[0], inside.shape[-1]
     slabs = np.array_split(np.arange(count), count if question.probe.variant.dimensions == "2D" else min(SLABS, count))
     spans = np.array_split(np.arange(size), PATCHES)
-    blocks = [np.ix_(z, y, x) for z in slabs for y in spans for x in spans]
-    blocks = [block for block in blocks if case.lungs.numpy()[block].any()]
     healthy = torch.from_numpy(np.asarray(question.healthy, np.float32))
     filled = torch.where(case.lungs, healthy, case.hu)
-    before = float(log_odds_of(question.probe.scan_logits(case)[None], question.target)[0])
-    result = np.zeros(case.hu.shape, np.float32)
-    for block in blocks:
-        hu = case.hu.clone()
-        hu[block] = filled[block]
-        after = log_odds_of(question.probe.evaluate([hu], case.lungs), question.target)[0]
-        result[block] = before - after
-    return np.where(case.lungs.numpy(), result, 0)
+    features = question.probe.embed(list(case.hu), list(case.lungs)) if question.probe.slicewise else None
+    whole = question.probe.scan_logits(case) if features is None else question.probe.pool([torch.stack(features)])[0]
+    before = log_odds_of(whole, question.target)
+    result = np.zeros(inside.shape, np.float32)
+    for slab, rows in itertools.product(slabs, spans):
+        patches = [patch for columns in spans if inside[patch := np.ix_(slab, rows, columns)].any()]
+        if patches:
+            for patch, after in zip(patches, _log_odds_without(question, patches, filled, features), strict=True):
+                result[patch] = before - after
+    return np.where(inside, result, 0)
+
+
+def _log_odds_without(
+    question: Question, patches: Sequence[Patch], filled: Tensor, features: Sequence[Tensor] | None
+) -> np.ndarray:
+    """Return the log-odds (patches,) of the scan with each patch `filled`; the patches are of one slab.
+
+    `features`: those of the slices where slices are embedded one by one: only the altered slice is embedded again.
+    """
+    probe, case = question.probe, question.case
+    if features is None:
+        volumes = [_patched(case.hu, filled, patch) for patch in patches]
+        return log_odds_of(probe.evaluate(volumes, case.lungs), question.target)
+    row = int(patches[0][0].item())
+    slices = [_patched(case.hu[row], filled[row], (rows[0], columns[0])) for _, rows, columns in patches]
+    altered = probe.embed(slices, [case.lungs[row]] * len(slices))
+    scans = [torch.stack([*features[:row], new, *features[row + 1 :]]) for new in altered]
+    return log_odds_of(probe.pool(scans), question.target)
+
+
+def _patched(hu: Tensor, filled: Tensor, patch: Patch) -> Tensor:
+    """Return HU with the voxels of `patch` taken from `filled`."""
+    altered = hu.clone()
+    altered[patch] = filled[patch]
+    return altered
 
 
 def edges(question: Question) -> np.ndarray:
@@ -203,24 +225,30 @@ FEW = ("grad_cam", "integrated_gradients", "hu_smoothed", "hu_raw", "random")
 
 
 class _LogOdds(nn.Module):
-    """A network whose output is the log-odds of one class, (B, 1)."""
+    """A network as the module that captum hooks, whose output is the log-odds (B,) of one class."""
 
-    def __init__(self, network: ScanNetwork, target: int) -> None:
+    def __init__(self, probe: Probe, target: int) -> None:
         super().__init__()
-        self.network, self.target = network, target
+        self.network, self.probe, self.target = probe.network, probe, target
 
     def forward(self, image: Tensor) -> Tensor:
         """Return the log-odds of network inputs (B, slices, size, size)."""
-        return log_odds(self.network(image).scan, self.target)
+        return log_odds(self.probe.logits_of_input(image), self.target)
 
 
-def _with_modules_apart(network: ScanNetwork) -> ScanNetwork:
-    """Return a copy of a network whose ReLU modules do not work in place, as guided backpropagation needs."""
-    copied = copy.deepcopy(network)
-    for module in copied.modules():
-        if isinstance(module, nn.ReLU):
-            module.inplace = False
-    return copied
+def _class_activation(activation: Tensor, slope: Tensor) -> Tensor:
+    """Return Grad-CAM (B, 1, …) of activations (B, channels, …) and the gradient by them: weights are its means."""
+    weight = slope.mean(tuple(range(2, slope.dim())), keepdim=True)
+    return functional.relu((weight * activation).sum(1, keepdim=True))
+
+
+def _class_activation_pp(activation: Tensor, slope: Tensor) -> Tensor:
+    """Return Grad-CAM++ (B, 1, …): weights are sums of the positive gradient g times g² / (2g² + g³ ΣA)."""
+    axes = tuple(range(2, slope.dim()))
+    below = 2 * slope**2 + activation.sum(axes, keepdim=True) * slope**3
+    alpha = slope**2 / torch.where(below != 0, below, torch.ones_like(below))
+    weight = (alpha * functional.relu(slope)).sum(axes, keepdim=True)
+    return functional.relu((weight * activation).sum(1, keepdim=True))
 
 
 def _last_block(network: ScanNetwork, image: Tensor, target: int) -> tuple[Tensor, Tensor]:
