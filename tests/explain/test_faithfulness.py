@@ -9,6 +9,7 @@ import pytest
 from claire.core.contracts.lesions import Outcome
 from claire.explain.maps import faithfulness
 from claire.explain.maps.faithfulness import ScanCurves, curves, lesion_scores, summarise
+from claire.explain.probe import log_odds_of
 
 from tests.support.lungs import SHAPE, SPOT, case_of, two_lungs
 
@@ -34,6 +35,14 @@ def test_the_order_of_the_truth_is_best_and_equals_a_direct_computation() -> Non
     )
     assert areas["best"][0] < areas["worst"][0]
     assert areas["best"][1] > areas["worst"][1]
+
+
+def test_a_curve_runs_from_exactly_one_to_exactly_zero() -> None:
+    tops = [frozenset(range(1, k + 1)) for k in range(4)]
+    full, empty = log_odds_of(Sum(offset=-1.3).mean_logits([tops[0], tops[-1]]), 1)
+    curve = faithfulness._normalised(Sum(offset=-1.3), tops, 1, full, empty)
+    assert (curve[0], curve[-1]) == (1, 0)
+    assert (np.diff(curve) < 0).all()
 
 
 def test_a_constant_of_the_log_odds_changes_nothing() -> None:

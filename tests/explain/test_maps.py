@@ -21,6 +21,7 @@ from torch import nn
 from torch.autograd.function import FunctionCtx
 
 from tests.support.explaining import CPU, FLAT, SOLID, Trained, train_tiny
+from tests.support.lungs import case_of, two_lungs
 from tests.support.synthetic import CohortFiles
 
 
@@ -132,6 +133,15 @@ def test_baselines_stay_within_the_lungs(trained: Trained, name: str) -> None:
 
 def test_random_maps_follow_their_seed(trained: Trained) -> None:
     assert not np.array_equal(one_map(trained, "random", seed=1), one_map(trained, "random", seed=2))
+
+
+def test_random_maps_of_scans_are_independent() -> None:
+    """One pattern for all scans would be a map of where lesions lie, not of chance."""
+    made = untrained("resnet18")
+    cases = [case_of(*two_lungs(), FLAT.model_copy(update={"size": 40, "slices": 12}), scan=f"S{i}") for i in range(2)]
+    maps = [attribution.saliency_maps(made, case, case.view.hu, 1, ["random"], 1, 0)["random"] for case in cases]
+    inside = cases[0].view.lungs > 0
+    assert abs(np.corrcoef(maps[0][inside], maps[1][inside])[0, 1]) < 0.2
 
 
 class Picked(nn.Module):

@@ -7,6 +7,7 @@ new map is a function here and a line there. The network is never altered.
 from __future__ import annotations
 
 import itertools
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -60,13 +61,14 @@ class Question(NamedTuple):
 def saliency_maps(
     probe: Probe, case: Case, healthy: np.ndarray, target: int, names: Sequence[str], steps: int, seed: int
 ) -> dict[str, np.ndarray]:
-    """Return the map of each of `names`; the same seed gives the same maps."""
-    question = Question(probe, case, target, healthy, steps, seed)
+    """Return the map of each of `names`; the same seed gives the same maps of a scan, and other noise for another."""
+    scan_seed = zlib.crc32(f"{seed} {case.scan.scan}".encode())
+    question = Question(probe, case, target, healthy, steps, scan_seed)
     cuda = [probe.torch_device] if probe.torch_device.type == "cuda" else []
     maps = {}
     for name in names:
         with torch.random.fork_rng(cuda):
-            torch.manual_seed(seed)
+            torch.manual_seed(scan_seed)
             maps[name] = MAPS[name](question)
     return maps
 
