@@ -106,7 +106,7 @@ steps:
       weights: {source: experiment/weights, valueFrom: "$(self[inputs.position])"}
       run: {source: experiment/runs, valueFrom: "$(self[inputs.position])"}
       judge: {source: experiment/weights, valueFrom: "$(inputs.judge_position < 0 ? null : self[inputs.judge_position])"}
-      metrics: experiment/metrics
+      winner: experiment/winner
       cohort: data/cohort_file
       folds: data/folds
       images: images

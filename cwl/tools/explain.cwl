@@ -24,7 +24,7 @@ inputs:
   cohort: {type: File, inputBinding: {prefix: --cohort}, label: Cohort, doc: "cohort.h5 that the run was trained on"}
   folds: {type: File, inputBinding: {prefix: --folds}, label: Folds, doc: "folds.csv of the cohort"}
   judge: {type: "File?", inputBinding: {prefix: --judge}, label: Judge, doc: "Weights of another architecture on the same grid and fold, for the gate that asks an unseen network"}
-  metrics: {type: "File?", inputBinding: {prefix: --metrics}, label: Metrics, doc: "metrics.json of evaluate, whose guards feed a gate"}
+  winner: {type: "File?", inputBinding: {prefix: --winner}, label: Winner, doc: "winner.json of evaluate, whose guards feed a gate"}
   images: {type: "../types/images.yml#images", default: phantom, inputBinding: {prefix: --images}, label: Pictures, doc: "Whose pictures are drawn: none, phantom or all"}
   seed: {type: "int?", inputBinding: {prefix: --seed}, label: Seed, doc: "Seed of everything that is drawn"}
   return_saliency: {type: boolean, default: false, label: Return saliency, doc: "Whether the saliency volumes leave the place where they were made"}

@@ -34,6 +34,8 @@ def test_the_winner_is_best_on_validation_never_on_test(world: World, out: Path)
         "fold": [0, 1, 2],
         "explained": [0, 2, 4],
         "judge": [-1, -1, -1],
+        "guards_fired": [],
+        "better_than_chance": True,
     }
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from claire.core.contracts.folds import read_fold_rows, write_folds
-from claire.core.contracts.metrics import write_metrics
 from claire.core.contracts.run import Predictions
+from claire.core.contracts.winner import write_winner
 from claire.core.imaging.volume import from_nifti_gz
 from claire.explain.maps.attribution import MAPS
 from claire.explain.work import choose_scans
 
 from tests.support.command import claire
-from tests.support.documents import metrics
+from tests.support.documents import winner
 from tests.support.explaining import FLAT, SOLID, Trained, train_tiny
 from tests.support.lungs import make_scan
 from tests.support.synthetic import CohortFiles
@@ -91,7 +91,7 @@ def test_gates_are_closed_on_a_small_cohort_and_said_to_be(explained: Path) -> N
     gates = {gate["name"]: gate for gate in found["gates"]}
     assert gates["empty_lung"]["statement"].endswith("n=3, 36 patients called positive are needed")
     assert (gates["empty_lung"]["value"], gates["empty_lung"]["open"]) == (1.0, False)
-    assert "no metrics of evaluate were given" in gates["shortcut_guards"]["statement"]
+    assert "no winner.json of evaluate was given" in gates["shortcut_guards"]["statement"]
     assert found["network"]["refined"] is False
     assert found["evidence"]["shares"]["empty_lung"] == [1.0] * 3
 
@@ -198,9 +198,8 @@ def test_a_judge_that_shares_the_grid_answers_its_gate(trained: Trained, tmp_pat
 def test_the_guards_of_evaluate_feed_their_gate(
     trained: Trained, tmp_path: Path, fired: tuple[str, ...], value: float
 ) -> None:
-    guards = tuple(guard.model_copy(update={"fired": guard.name in fired}) for guard in metrics().guards)
-    path = write_metrics(tmp_path / "metrics.json", metrics().model_copy(update={"guards": guards}))
-    assert explain(trained, tmp_path / "out", "--metrics", str(path), "--limit", "1") == 0
+    path = write_winner(tmp_path / "winner.json", winner().model_copy(update={"guards_fired": fired}))
+    assert explain(trained, tmp_path / "out", "--winner", str(path), "--limit", "1") == 0
     gate = document(tmp_path / "out")["gates"][-1]
     assert (gate["name"], gate["value"], gate["open"]) == ("shortcut_guards", value, not fired)
 

@@ -31,6 +31,8 @@ from claire.evaluate.predictor import Evaluation, PredictorResults, measure_pred
 from claire.evaluate.selection import correct_for_choice, nested
 
 HEADLINE = "headline"
+#: AUC of a variant that has learned nothing.
+CHANCE = 0.5
 PrevalenceFrom = Literal["stated", "cohort"]
 
 
@@ -200,7 +202,7 @@ def curve_points(results: Results) -> list[CurvePoint]:
     return points
 
 
-def winner(results: Results, explained: Sequence[int]) -> Winner:
+def winner(results: Results, measured: Metrics, explained: Sequence[int]) -> Winner:
     """Return the content of winner.json: positions of the winner's runs by fold, of the folds to explain, of judges."""
     experiment, name = results.evaluation.experiment, results.roles["winner"]
     positions = experiment.candidates[name].positions
@@ -210,6 +212,8 @@ def winner(results: Results, explained: Sequence[int]) -> Winner:
         fold=tuple(sorted(positions)),
         explained=tuple(positions[fold] for fold in explained),
         judge=tuple(_judge(results.evaluation, name, fold) for fold in explained),
+        guards_fired=tuple(guard.name for guard in measured.guards if guard.fired),
+        better_than_chance=(measured.variants[name].patient["auc"].lower or 0.0) > CHANCE,
     )
 
 

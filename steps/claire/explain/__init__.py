@@ -93,10 +93,10 @@ class Parameters(StepParameters):
         details="One evaluation of the network each.",
         ge=0,
     )
-    metrics: InputFile | None = parameter(
+    winner: InputFile | None = parameter(
         None,
-        help="metrics.json of evaluate: its guards feed a gate",
-        details="The gate `shortcut_guards` is closed without it.",
+        help="winner.json of evaluate: the guards that fired, and whether the variant is better than chance",
+        details="The gate `shortcut_guards` is closed without it. It names no site, unlike metrics.json.",
     )
     judge: InputFile | None = parameter(
         None,

@@ -10,17 +10,15 @@ from claire.core.command.errors import UsageError
 from claire.core.command.progress import about
 from claire.core.contracts.cohort import Cohort, Scan, open_cohort
 from claire.core.contracts.folds import read_folds
-from claire.core.contracts.metrics import Metrics, read_metrics
 from claire.core.contracts.run import Run, read_run
 from claire.core.contracts.variant import differing_grid
 from claire.core.contracts.weights import WeightsFacts
+from claire.core.contracts.winner import read_winner
 from claire.core.networks.build import load_network
 from claire.core.networks.devices import choose_device, make_deterministic
 from claire.explain import Parameters
 from claire.explain.probe import Probe
 
-#: AUC of a network that has learned nothing.
-CHANCE = 0.5
 #: Facts of the training that a judge must share with the explained network, beside the grid.
 SAME_FACTS = ("classes", "cohort_sha256", "fold")
 
@@ -29,8 +27,8 @@ SAME_FACTS = ("classes", "cohort_sha256", "fold")
 class Inputs:
     """The opened inputs. `facts`: of the weights; `roles`: the scans by role in the fold of the run.
 
-    `guards_fired`: the guards of evaluate that fired, None without its metrics; `variant_better`: whether its interval
-    of the variant's patient AUC, over all folds, lies above 0.5.
+    `guards_fired`: the guards of evaluate that fired, None without its winner.json; `variant_better`: whether that says
+    that the variant's patient AUC, over all folds, is above 0.5.
     """
 
     cohort: Cohort
@@ -56,16 +54,10 @@ def open_inputs(parameters: Parameters) -> Inputs:
     _require_test_scans(roles["test"], run)
     probe = Probe(network, facts.variant, device)
     judge = _open_judge(parameters.judge, probe, facts)
-    metrics = None if parameters.metrics is None else read_metrics(parameters.metrics)
-    fired = None if metrics is None else tuple(guard.name for guard in metrics.guards if guard.fired)
-    better = metrics is not None and _better_than_chance(metrics, run.variant.id)
+    winner = None if parameters.winner is None else read_winner(parameters.winner)
+    fired = None if winner is None else winner.guards_fired
+    better = winner is not None and winner.variant == run.variant.id and winner.better_than_chance
     return Inputs(cohort, run, facts, probe, judge, roles, fired, better)
-
-
-def _better_than_chance(metrics: Metrics, variant: str) -> bool:
-    """Return whether a variant's patient AUC over all folds is shown to be above 0.5."""
-    lower = metrics.variants[variant].patient["auc"].lower if variant in metrics.variants else None
-    return lower is not None and lower > CHANCE
 
 
 def _require_same_training(facts: WeightsFacts, run: Run, cohort: Cohort) -> None:

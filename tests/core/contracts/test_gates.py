@@ -58,7 +58,7 @@ def test_each_share_closes_its_own_gate(name: str) -> None:
         ({"auc": 0.55}, "better_than_chance", "not above 0.5"),
         ({"auc": None}, "better_than_chance", "a class is missing"),
         ({"guards_fired": ("one_label_kernel",)}, "shortcut_guards", "fired: one_label_kernel"),
-        ({"guards_fired": None}, "shortcut_guards", "no metrics of evaluate were given"),
+        ({"guards_fired": None}, "shortcut_guards", "no winner.json of evaluate was given"),
         ({"flips_judge": (), "reasons": {"flips_judge": "no judge was given (--judge)"}}, "flips_judge", "no judge"),
     ],
 )

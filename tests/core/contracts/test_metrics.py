@@ -75,7 +75,8 @@ def test_a_winner_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_winner(path) == winner
     # The tool of the workflow takes these keys out of the file.
     assert json.loads(path.read_text()) == {
-        "schema_version": 1, "variant": "v1", "winner": [0, 2], "fold": [0, 1], "explained": [2], "judge": [1]
+        "schema_version": 1, "variant": "v1", "winner": [0, 2], "fold": [0, 1], "explained": [2], "judge": [1],
+        "guards_fired": [], "better_than_chance": False,
     }  # fmt: skip
 
 

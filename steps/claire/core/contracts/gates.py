@@ -172,7 +172,7 @@ def _guards(evidence: Sequence[Evidence]) -> Gate:
     given = [fold.guards_fired for fold in evidence if fold.guards_fired is not None]
     fired = sorted({name for names in given for name in names})
     fault = f"fired: {', '.join(fired)}" if fired else "" if len(given) == len(evidence) and given else (
-        "no metrics of evaluate were given (--metrics)"
+        "no winner.json of evaluate was given (--winner)"
     )  # fmt: skip
     return Gate(
         name="shortcut_guards",

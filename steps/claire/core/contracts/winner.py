@@ -16,7 +16,8 @@ class Winner(Document):
 
     `winner`: positions of the winner's runs; `fold`: the fold of each; `explained`: positions of the runs to be
     explained; `judge`: for each of them the position of the best run of another architecture on the same fold and grid,
-    −1 where there is none.
+    −1 where there is none. `guards_fired`: names of the guards that fired; `better_than_chance`: whether the interval of
+    the variant's patient AUC lies above 0.5: what explain may know, as it runs where no site's name may be.
     """
 
     variant: str
@@ -24,6 +25,8 @@ class Winner(Document):
     fold: tuple[int, ...]
     explained: tuple[int, ...]
     judge: tuple[int, ...]
+    guards_fired: tuple[str, ...] = ()
+    better_than_chance: bool = False
 
     @model_validator(mode="after")
     def _fits_together(self) -> Winner:
