@@ -15,8 +15,8 @@ class Winner(Document):
     """Positions count the runs given to evaluate from 0.
 
     `winner`: positions of the winner's runs; `fold`: the fold of each; `explained`: positions of the runs to be
-    explained; `judge`: for each of them the position of the best run of another architecture on the same fold and grid,
-    −1 where there is none. `guards_fired`: names of the guards that fired; `better_than_chance`: whether the interval of
+    explained; `judge`: for each of them the position of the best run of another architecture on the same fold and
+    grid, −1 for none. `guards_fired`: names of the guards that fired; `better_than_chance`: whether the interval of
     the variant's patient AUC lies above 0.5: what explain may know, as it runs where no site's name may be.
     """
 
