@@ -59,7 +59,7 @@ def curves(
     """Return (deletion, insertion) of each method, areas under the normalised log-odds over the share of lesions.
 
     Lesions are removed in the order of a method's scores, 1 being the log-odds z of the scan and 0 those without
-    `everything`: low is good (Petsiuk 2018). Insertion restores them in the same order: high is good. Empty where z
+    `everything`, which go last with what is not ranked: low is good (Petsiuk 2018). Insertion restores them in the same order: high is good. Empty where z
     does not fall when everything is removed.
     """
     count = len(next(iter(scores.values())))
@@ -69,7 +69,7 @@ def curves(
     areas = {}
     for name, values in scores.items():
         order = [int(i) + 1 for i in np.argsort(-values, kind="stable")]
-        tops = [frozenset(order[:k]) for k in range(count + 1)]
+        tops = [*(frozenset(order[:k]) for k in range(count)), everything]
         removed = _normalised(answers, tops, target, full, empty)
         restored = _normalised(answers, [everything - top for top in tops], target, full, empty)
         areas[name] = float(np.trapezoid(removed) / count), float(np.trapezoid(restored) / count)
