@@ -59,8 +59,8 @@ def curves(
     """Return (deletion, insertion) of each method, areas under the normalised log-odds over the share of lesions.
 
     Lesions are removed in the order of a method's scores, 1 being the log-odds z of the scan and 0 those without
-    `everything`, which go last with what is not ranked: low is good (Petsiuk 2018). Insertion restores them in the same order: high is good. Empty where z
-    does not fall when everything is removed.
+    `everything`, which goes last with what is not ranked: low is good (Petsiuk 2018). Insertion restores them in the
+    same order: high is good. Empty where z does not fall when everything is removed.
     """
     count = len(next(iter(scores.values())))
     full, empty = log_odds_of(answers.mean_logits([frozenset(), everything]), target)
