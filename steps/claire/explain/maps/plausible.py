@@ -11,7 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
-from sklearn.metrics import average_precision_score, roc_auc_score
+from sklearn.metrics import average_precision_score
+
+from claire.core.statistics.ranking import auc
 
 #: Tolerances of pointing: voxels along any axis or diagonal, and mm.
 POINTING_VOXELS, POINTING_MM = 1, 15.0
@@ -82,7 +84,7 @@ def within_scan_auc(scores: np.ndarray, deciding: np.ndarray) -> float:
     """
     if deciding.all() or not deciding.any():
         return float("nan")
-    return float(roc_auc_score(deciding, scores))
+    return auc(scores, deciding)
 
 
 def _share_of_strongest(values: np.ndarray, members: np.ndarray, lungs: np.ndarray, count: int) -> float:
