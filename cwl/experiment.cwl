@@ -52,7 +52,7 @@ steps:
       explain_folds: explain_folds
       seed: seed
       parameters: evaluate_options
-    out: [leaderboard, metrics, comparisons, curves, winner, winner_positions, explained_positions, record]
+    out: [leaderboard, metrics, comparisons, curves, winner, winner_positions, explained_positions, judge_positions, record]
 
 outputs:
   leaderboard: {type: File, outputSource: evaluate/leaderboard, label: Leaderboard, doc: "One row per variant, with intervals"}
@@ -62,6 +62,7 @@ outputs:
   winner: {type: File, outputSource: evaluate/winner, label: Winner, doc: "The winner and the positions of its runs"}
   winner_positions: {type: "int[]", outputSource: evaluate/winner_positions, label: Positions of the winner, doc: "Positions of the winner's runs"}
   explained_positions: {type: "int[]", outputSource: evaluate/explained_positions, label: Positions to explain, doc: "Positions of the winner's runs that are to be explained"}
+  judge_positions: {type: "int[]", outputSource: evaluate/judge_positions, label: Positions of the judges, doc: "For each run to explain the position of its judge, -1 for none"}
   weights: {type: "File[]", outputSource: train/weights, label: Weights, doc: "Weights of every run; they stay where they were made unless picked"}
   runs: {type: "File[]", outputSource: train/run, label: Runs, doc: "Predictions and history of every run"}
   records:

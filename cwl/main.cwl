@@ -87,7 +87,7 @@ steps:
       cores: cores
       train_options: train_options
       evaluate_options: evaluate_options
-    out: [leaderboard, metrics, comparisons, curves, winner, winner_positions, explained_positions, weights, runs, records]
+    out: [leaderboard, metrics, comparisons, curves, winner, winner_positions, explained_positions, judge_positions, weights, runs, records]
   pick:
     run: expressions/pick.cwl
     scatter: position
@@ -98,11 +98,15 @@ steps:
     out: [picked_weights, picked_run]
   explain:
     run: tools/explain.cwl
-    scatter: position
+    scatter: [position, judge_position]
+    scatterMethod: dotproduct
     in:
       position: experiment/explained_positions
+      judge_position: experiment/judge_positions
       weights: {source: experiment/weights, valueFrom: "$(self[inputs.position])"}
       run: {source: experiment/runs, valueFrom: "$(self[inputs.position])"}
+      judge: {source: experiment/weights, valueFrom: "$(inputs.judge_position < 0 ? null : self[inputs.judge_position])"}
+      winner: experiment/winner
       cohort: data/cohort_file
       folds: data/folds
       images: images

@@ -50,6 +50,11 @@ outputs:
     outputBinding: {glob: winner.json, loadContents: true, outputEval: "$(JSON.parse(self[0].contents).explained)"}
     label: Positions to explain
     doc: Positions of those of the winner's runs that are to be explained
+  judge_positions:
+    type: int[]
+    outputBinding: {glob: winner.json, loadContents: true, outputEval: "$(JSON.parse(self[0].contents).judge)"}
+    label: Positions of the judges
+    doc: For each run to explain the position of a run of another architecture on the same fold and grid, -1 for none
   record: {type: File, outputBinding: {glob: evaluate.run.json}, format: "edam:format_3464", label: Record, doc: "What the step did, on which input, how long it took"}
 
 $namespaces: {edam: "http://edamontology.org/", s: "https://schema.org/"}

@@ -2,9 +2,9 @@ cwlVersion: v1.2
 class: CommandLineTool
 label: Explain a fold
 doc: |
-  Shows which lesions decided the test scans of one fold, by that fold's network: candidates are removed one by one,
-  and what that does to the network is measured. Beside the ranked lesions: gates of the adversarial healing, how
-  faithful each method is, maps and pictures.
+  Shows which lesions decided the test scans of one fold, by that fold's network: whole lesions are removed one by one,
+  and what that does to the network is measured. Beside the ranked lesions: gates that say whether the question has an
+  answer for this network, how faithful each method is, maps and pictures.
 requirements:
   ResourceRequirement: {coresMin: $(inputs.cores), ramMin: 3072}
   NetworkAccess: {networkAccess: false}
@@ -24,6 +24,7 @@ inputs:
   cohort: {type: File, inputBinding: {prefix: --cohort}, label: Cohort, doc: "cohort.h5 that the run was trained on"}
   folds: {type: File, inputBinding: {prefix: --folds}, label: Folds, doc: "folds.csv of the cohort"}
   judge: {type: "File?", inputBinding: {prefix: --judge}, label: Judge, doc: "Weights of another architecture on the same grid and fold, for the gate that asks an unseen network"}
+  winner: {type: "File?", inputBinding: {prefix: --winner}, label: Winner, doc: "winner.json of evaluate, whose guards feed a gate"}
   images: {type: "../types/images.yml#images", default: phantom, inputBinding: {prefix: --images}, label: Pictures, doc: "Whose pictures are drawn: none, phantom or all"}
   seed: {type: "int?", inputBinding: {prefix: --seed}, label: Seed, doc: "Seed of everything that is drawn"}
   return_saliency: {type: boolean, default: false, label: Return saliency, doc: "Whether the saliency volumes leave the place where they were made"}
@@ -36,9 +37,9 @@ outputs:
     format: edam:format_3987
     outputBinding: {glob: "$(inputs.return_saliency ? '*.saliency.zip' : [])"}
     label: Saliency volumes
-    doc: Maps and the label map of lesions of each scan, NIfTI; where asked for
+    doc: Of each scan the prepared slices, the same without its crucial lesions, the label map of lesions, and maps, NIfTI; where asked for
   overlays: {type: File, outputBinding: {glob: "*.overlays.zip"}, format: "edam:format_3987", label: Overlays, doc: "Pictures of the explained scans, by the policy of images"}
-  lesions: {type: File, outputBinding: {glob: "*.lesions.json"}, format: "edam:format_3464", label: Lesions, doc: "Ranked lesions of each scan, gates of the healing, faithfulness of each method"}
+  lesions: {type: File, outputBinding: {glob: "*.lesions.json"}, format: "edam:format_3464", label: Lesions, doc: "Ranked lesions of each scan, gates and their evidence, insertion audit, faithfulness of each method"}
   lesion_table: {type: File, outputBinding: {glob: "*.lesions.csv"}, format: "edam:format_3752", label: Lesions as a table, doc: "One row per lesion"}
   explained_weights: {type: "File[]", outputBinding: {glob: "*.explained.safetensors"}, label: Explained network, doc: "Weights of the explained network, where asked for"}
   record: {type: File, outputBinding: {glob: "*.explain.run.json"}, format: "edam:format_3464", label: Record, doc: "What the step did, on which input, how long it took"}

@@ -14,9 +14,10 @@ import numpy as np
 import pydicom
 import pytest
 import torch
-from claire.commands.phantom.cohort import Case, draw_cases
-from claire.commands.phantom.lesions import DECIDING, draw_plans
+from claire.commands.phantom.cohort import Case, Design, draw_cases
+from claire.commands.phantom.lesions import DECIDING, Disease, draw_plans
 from claire.commands.phantom.patient import MEDIUM, SHARP, SMOOTH, Phantom, make_patient
+from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
@@ -69,7 +70,7 @@ def truths(cohort: Path) -> dict[str, dict]:
 @pytest.fixture(scope="module")
 def ill() -> Phantom:
     """A positive patient."""
-    return make_patient(3, True, 64, 16)
+    return make_patient(3, "covid", 64, 16)
 
 
 def test_same_seed_gives_same_bytes_in_one_or_two_processes(cohort: Path, tmp_path: Path) -> None:
@@ -77,9 +78,9 @@ def test_same_seed_gives_same_bytes_in_one_or_two_processes(cohort: Path, tmp_pa
 
 
 def test_another_seed_gives_other_patients() -> None:
-    ids = [{case.person.patient_id for case in draw_cases(seed, 6, 48, 20, "none")} for seed in (0, 1)]
+    ids = [{case.person.patient_id for case in draw_cases(seed, Design(6, 48, 20))} for seed in (0, 1)]
     assert not ids[0] & ids[1]
-    assert (make_patient(0, True, 48, 12).render() != make_patient(1, True, 48, 12).render()).mean() > 0.5
+    assert (make_patient(0, "covid", 48, 12).render() != make_patient(1, "covid", 48, 12).render()).mean() > 0.5
 
 
 def test_every_patient_has_a_label_and_a_series(cohort: Path, series: dict[str, list[pydicom.Dataset]]) -> None:
@@ -103,14 +104,14 @@ def test_file_order_is_not_slice_order(series: dict[str, list[pydicom.Dataset]],
 
 
 def test_dicom_files_hold_the_rendered_hu(series: dict[str, list[pydicom.Dataset]], truths: dict[str, dict]) -> None:
-    cases = {case.person.patient_id: case for case in draw_cases(0, 6, 48, 20, "none")}
+    cases = {case.person.patient_id: case for case in draw_cases(0, Design(6, 48, 20))}
     for uid, truth in truths.items():
         images = sorted(series[uid], key=lambda image: float(image.ImagePositionPatient[2]))
         case = cases[truth["patient_id"]]
         visit = case.slices.index(len(images))
         kernel, female = case.traits[visit].kernel, case.person.sex == "F"
         rendered = make_patient(
-            case.seed, case.positive, 48, len(images), kernel, truth["thickness_mm"], female, visit
+            case.seed, case.disease, 48, len(images), kernel, truth["thickness_mm"], female, visit
         ).render()
         stored = np.stack([image.pixel_array * image.RescaleSlope + image.RescaleIntercept for image in images])
         inside = stored > -1500
@@ -163,7 +164,7 @@ def test_only_main_series_have_truth(series: dict[str, list[pydicom.Dataset]], t
 
 
 def test_localisers_second_series_and_second_visits_are_made() -> None:
-    cases = draw_cases(0, 60, 48, 20, "none")
+    cases = draw_cases(0, Design(60, 48, 20))
     assert {case.second for case in cases} == {"", "thick", "coronal", "mip"}
     assert 0.05 < np.mean([len(case.traits) == 2 for case in cases]) < 0.3
     assert 0.1 < np.mean([case.localiser for case in cases]) < 0.5
@@ -218,19 +219,83 @@ def test_the_whole_chest_is_covered_and_lungs_are_lung(ill: Phantom) -> None:
 
 
 def test_positives_are_bilateral_and_about_one_in_twenty_has_no_lesion() -> None:
-    drawn = [draw_plans(np.random.default_rng([5, i]), True, 4300) for i in range(1500)]
+    drawn = [draw_plans(np.random.default_rng([5, i]), "covid", 4300) for i in range(1500)]
     deciding = [{plan.side for plan in plans if plan.kind in DECIDING} for plans in drawn]
     assert 0.03 < np.mean([not sides for sides in deciding]) < 0.07
     assert np.mean([len(sides) == 2 for sides in deciding]) > 0.85
 
 
-def test_negatives_have_no_deciding_lesion_and_as_much_volume() -> None:
+def test_pneumonia_has_no_deciding_lesion_and_about_as_much_volume() -> None:
     volumes = {}
-    for positive in (False, True):
-        drawn = [draw_plans(np.random.default_rng([6, positive, i]), positive, 4300) for i in range(600)]
-        volumes[positive] = np.mean([sum(plan.volume_ml for plan in plans) for plans in drawn])
-        assert positive or not any(plan.kind in DECIDING for plans in drawn for plan in plans)
-    assert volumes[True] == pytest.approx(volumes[False], rel=0.06)
+    for disease in ("pneumonia", "covid"):
+        drawn = [draw_plans(np.random.default_rng([6, len(disease), i]), disease, 4300) for i in range(600)]
+        volumes[disease] = np.mean([sum(plan.volume_ml for plan in plans) for plans in drawn])
+        assert disease == "covid" or not any(plan.kind in DECIDING for plans in drawn for plan in plans)
+    assert volumes["covid"] == pytest.approx(volumes["pneumonia"], rel=0.2)
+
+
+@pytest.mark.parametrize(("healthy", "expected"), [(0.0, 0), (0.4, 12), (1.0, 30)])
+def test_a_share_of_the_negatives_is_healthy(healthy: float, expected: int) -> None:
+    cases = draw_cases(3, Design(60, 48, 20, healthy=healthy))
+    assert sum(case.disease == "normal" for case in cases) == expected
+    assert all(case.label == "negative" for case in cases if case.disease != "covid")
+    assert not draw_plans(np.random.default_rng(0), "normal", 4300)
+
+
+def test_three_classes_are_three_diseases() -> None:
+    cases = draw_cases(3, Design(60, 48, 20, classes=3))
+    assert [sum(case.disease == name for case in cases) for name in ("normal", "pneumonia", "covid")] == [20, 20, 20]
+    assert all(case.label == case.disease for case in cases)
+
+
+@pytest.mark.parametrize("without", ["deciding", "bystander", "all"])
+def test_without_renders_the_exact_counterfactual(cohort: Path, tmp_path: Path, without: str) -> None:
+    altered = read_series(make(tmp_path / "altered", "--without", without) / "source")
+    changed = 0
+    for uid, images in read_series(cohort / "source").items():
+        truth = cohort / "truth" / f"{uid}.lesions.nii.gz"
+        if not truth.exists():
+            continue
+        before, after = (
+            np.stack([image.pixel_array for image in sorted(s, key=lambda i: float(i.ImagePositionPatient[2]))])
+            for s in (images, altered[uid])
+        )
+        lesions = json.loads((cohort / "truth" / f"{uid}.truth.json").read_text())["lesions"]
+        labels = np.asarray(nib.load(truth).dataobj).T
+        removed = [item["id"] for item in lesions if without == "all" or item["role"] == without]
+        kept = [item["id"] for item in lesions if item["id"] not in removed]
+        assert not (before != after)[np.isin(labels, kept) & ~touching(labels, removed)].any()
+        changed += int((before != after)[np.isin(labels, removed)].sum())
+    assert changed > 100
+
+
+def touching(labels: np.ndarray, ids: list[int]) -> np.ndarray:
+    """Return where lesions may overlap: within two voxels of those of `ids`."""
+    return ndimage.binary_dilation(np.isin(labels, ids), iterations=2)
+
+
+def test_one_lesion_of_one_patient_is_left_out(cohort: Path, tmp_path: Path) -> None:
+    truths = [json.loads(path.read_text()) for path in (cohort / "truth").glob("*.json")]
+    truth = next(truth for truth in truths if truth["lesions"])
+    made = make(tmp_path / "one", "--without", "1", "--patient", truth["patient_id"])
+    assert {json.loads(path.read_text())["without"] for path in (made / "truth").glob("*.json")} == {"1"}
+    assert {image.PatientID for s in read_series(made / "source").values() for image in s} == {truth["patient_id"]}
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--without", "ring"], "neither a role nor the id"),
+        (["--without", "1"], "needs --patient"),
+        (["--patient", "MRN-1"], "is not in this cohort"),
+        (["--classes", "4"], "--classes"),
+    ],
+)
+def test_wrong_counterfactuals_are_refused(
+    flags: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert claire("phantom", ["--out", str(tmp_path / "refused"), *SMALL, *flags]) == 2
+    assert message in capsys.readouterr().err
 
 
 def association(cases: list[Case], confound: str) -> float:
@@ -241,7 +306,10 @@ def association(cases: list[Case], confound: str) -> float:
         "thickness": lambda case: case.traits[0].thickness,
         "marker": lambda case: case.traits[0].marker,
     }[confound]
-    values, label = np.array([str(trait(case)) for case in cases]), np.array([case.positive for case in cases])
+    values, label = (
+        np.array([str(trait(case)) for case in cases]),
+        np.array([case.label == "positive" for case in cases]),
+    )
     table = np.array([[np.sum((values == v) & (label == p)) for p in (False, True)] for v in sorted(set(values))])
     expected = table.sum(1, keepdims=True) * table.sum(0) / table.sum()
     return float(np.sqrt(((table - expected) ** 2 / expected).sum() / table.sum()))
@@ -249,21 +317,24 @@ def association(cases: list[Case], confound: str) -> float:
 
 @pytest.mark.parametrize("confound", ["kernel", "site", "thickness", "marker"])
 def test_a_confound_is_tied_to_the_label_only_on_request(confound: str) -> None:
-    assert association(draw_cases(1, 60, 48, 20, confound), confound) == pytest.approx(1)
+    assert association(draw_cases(1, Design(60, 48, 20, confound)), confound) == pytest.approx(1)
     others = {"kernel", "site", "thickness", "marker"} - {confound}
-    assert all(association(draw_cases(1, 60, 48, 20, other), confound) < 0.15 for other in {"none", *others} - {"site"})
+    assert all(
+        association(draw_cases(1, Design(60, 48, 20, other)), confound) < 0.15 for other in {"none", *others} - {"site"}
+    )
 
 
 def test_the_confounds_are_visible() -> None:
-    plain, marked = (make_patient(4, True, 64, 16, marker=marker).render() for marker in (False, True))
+    plain, marked = (make_patient(4, "covid", 64, 16, marker=marker).render() for marker in (False, True))
     assert marked.max() > plain.max() + 500
-    noise = {kernel.name: make_patient(4, True, 64, 16, kernel).noise.std() for kernel in (SMOOTH, MEDIUM, SHARP)}
+    noise = {kernel.name: make_patient(4, "covid", 64, 16, kernel).noise.std() for kernel in (SMOOTH, MEDIUM, SHARP)}
     assert noise["smooth"] < noise["medium"] < noise["sharp"]
 
 
 def image_and_features(seed: int) -> tuple[np.ndarray, list[float]]:
     """Return the reference network's input of a phantom (lungs alone, 16×80×80, 0…1) and single features of it."""
-    phantom = make_patient(seed, seed % 2 == 1, 96, 16, (SMOOTH, MEDIUM, SHARP)[seed // 2 % 3])
+    negative: Disease = "normal" if seed // 2 % 5 < 2 else "pneumonia"
+    phantom = make_patient(seed, "covid" if seed % 2 else negative, 96, 16, (SMOOTH, MEDIUM, SHARP)[seed // 2 % 3])
     hu, inside = phantom.render(), phantom.lungs > 0
     image = np.clip((np.where(inside, hu, -1000) + 1250) / 1500, 0, 1)[:, 8:88, 8:88]
     lung = hu[inside]
@@ -286,8 +357,8 @@ def test_no_single_feature_separates_the_classes(samples: tuple[np.ndarray, np.n
 
 
 def test_slice_counts_do_not_separate_the_classes() -> None:
-    cases = draw_cases(2, 200, 256, 48, "none")
-    area = roc_auc_score([case.positive for case in cases], [case.slices[0] for case in cases])
+    cases = draw_cases(2, Design(200, 256, 48))
+    area = roc_auc_score([case.label == "positive" for case in cases], [case.slices[0] for case in cases])
     assert 0.4 < area < 0.6
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from claire.core.contracts.result_tables import read_leaderboard
+from claire.core.contracts.winner import read_winner
 from claire.core.statistics.intervals import bootstrap_weights
 from claire.evaluate.selection import correct_for_choice, nested, rank
 
@@ -32,7 +33,25 @@ def test_the_winner_is_best_on_validation_never_on_test(world: World, out: Path)
         "winner": [0, 2, 4],
         "fold": [0, 1, 2],
         "explained": [0, 2, 4],
+        "judge": [-1, -1, -1],
+        "guards_fired": [],
+        "better_than_chance": True,
     }
+
+
+def test_the_judge_is_the_best_run_of_another_architecture_on_the_same_grid(world: World, out: Path) -> None:
+    good, same, weak, strong, coarse = variants(5)
+    others = {"weak": ("resnet34", 0.5), "strong": ("densenet121", 2), "coarse": ("vgg11", 3)}
+    for fold in range(3):
+        world.train(good, fold, told_apart(4), seed=1)
+        world.train(same, fold, told_apart(3), seed=2)
+        for number, (variant, (name, skill)) in enumerate(zip((weak, strong, coarse), others.values(), strict=True)):
+            size = 96 if name == "vgg11" else variant.size
+            changed = variant.model_copy(update={"architecture": f"torchvision:{name}", "size": size})
+            world.train(changed, fold, told_apart(skill), seed=3 + number)
+    evaluated(world, out)
+    winner = read_winner(out / "winner.json")
+    assert winner.judge == tuple(position + 3 for position in winner.winner)
 
 
 def test_ties_go_to_the_lower_loss_then_the_smaller_id(world: World, out: Path) -> None:

@@ -1,123 +1,128 @@
-"""Candidates on grids made by hand: proposed, merged, split, described on the right side."""
+"""Candidates: whole lesions on the prepared grid, regions beside them, described rightly in any orientation."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pytest
-from claire.core.contracts.cohort import Scan
-from claire.core.networks.view import View
-from claire.explain.lesions import candidates as lesions
-from claire.explain.lesions.candidates import Candidates
+from claire.explain.lesions.candidates import find_candidates, removal_labels, renumbered, whole_lesions
+from claire.explain.lesions.describe import describe, zones
 
-SHAPE = (12, 40, 40)
+from tests.support.lungs import SHAPE, SPOT, VOXEL_ML, affine, case_of, two_lungs
 
-
-def make_view(spots: Sequence[tuple[tuple, float]] = (), flip: bool = False) -> View:
-    """Two lungs of −850 HU on a 5 × 4 × 4 mm grid; `flip` stores the slices from head to feet."""
-    hu, labels = np.full(SHAPE, 40.0, np.float32), np.zeros(SHAPE, np.uint8)
-    labels[:, 8:32, 4:18], labels[:, 8:32, 22:36] = 1, 2
-    hu[labels > 0] = -850
-    for place, value in spots:
-        hu[place] = value
-    affine = np.diag([-4.0, -4.0, -5.0 if flip else 5.0, 1.0])
-    return View(hu, labels, np.arange(SHAPE[0]), affine)
+LARGE = np.s_[5:11, 10:26, 6:14]
 
 
-def make_scan() -> Scan:
-    kept = tuple(range(100, 100 + SHAPE[0]))
-    return Scan(
-        scan="S1", patient="P1", label="positive", first=0, count=SHAPE[0], slices=kept, slice_labels=(),
-        affine=np.eye(4), slice_positions_mm=(), crop=(0, 1, 0, 1), original_shape=(200, 40, 40),
-    )  # fmt: skip
+def test_whole_lesions_come_by_size_and_the_smaller_ones_are_the_rest() -> None:
+    case = case_of(*two_lungs((SPOT, -400.0), (LARGE, -300.0)))
+    both, one = find_candidates(case, {}, 16), find_candidates(case, {}, 1)
+    assert (len(both), both.left_out, both.everything) == (2, 0, frozenset({1, 2, 3}))
+    assert both.labels[7, 15, 10] == 1
+    assert both.labels[3, 14, 26] == 2
+    assert (len(one), one.left_out) == (1, 1)
+    assert one.labels[3, 14, 26] == one.rest == 2
+    assert all(both.kind(label) == "lesion" for label in (1, 2))
 
 
-SPOT = np.s_[2:5, 12:18, 24:30]
+def test_a_lesion_across_zones_stays_whole_and_its_parts_are_described() -> None:
+    case = case_of(*two_lungs((np.s_[1:11, 12:20, 24:32], -300.0)))
+    found = find_candidates(case, {}, 16)
+    said = describe(found.labels, 1, case)
+    assert len(found) == 1
+    assert [part.zone for part in said.parts] == ["lower", "middle", "upper"]
+    assert sum(part.volume_ml for part in said.parts) == pytest.approx(said.volume_ml, abs=0.05)
 
 
-def test_an_opacity_is_proposed_and_a_vessel_is_not() -> None:
-    view = make_view([(SPOT, -400.0), (np.s_[6, 20, 24:34], -200.0)])
-    found = lesions.propose_by_hu(view)
-    assert found.max() == 1
-    assert found[3, 14, 26] == 1
-    assert not found[6].any()
+def test_a_map_proposes_regions_outside_all_lesions() -> None:
+    case = case_of(*two_lungs((SPOT, -400.0)))
+    values = np.zeros(SHAPE, np.float32)
+    values[SPOT] = 5
+    values[6:9, 14:22, 6:12] = 4
+    found = find_candidates(case, {"grad_cam": values}, 16)
+    assert [found.kind(label) for label in (1, 2)] == ["lesion", "region"]
+    assert found.proposers[1] == ("grad_cam",)
+    assert not (found.labels == 2)[SPOT].any()
+    assert (found.labels == 2)[7, 18, 9]
 
 
-def test_chest_wall_does_not_bleed_into_the_lungs() -> None:
-    assert not lesions.propose_by_hu(make_view()).any()
+def test_a_map_without_positive_values_proposes_nothing() -> None:
+    case = case_of(*two_lungs())
+    assert len(find_candidates(case, {"grad_cam": np.zeros(SHAPE, np.float32)}, 16)) == 0
 
 
-def test_a_map_proposes_only_its_strongest_share() -> None:
-    view, values = make_view(), np.zeros(SHAPE)
-    values[SPOT] = 1
-    values[SPOT[0], 20:22, 6:8] = 0.01
-    found = lesions.propose_by_map(values, view)
-    assert found.max() == 1
-    assert (found > 0).sum() == (values == 1).sum()
+def test_a_hole_has_a_rim_and_stays_within_the_lungs() -> None:
+    case = case_of(*two_lungs((np.s_[2:5, 8:14, 22:28], -300.0)))
+    found = find_candidates(case, {}, 16)
+    taken = removal_labels(found, case.prepared_lungs)
+    assert (taken == 1).sum() > (found.labels == 1).sum()
+    assert not taken[case.prepared_lungs == 0].any()
 
 
-def test_an_empty_map_proposes_nothing() -> None:
-    assert not lesions.propose_by_map(np.zeros(SHAPE), make_view()).any()
+def test_renumbering_keeps_the_voxels_and_the_rest() -> None:
+    case = case_of(*two_lungs((SPOT, -400.0), (LARGE, -300.0)))
+    found = find_candidates(case, {}, 16)
+    turned = renumbered(found, [2, 1])
+    assert np.array_equal(turned.labels == 1, found.labels == 2)
+    assert turned.rest == 3
 
 
-def test_hysteresis_keeps_weak_rims_of_strong_regions_only() -> None:
-    mask = np.zeros(SHAPE)
-    mask[2:5, 12:18, 24:30], mask[3, 14, 26] = 0.2, 0.9
-    mask[8:11, 12:18, 24:30] = 0.4
-    found = lesions.propose_by_mask(mask, make_view())
-    assert found.max() == 1
-    assert (found[2:5, 12:18, 24:30] == 1).all()
+def orientations() -> list[np.ndarray]:
+    """Return the 16 ways to store square slices: rows and columns in either order, each axis in either direction."""
+    turns = []
+    for order, signs in product(((0, 1, 2), (1, 0, 2)), product((1, -1), repeat=3)):
+        turn = np.zeros((4, 4))
+        turn[3, 3] = 1
+        for new, (old, sign) in enumerate(zip(order, signs, strict=True)):
+            turn[old, new] = sign
+        turns.append(turn)
+    return turns
 
 
-def test_overlapping_proposals_are_one_lesion_with_two_proposers() -> None:
-    one, two = np.zeros(SHAPE, int), np.zeros(SHAPE, int)
-    one[SPOT] = 1
-    two[2:5, 12:18, 25:31] = 1
-    two[9:12, 20:26, 6:12] = 2
-    merged = lesions.merge({"hu": one, "grad_cam": two}, make_view())
-    assert merged.proposers == (("hu", "grad_cam"), ("grad_cam",))
-    assert (merged.labels == 1).sum() == (one == 1).sum()
+def stored(data: np.ndarray, turn: np.ndarray) -> np.ndarray:
+    """Return (slices, rows, columns) stored as `turn` says: its voxel axes are (column, row, slice)."""
+    order = [int(np.argmax(np.abs(turn[:3, new]))) for new in range(3)]
+    xyz = data.T.transpose(order)
+    flips = tuple(slice(None, None, int(np.sign(turn[old, new]))) for new, old in enumerate(order))
+    return np.ascontiguousarray(xyz[flips].T)
 
 
-def test_a_lesion_across_sides_and_zones_is_split_and_called_confluent() -> None:
-    view, labels = make_view(), np.zeros(SHAPE, np.int16)
-    labels[2:10, 12:20, 6:34] = 1
-    labels[(view.lungs == 0)] = 0
-    parts = lesions.split(Candidates(labels, (("hu",),), (False,)), view)
-    assert len(parts) >= 6
-    assert all(parts.confluent)
-    assert all(len(np.unique(view.lungs[parts.labels == one])) == 1 for one in range(1, len(parts) + 1))
+def turned_affine(shape: tuple[int, ...], turn: np.ndarray) -> np.ndarray:
+    """Return the affine that keeps every voxel of the plain grid where it lies in the patient."""
+    size = np.array(shape[::-1])
+    moved = turn.copy()
+    for new in range(3):
+        old = int(np.argmax(np.abs(turn[:3, new])))
+        if turn[old, new] < 0:
+            moved[old, 3] = size[old] - 1
+    return affine() @ moved
 
 
-def test_a_large_opacity_of_two_humps_is_split_by_watershed() -> None:
-    hu = make_view()
-    labels = np.zeros(SHAPE, np.int16)
-    labels[0:4, 8:18, 22:36] = labels[0:4, 22:32, 22:36] = 1
-    labels[0:4, 18:22, 28:30] = 1
-    parts = lesions.split(Candidates(labels, (("hu",),), (False,)), hu)
-    assert len(parts) >= 2
-    assert ((parts.labels > 0) == (labels > 0)).all()
+@pytest.mark.parametrize("turn", orientations())
+def test_side_volume_and_centre_are_right_to_the_voxel_in_every_orientation(turn: np.ndarray) -> None:
+    hu, lungs = two_lungs((SPOT, -400.0))
+    plain = case_of(hu, lungs)
+    expected = describe(find_candidates(plain, {}, 16).labels, 1, plain)
+    labels = stored(find_candidates(plain, {}, 16).labels, turn)
+    moved = turned_affine(SHAPE, turn)
+    hu_turned, lungs_turned = stored(hu, turn), stored(lungs, turn)
+    case = case_of(hu_turned, lungs_turned, affine=moved, slices=tuple(range(100, 100 + len(hu_turned))))
+    said = describe(labels, 1, case)
+    assert (said.side, said.volume_ml, said.mean_hu) == (expected.side, expected.volume_ml, expected.mean_hu)
+    assert said.side == "left"
+    assert said.centroid_lps_mm == pytest.approx(expected.centroid_lps_mm, abs=0.11)
+    assert said.volume_ml == pytest.approx((labels == 1).sum() * VOXEL_ML, abs=0.01)
 
 
-def test_the_largest_and_the_most_attributed_are_kept_and_the_rest_counted() -> None:
-    labels, weight = np.zeros(SHAPE, np.int16), np.zeros(SHAPE)
-    for one in range(1, 6):
-        labels[one, 10:20, 4 : 4 + one] = one
-    weight[1, 10, 4] = 100
-    kept = lesions.keep_most(Candidates(labels, (("hu",),) * 5, (False,) * 5), weight, 2)
-    assert len(kept) == 2
-    assert kept.left_out == 3
-    assert kept.labels[5, 10, 4]
-    assert kept.labels[1, 10, 4]
+@pytest.mark.parametrize("down", [False, True])
+def test_zones_are_counted_from_the_feet(down: bool) -> None:
+    hu, lungs = two_lungs()
+    turn = np.diag([1.0, 1.0, -1.0, 1.0]) if down else np.eye(4)
+    case = case_of(hu, lungs, affine=affine(turn))
+    expected = [0] * 4 + [1] * 4 + [2] * 4
+    assert zones(case).tolist() == (expected[::-1] if down else expected)
 
 
-@pytest.mark.parametrize("flip", [False, True])
-def test_side_zone_and_centre_follow_the_affine_and_the_mask(flip: bool) -> None:
-    view, labels = make_view(flip=flip), np.zeros(SHAPE, np.int16)
-    labels[0:2, 10:12, 24:28] = 1
-    found = lesions.describe(Candidates(labels, (("hu",),), (False,)), 1, view, make_scan())
-    assert (found.side, found.zone) == ("left", "upper" if flip else "lower")
-    assert found.centroid_lps_mm == (102.0, 42.0, -2.5 if flip else 2.5)
-    assert found.volume_ml == pytest.approx(16 * 0.08)
-    assert found.slice == 100
+def test_the_slice_is_that_of_the_ingested_scan() -> None:
+    case = case_of(*two_lungs((np.s_[2:5, 12:18, 24:30], -400.0), (np.s_[4, 12:22, 24:32], -400.0)))
+    assert describe(whole_lesions(case), 1, case).slice == 104

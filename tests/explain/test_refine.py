@@ -15,7 +15,7 @@ from claire.evaluate.samples import Sample
 from claire.explain import Parameters
 from claire.explain.documents import write_explained_weights
 from claire.explain.probe import Cases, probabilities, target_class
-from claire.explain.refine import ChosenNetwork, predicted_operating_point, scores
+from claire.explain.refine import ChosenNetwork, judge_refinement, predicted_operating_point, refinement_of, scores
 from claire.explain.scan import Setting, _outcome
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,7 +42,7 @@ def setting(trained: Trained, classes: tuple[str, ...], point: float | None) -> 
     files = {"weights": trained.weights, "run": trained.run, "cohort": trained.files.cohort}
     parameters = Parameters(**files, folds=trained.files.folds)
     cases = Cases(trained.cohort, trained.variant)
-    return Setting(chosen(trained, point), None, False, False, classes, parameters, cases)
+    return Setting(chosen(trained, point), None, None, True, classes, parameters, cases)
 
 
 def decided_by_evaluate(logits: np.ndarray) -> list[int]:
@@ -110,3 +110,43 @@ def test_explained_weights_say_whether_they_were_refined_and_repeat(
     paths = [write_explained_weights(tmp_path / f"{i}.explained.safetensors", facts, network) for i in range(2)]
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert read_weights(paths[0])[1] == facts.model_copy(update={"refined": taken})
+
+
+@pytest.mark.parametrize(
+    ("asked", "augmentation", "kind"),
+    [
+        ("auto", "standard", "healed"),
+        ("auto", "healed", "none"),
+        ("attacked", "healed", "attacked"),
+        ("none", "none", "none"),
+    ],
+)
+def test_a_network_that_did_not_learn_from_healed_copies_is_refined_on_them(
+    asked: str, augmentation: str, kind: str
+) -> None:
+    assert refinement_of(asked, augmentation) == kind
+
+
+@pytest.mark.parametrize(("noise", "taken"), [(0.0, True), (3.0, False)])
+def test_refinement_is_taken_only_where_it_does_no_harm(noise: float, taken: bool) -> None:
+    rng = np.random.default_rng(0)
+    positive = np.arange(60) % 2 == 1
+    before = positive + rng.normal(0, 0.2, 60)
+    after = before + rng.normal(0, noise, 60) if noise else before
+    assert judge_refinement(before, after, positive, np.arange(60), 0.02, 0).taken is taken
+
+
+def test_refinement_is_never_taken_on_few_scans() -> None:
+    score = np.arange(10.0)
+    found = judge_refinement(score, score, score > 4, np.arange(10), 0.02, 0)
+    assert not found.taken
+    assert "n=10 < 20" in found.reason
+
+
+def test_a_wider_margin_takes_what_a_narrow_one_cannot_show() -> None:
+    rng = np.random.default_rng(1)
+    positive = np.arange(60) % 2 == 1
+    truth = 2 * positive + rng.normal(0, 1, 60)
+    before, after = (truth + rng.normal(0, 0.2, 60) for _ in range(2))
+    taken = [judge_refinement(before, after, positive, np.arange(60), margin, 0).taken for margin in (0.0, 0.2)]
+    assert taken == [False, True]

@@ -15,7 +15,7 @@ from tests.support.damage import require_told
 from tests.support.explaining import FLAT, FOLD, train_tiny
 from tests.support.synthetic import SIZE, CohortFiles
 
-QUICK = ["--heal-steps", "0", "--attribution-steps", "1", "--candidates", "1", "--refine-steps", "0"]
+QUICK = ["--attribution-steps", "1", "--candidates", "1", "--refine", "none", "--insertions", "2"]
 
 
 def without_lungs(files: CohortFiles, folder: Path, keep: int) -> CohortFiles:

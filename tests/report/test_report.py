@@ -17,7 +17,7 @@ from claire.core.command.documents import SCHEMA_VERSION
 from claire.core.contracts.metrics import read_metrics, write_metrics
 from claire.core.contracts.variant import Variant
 from claire.report.figures import ticks
-from claire.report.sections.saliency import _lesions, _verdict
+from claire.report.sections.saliency import _lesions
 from claire.report.tables import interval, number
 
 from tests.support.command import claire
@@ -175,21 +175,34 @@ def test_candidates_that_were_not_measured_are_told() -> None:
     lesions = [
         lesion(i, rng).model_copy(update={"crucial": False, "delta": delta}) for i, delta in enumerate((0.3, -0.1))
     ]
-    assert "all 1 candidates that support it" in _verdict(lesions, "TP", "positive", 0)
-    assert "23 candidates that were not measured" in _verdict(lesions, "TP", "positive", 23)
-    assert "23 further candidates" in _lesions(lesions, 23).note
+    assert "23 smaller opacities were removed together" in _lesions(lesions, 23).note
     assert _lesions(lesions, 0).note == ""
 
 
 def test_open_gates_are_shown_as_open(page: Page) -> None:
-    assert "All gates are open" in page.section("lesions")
-    assert "healing not reliable" not in page.section("scans")
+    assert "every gate is open" in page.section("lesions")
+    assert "not reliable" not in page.section("scans")
+    assert "Pooled over 3 explained folds" in page.section("lesions")
 
 
 def test_a_closed_gate_is_said_on_every_scan(make: Make) -> None:
     page = make(patients=18, gate_open=False)
-    assert "Healing not reliable" in page.section("lesions")
-    assert page.section("scans").count("healing not reliable") == 18
+    assert "Not reliable: 1 of 9 gates are closed (empty lung)." in page.section("lesions")
+    assert page.section("scans").count("not reliable") == 18
+
+
+def test_scans_say_in_a_sentence_what_decided(page: Page) -> None:
+    scans = page.section("scans")
+    assert "without it p falls from" in scans
+    assert "Without any opacity: p 0.03, called negative, 4 % of what speaks for the call." in scans
+    assert "below the noise" in scans
+    assert "a region proposed by HU, Grad-CAM, no opacity" in scans
+    assert "Lesions that act together" in scans
+
+
+def test_the_insertion_audit_is_shown_by_fold(page: Page) -> None:
+    assert "Insertion audit" in page.section("lesions")
+    assert "fold 0: 85 ml" in page.section("lesions")
 
 
 @pytest.mark.parametrize(
@@ -205,7 +218,7 @@ def test_pictures_follow_the_policy(make: Make, policy: str, phantom: bool, pict
 def test_a_limit_of_pictures_serves_errors_first(tmp_path: Path, flags: dict[str, Path]) -> None:
     page = report(tmp_path, flags, "--picture-limit", "4")
     assert len(page.all("img")) == 4
-    assert "<img" not in page.source[page.source.index("rightly passed".capitalize() + " (true negative).") :]
+    assert "<img" not in page.source[page.source.index("rightly passed".capitalize() + " (true negative), called") :]
 
 
 def test_small_cells_of_patients_are_merged(make: Make) -> None:

@@ -45,7 +45,7 @@ def plan() -> Plan:
 
 def winner() -> Winner:
     """Return a winner with two runs, one of which is to be explained."""
-    return Winner(variant="v1", winner=(0, 2), fold=(0, 1), explained=(2,))
+    return Winner(variant="v1", winner=(0, 2), fold=(0, 1), explained=(2,), judge=(1,))
 
 
 def summary() -> CohortSummary:

@@ -15,10 +15,14 @@ from claire.core.command.files import sha256_file
 from claire.core.command.record import Host, StepRecord, write_record
 from claire.core.contracts.cohort_summary import CohortSummary, write_cohort_summary
 from claire.core.contracts.folds import FoldRow, write_folds
+from claire.core.contracts.gates import SHARES, Evidence, gates, reliable
 from claire.core.contracts.lesions import (
+    Background,
     ExplainedNetwork,
     ExplainedScan,
-    Gate,
+    InsertionAudit,
+    InsertionCell,
+    Interaction,
     Lesion,
     LesionsDocument,
     MethodFigures,
@@ -31,6 +35,7 @@ from claire.core.contracts.rejects import Reject, write_rejects
 from claire.core.contracts.run import PredictionRow, Split, run_name, write_run
 from claire.core.contracts.scan_table import ScanRow, write_scan_table
 from claire.core.contracts.variant import Variant
+from claire.explain.lesions.sentence import sentence
 from PIL import Image
 
 from tests.support.command import claire
@@ -214,13 +219,13 @@ def evaluate(folder: Path, runs: Sequence[Path], scans: Path, cohort: Path) -> d
 def explained(
     run: str, variant: str, fold: int, classes: Sequence[str], gate_open: bool, scans: Sequence[ExplainedScan]
 ) -> LesionsDocument:
-    """Return a lesions.json document."""
-    gates = (
-        Gate(name="healed_odds", statement="the median healed log-odds are at most those of true negatives",
-             value=-1.4, lower=-1.9, upper=-0.9, threshold=-0.8, n=24, open=True),
-        Gate(name="flips", statement="healing turns the decision", value=0.97, lower=0.91, upper=0.99,
-             threshold=0.9, n=24, open=gate_open),
-    )  # fmt: skip
+    """Return a lesions.json document, with evidence that opens every gate once folds are pooled, or that shuts some."""
+    positives = (1.0,) * 14
+    shares = {name: positives if rule.at_least else (0.0,) * 14 for name, rule in SHARES.items()}
+    if not gate_open:
+        shares["empty_lung"] = (0.0,) * 14
+    evidence = Evidence(auc=0.93, positives=20, negatives=20, shares=shares, guards_fired=())
+    judged = gates([evidence])
     gains = {"interventions": Figure(value=0.12, lower=0.02, upper=0.2), "hu_smoothed": None}
     methods = (
         MethodFigures(
@@ -245,12 +250,21 @@ def explained(
             refinement=Refinement(taken=False, reason="not asked for", steps=0),
             healer_steps=100,
         ),
-        gates=gates,
-        reliable=gate_open,
-        healing_proposes=gate_open,
-        statement="Healing not reliable: not every gate is open. Ranked by infills that are independent of it.",
+        evidence=evidence,
+        gates=judged,
+        reliable=reliable(judged),
+        statement="Not reliable: not every gate is open in this fold.",
         infills=("constant", "noise"),
         methods=tuple(methods),
+        insertion=InsertionAudit(
+            places=20,
+            cells=(
+                InsertionCell(
+                    axis="all", level="all", n=20, turned=Figure(value=0.4, lower=0.19, upper=0.64), rise=1.2
+                ),
+            ),
+            turning_ml=85.0,
+        ),
         scans=tuple(scans),
     )
 
@@ -262,7 +276,8 @@ def _scan(row: ScanRow, classes: Sequence[str], rng: np.random.Generator) -> Exp
     outcomes: dict[tuple[bool, bool], Outcome] = {
         (True, True): "TP", (False, True): "FP", (True, False): "FN", (False, False): "TN",
     }  # fmt: skip
-    return ExplainedScan(
+    lesions = tuple(lesion(i, rng) for i in range(int(rng.integers(1, 5)) if called else 0))
+    found = ExplainedScan(
         scan=row.scan,
         patient=row.patient,
         label=row.label,
@@ -271,32 +286,39 @@ def _scan(row: ScanRow, classes: Sequence[str], rng: np.random.Generator) -> Exp
         explained_class=classes[-1],
         outcome=outcomes[positive, called],
         images=tuple(f"{row.scan}.{what}.png" for what in PICTURES),
-        lesions=tuple(lesion(i, rng) for i in range(int(rng.integers(1, 5)) if called else 0)),
+        lesions=lesions,
+        probability_without=0.08 if called else None,
+        background=Background(log_odds=-3.5, probability=0.03, decision=classes[0], share=0.04) if called else None,
+        interactions=(Interaction(first=1, second=2, value=-0.4),) if len(lesions) > 1 else (),
     )
+    return found.model_copy(update={"sentence": sentence(found)})
 
 
 def lesion(index: int, rng: np.random.Generator) -> Lesion:
-    """Return a lesion of rank `index` + 1; the first is crucial."""
+    """Return a lesion of rank `index` + 1; the first is crucial, the fourth is a region below the noise."""
     delta = float(3 / (index + 1))
     sides: tuple[Literal["right", "left"], ...] = ("right", "left")
     zones: tuple[Literal["lower", "middle", "upper"], ...] = ("upper", "middle", "lower")
     x, y, z = (round(float(value), 1) for value in rng.normal(0, 60, 3))
+    ranked = index < 3
     return Lesion(
         id=index + 1,
-        rank=index + 1,
-        rank_low=max(1, index),
-        rank_high=index + 2,
+        kind="lesion" if index < 3 else "region",
+        rank=index + 1 if ranked else None,
+        rank_low=max(1, index) if ranked else None,
+        rank_high=index + 2 if ranked else None,
         crucial=index == 0,
         centroid_lps_mm=(x, y, z),
         volume_ml=float(rng.gamma(2, 4)),
         mean_hu=float(rng.normal(-500, 80)),
         side=sides[int(rng.integers(2))],
         zone=zones[int(rng.integers(3))],
-        confluent=index == 3,
         proposers=("hu", "grad_cam"),
         slice=int(rng.integers(20, 90)),
         delta=delta,
+        delta_per_ml=delta / 8,
         delta_probability=delta / 8,
+        noise=0.2,
         necessity=delta,
         sufficiency=delta,
         delta_by_infill={"constant": delta - 0.1, "noise": delta + 0.1},

@@ -7,6 +7,7 @@ import pytest
 import torch
 from claire.core.contracts.cohort import Cohort, open_cohort
 from claire.core.contracts.variant import Variant
+from claire.core.networks.healed import Alteration
 from claire.core.networks.input import to_input
 from claire.core.networks.view import cut_hu, make_view
 from claire.train import loading
@@ -27,7 +28,7 @@ def variant(**more: object) -> Variant:
 
 
 def epoch(views: Views, variant: Variant, number: int) -> list[torch.Tensor]:
-    return [images for images, _ in batches(views, epoch_batches(views, variant, number), variant, CPU)]
+    return [images for images, _, _ in batches(views, epoch_batches(views, variant, number), variant, CPU)]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,7 @@ def test_an_epoch_is_the_same_again_and_the_next_one_another(cohort: Cohort) -> 
 def test_an_interrupted_epoch_goes_on_with_the_same_batches(cohort: Cohort) -> None:
     views = Views(cohort, cohort.scans, variant(), jitter=True)
     remaining = epoch_batches(views, variant(), 1)[2:]
-    images = [part for part, _ in batches(views, remaining, variant(), CPU)]
+    images = [part for part, _, _ in batches(views, remaining, variant(), CPU)]
     assert all(map(torch.equal, images, epoch(views, variant(), 1)[2:]))
 
 
@@ -130,3 +131,36 @@ def test_prefetching_keeps_order_and_passes_errors_on() -> None:
     assert list(prefetch(range(5))) == [0, 1, 2, 3, 4]
     with pytest.raises(ZeroDivisionError):
         list(prefetch(1 // x for x in (1, 0)))
+
+
+def test_healed_copies_come_beside_the_scans_and_are_marked(cohort: Cohort) -> None:
+    settings = variant(augmentation="healed", batch_size=3)
+    views = Views(cohort, cohort.scans, settings, jitter=True)
+    drawn = [item for items in epoch_batches(views, settings, 0) for item in items]
+    copies = [item for item in drawn if item.healed]
+    assert sorted(item.index for item in drawn if not item.healed) == list(range(len(views)))
+    assert 0 < len(copies) < len(views)
+    assert all(np.issubdtype(item.slices.dtype, np.integer) for item in copies)
+    marked = [(int(i), bool(h)) for _, indices, healed in batches(views, [drawn[:6]], settings, CPU)
+              for i, h in zip(indices, healed, strict=True)]  # fmt: skip
+    assert marked == [(item.index, item.healed) for item in drawn[:6]]
+
+
+def test_a_healed_copy_has_no_opacity(cohort: Cohort) -> None:
+    settings = variant(augmentation="healed", size=32, slices=8, view="whole")
+    views = Views(cohort, cohort.scans, settings)
+    plain = Item(1, np.arange(8))
+    healed = Item(1, np.arange(8), alteration=Alteration(True, "constant", 0))
+    before, after = gather(views, [plain, healed])
+    lungs = make_view(cohort, cohort.scans[1], settings).lungs > 0
+    assert ((before > -600).numpy() & lungs).sum() > 20
+    assert ((after > -600).numpy() & lungs).sum() < 3
+
+
+def test_healed_draws_leave_those_of_other_augmentations_as_they_were(cohort: Cohort) -> None:
+    standard, healed = (
+        [item for items in epoch_batches(Views(cohort, cohort.scans, one, True), one, 1) for item in items]
+        for one in (variant(), variant(augmentation="healed"))
+    )
+    first = {item.index: item.slices.tolist() for item in standard}
+    assert {item.index: item.slices.tolist() for item in healed if not item.healed} == first

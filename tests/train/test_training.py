@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from claire.core.networks.scan_network import ScanNetwork
 from claire.core.statistics.ranking import macro_auc
 from claire.train import training
 from claire.train.loading import Views
-from claire.train.training import Learning, Training, class_weights, learning_rate_at, make_optimiser
+from claire.train.training import Learning, Training, class_weights, copy_weights, learning_rate_at, make_optimiser
 from torch import nn
 
 from tests.support.synthetic import CohortFiles
@@ -229,3 +230,12 @@ def test_scaled_gradients_skip_what_overflows(cohort: Cohort) -> None:
     before = weights(run)[:72]
     run._step(torch.rand(2, 2, 16, 16), torch.tensor([0, 1]))
     assert torch.equal(weights(run)[:72], before)
+
+
+@pytest.mark.parametrize("weigh", [class_weights, copy_weights])
+def test_healed_copies_leave_the_prior_as_it_is(weigh: Callable[..., torch.Tensor]) -> None:
+    targets, copies = torch.tensor([0] * 30 + [1] * 10), 0.5
+    weights = weigh(targets, 2, copies)
+    reference, positive = weights[0] * (30 + copies * 40), weights[1] * 10
+    expected = 1.0 if weigh is class_weights else 3.0
+    assert float(reference / positive) == pytest.approx(expected)

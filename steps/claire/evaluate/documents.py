@@ -17,6 +17,7 @@ from claire.core.contracts.metrics import (
     WinnerMetrics,
 )
 from claire.core.contracts.result_tables import CurvePoint, LeaderboardRow
+from claire.core.contracts.variant import differing_grid
 from claire.core.contracts.winner import Winner
 from claire.core.statistics import IntArray
 from claire.core.statistics.intervals import CONFIDENCE
@@ -24,12 +25,14 @@ from claire.evaluate.contrasts import Roles, axes, differs, to_texts, variant_ra
 from claire.evaluate.curves import fold_curves, treat_all_curve
 from claire.evaluate.figures import figure, number
 from claire.evaluate.groups import Predicting, guards, subgroups
-from claire.evaluate.inputs import Candidate, Experiment
+from claire.evaluate.inputs import Experiment
 from claire.evaluate.measure import Measured
 from claire.evaluate.predictor import Evaluation, PredictorResults, measure_predictor
 from claire.evaluate.selection import correct_for_choice, nested
 
 HEADLINE = "headline"
+#: AUC of a variant that has learned nothing.
+CHANCE = 0.5
 PrevalenceFrom = Literal["stated", "cohort"]
 
 
@@ -199,12 +202,29 @@ def curve_points(results: Results) -> list[CurvePoint]:
     return points
 
 
-def winner(name: str, candidate: Candidate, explained: Sequence[int]) -> Winner:
-    """Return the content of winner.json: positions of the winner's runs by fold, and of the folds to explain."""
-    positions = candidate.positions
+def winner(results: Results, measured: Metrics, explained: Sequence[int]) -> Winner:
+    """Return the content of winner.json: positions of the winner's runs by fold, of the folds to explain, of judges."""
+    experiment, name = results.evaluation.experiment, results.roles["winner"]
+    positions = experiment.candidates[name].positions
     return Winner(
         variant=name,
         winner=tuple(positions[fold] for fold in sorted(positions)),
         fold=tuple(sorted(positions)),
         explained=tuple(positions[fold] for fold in explained),
+        judge=tuple(_judge(results.evaluation, name, fold) for fold in explained),
+        guards_fired=tuple(guard.name for guard in measured.guards if guard.fired),
+        better_than_chance=(measured.variants[name].patient["auc"].lower or 0.0) > CHANCE,
     )
+
+
+def _judge(evaluation: Evaluation, name: str, fold: int) -> int:
+    """Return the position of the best run of a fold that is of another architecture on the same grid; −1 without."""
+    candidates = evaluation.experiment.candidates
+    own = candidates[name].variant
+    others = [
+        other
+        for other, candidate in candidates.items()
+        if candidate.variant.architecture != own.architecture and not differing_grid(candidate.variant, own)
+    ]
+    best = evaluation.ranking.best_in(fold, others)
+    return -1 if best is None else candidates[best].positions[fold]

@@ -104,7 +104,7 @@ def guards(experiment: Experiment, areas: Mapping[str, float | None]) -> list[Gu
             _guard(
                 f"one_label_{name}", f"every {name} has patients of more than one class", _one_label(experiment, name)
             )
-            for name in ("site", "vendor")
+            for name in ("site", "vendor", "kernel")
         ),
     ]
 

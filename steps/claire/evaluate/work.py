@@ -54,7 +54,7 @@ def evaluate(parameters: Parameters, experiment: Experiment, record: Record) -> 
     record.output(write_metrics(out / "metrics.json", metrics))
     record.output(write_comparisons(out / "comparisons.csv", comparisons(experiment, ranking, roles)))
     record.output(write_curves(out / "curves.csv", documents.curve_points(results)))
-    record.output(write_winner(out / "winner.json", documents.winner(roles["winner"], candidate, explained)))
+    record.output(write_winner(out / "winner.json", documents.winner(results, metrics, explained)))
     _record_results(record, metrics)
 
 

@@ -1,9 +1,8 @@
 """Show which lesions decided a fold's test scans.
 
-Candidate lesions are proposed by HU and by saliency maps, each is removed by several infills, and the effect on the
-network is measured: the result is a ranking of lesions, and the set without which the decision turns. A healer is also
-trained against the network; gates, which fail closed, decide whether it is reliable. The network of fold k explains
-the test scans of fold k.
+Whole lesions, found by HU, are removed by several infills, and the effect on the network is measured: the result is a
+ranking of lesions, and the crucial set without which the decision turns. Gates, which fail closed, say from validation
+scans whether the question has an answer for this network. The network of fold k explains the test scans of fold k.
 """
 
 from __future__ import annotations
@@ -48,34 +47,68 @@ class Parameters(StepParameters):
     )
     candidates: int = parameter(
         16,
-        help="most candidate lesions of a scan called positive; half for others",
-        details="Candidates beyond it are counted in `candidates_left_out`.",
+        help="most whole lesions of a scan called positive that are measured one by one; half for others",
+        details="The largest; smaller opacities are removed together, and counted in `candidates_left_out`.",
         ge=1,
     )
-    attribution_steps: int = parameter(8, help="points of integrated gradients", details="32 for a publication.", ge=1)
-    refine_steps: int | None = parameter(
-        None,
-        help="steps of adversarial refinement, 0 for none; without it 120 on a GPU, else 24",
-        details="Skipped under 20 validation scans, where the refined network could not be taken.",
-        ge=0,
+    maps: Literal["few", "all"] = parameter(
+        "few",
+        help="saliency maps beside the ranking by interventions",
+        details="`few`: Grad-CAM, integrated gradients and the HU baselines; `all`: every method of `lesions.json`.",
     )
-    heal_steps: int | None = parameter(
-        None,
-        help="training steps of the healer, 0 for none; without it 400 on a GPU, else 60",
-        details="More if the gates report that healing turns too few decisions.",
+    attribution_steps: int = parameter(8, help="points of integrated gradients", details="32 for a publication.", ge=1)
+    refine: Literal["auto", "none", "healed", "rounds", "attacked"] = parameter(
+        "auto",
+        help="how the network is refined; auto: healed, unless it learned from healed copies",
+        details="`healed`: on copies without their opacities; `rounds`: the copies of a healer too, in alternating "
+        "rounds; `attacked`: on small changes of HU. Never taken below 20 validation scans.",
+    )
+    refine_steps: int | None = parameter(
+        None, help="steps of refinement, 0 for none; without it 240 on a GPU, else 80", ge=0
+    )
+    auc_loss: float = parameter(
+        0.02,
+        help="a refined network is taken unless the upper 95 % limit of its AUC loss on validation exceeds this",
+        details="Paired by patient. With no true loss 0.02 takes it in 0.4 of cases with 40 validation patients, 0.9 "
+        "with 300; 0.05 is easier to show.",
+        ge=0,
+        le=0.5,
+    )
+    heal_steps: int = parameter(
+        0,
+        help="training steps of a healer whose mask is shown as a map and proposes regions; 0: no healer",
+        details="400 on a GPU. It earned no place in the default: see docs/method.md.",
         ge=0,
     )
     shapley: int = parameter(
-        5,
-        help="exact Shapley values for scans with up to this many candidates",
+        6,
+        help="exact Shapley values and interactions for scans with up to this many candidates",
         details="Costs 2ⁿ sets per scan and infill; 8 is bearable with a GPU.",
         ge=0,
+        le=12,
+    )
+    insertions: int = parameter(
+        200,
+        help="places of the insertion audit: lesions set into lungs called negative; 0 for none",
+        details="One evaluation of the network each.",
+        ge=0,
+    )
+    winner: InputFile | None = parameter(
+        None,
+        help="winner.json of evaluate: the guards that fired, and whether the variant is better than chance",
+        details="The gate `shortcut_guards` is closed without it. It names no site, unlike metrics.json.",
     )
     judge: InputFile | None = parameter(
         None,
         help="weights of another architecture on the same grid and fold, for a gate",
-        details="Same view, size, slices, cohort and fold. The gate “a network that the healer never saw” needs it and "
-        "is closed without.",
+        details="Same view, size, slices, cohort and fold. The gate `flips_judge` needs it and is closed without. The "
+        "workflow gives the best such run by validation.",
+    )
+    list: bool = parameter(
+        False,
+        help="print how many patients each gate needs, and how many there are; explain nothing",
+        details="Read from the run's predictions alone.",
+        for_people=True,
     )
     keep_weights: bool = parameter(
         False,

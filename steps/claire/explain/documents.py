@@ -12,26 +12,29 @@ import numpy as np
 
 from claire.core.command.documents import finite
 from claire.core.contracts.archive import ArchiveWriter
-from claire.core.contracts.lesions import ExplainedNetwork, ExplainedScan, Gate, LesionsDocument, MethodFigures
+from claire.core.contracts.gates import gates, reliable
+from claire.core.contracts.lesions import ExplainedNetwork, ExplainedScan, LesionsDocument, MethodFigures
 from claire.core.contracts.run import Run
 from claire.core.contracts.weights import WeightsFacts, write_weights
+from claire.core.imaging.infill import INDEPENDENT
 from claire.core.imaging.volume import Volume, to_nifti_gz
+from claire.explain.evidence import Measured
 from claire.explain.refine import ChosenNetwork
 from claire.explain.scan import ScanResult, Setting
 
 STATEMENTS = {
-    True: "All gates are open: the healing counts as one infill and one proposer among others.",
-    False: "Healing not reliable: not every gate is open. Lesions are ranked by infills that are independent of it; "
-    "the healing may only propose a candidate and widen the interval of a rank.",
+    True: "The question which lesions decided has an answer for this network: every gate is open.",
+    False: "Not reliable: not every gate is open in this fold. The report pools the folds of the variant.",
 }
 
 
 def lesions_document(
-    run: Run, setting: Setting, gates: Sequence[Gate], methods: Sequence[MethodFigures], scans: Sequence[ExplainedScan]
+    run: Run, setting: Setting, measured: Measured, methods: Sequence[MethodFigures], scans: Sequence[ExplainedScan]
 ) -> LesionsDocument:
     """Return the content of `<run>.lesions.json`."""
     chosen = setting.chosen
     point = chosen.operating_point
+    judged = gates([measured.evidence])
     return LesionsDocument(
         run=run.name,
         variant=run.variant.id,
@@ -42,25 +45,38 @@ def lesions_document(
             operating_point=None if point is None else finite(point, 6),
             refined=chosen.refinement.taken,
             refinement=chosen.refinement,
-            healer_steps=len(setting.healer.history) if setting.healer else 0,
+            healer_steps=setting.parameters.heal_steps if setting.healer else 0,
         ),
-        gates=tuple(gates),
-        reliable=setting.reliable,
-        healing_proposes=setting.proposing,
-        statement=STATEMENTS[setting.reliable],
-        infills=setting.counted,
+        evidence=measured.evidence,
+        gates=judged,
+        reliable=reliable(judged),
+        statement=STATEMENTS[reliable(judged)],
+        infills=INDEPENDENT,
         methods=tuple(methods),
+        insertion=measured.insertion,
         scans=tuple(scans),
     )
 
 
 def add_maps(archive: ArchiveWriter, result: ScanResult) -> None:
-    """Add the maps of a scan, `<scan>.<method>.nii.gz`, 8 bits and a scale, and the label map of its lesions."""
+    """Add what a viewer needs of a scan, NIfTI on two grids.
+
+    On the prepared grid: `hu`, `healed` (without the crucial lesions, or without all where none is crucial) and
+    `lesions`, the label map by id. On the network's grid: `<method>`, 8 bits and a scale.
+    """
     scan, affine = result.explained.scan, result.case.view.affine
     for name, values in result.maps.items():
         archive.add(f"{scan}.{name}.nii.gz", _scaled_nifti(values, affine))
-    labels = result.candidates.labels.astype(np.uint8)
-    archive.add(f"{scan}.lesions.nii.gz", to_nifti_gz(Volume(labels, affine)))
+    prepared = {"hu": result.case.prepared_hu, "healed": result.healed}
+    prepared["lesions"] = shown_labels(result)
+    for name, data in prepared.items():
+        archive.add(f"{scan}.{name}.nii.gz", to_nifti_gz(Volume(np.ascontiguousarray(data), result.case.scan.affine)))
+
+
+def shown_labels(result: ScanResult) -> np.ndarray:
+    """Return the label map (kept slices, rows, columns) int16 by id; what was not measured one by one is 0."""
+    labels = result.candidates.labels
+    return np.where(labels == result.candidates.rest, 0, labels).astype(np.int16)
 
 
 def _scaled_nifti(values: np.ndarray, affine: np.ndarray) -> bytes:

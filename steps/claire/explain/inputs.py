@@ -11,20 +11,25 @@ from claire.core.command.progress import about
 from claire.core.contracts.cohort import Cohort, Scan, open_cohort
 from claire.core.contracts.folds import read_folds
 from claire.core.contracts.run import Run, read_run
+from claire.core.contracts.variant import differing_grid
 from claire.core.contracts.weights import WeightsFacts
+from claire.core.contracts.winner import read_winner
 from claire.core.networks.build import load_network
 from claire.core.networks.devices import choose_device, make_deterministic
 from claire.explain import Parameters
 from claire.explain.probe import Probe
 
-#: What a judge must share with the explained network: keys of the variant, and facts of the training.
-SAME_GRID = ("dimensions", "view", "size", "slices")
+#: Facts of the training that a judge must share with the explained network, beside the grid.
 SAME_FACTS = ("classes", "cohort_sha256", "fold")
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The opened inputs. `facts`: of the weights; `roles`: the scans by role in the fold of the run."""
+    """The opened inputs. `facts`: of the weights; `roles`: the scans by role in the fold of the run.
+
+    `guards_fired`: the guards of evaluate that fired, None without its winner.json; `variant_better`: whether that says
+    that the variant's patient AUC, over all folds, is above 0.5.
+    """
 
     cohort: Cohort
     run: Run
@@ -32,6 +37,8 @@ class Inputs:
     probe: Probe
     judge: Probe | None
     roles: Mapping[str, list[Scan]]
+    guards_fired: tuple[str, ...] | None
+    variant_better: bool
 
 
 def open_inputs(parameters: Parameters) -> Inputs:
@@ -46,7 +53,11 @@ def open_inputs(parameters: Parameters) -> Inputs:
     roles = {role: cohort.by_patient(patients) for role, patients in folds.roles(facts.fold).items()}
     _require_test_scans(roles["test"], run)
     probe = Probe(network, facts.variant, device)
-    return Inputs(cohort, run, facts, probe, _open_judge(parameters.judge, probe, facts), roles)
+    judge = _open_judge(parameters.judge, probe, facts)
+    winner = None if parameters.winner is None else read_winner(parameters.winner)
+    fired = None if winner is None else winner.guards_fired
+    better = winner is not None and winner.variant == run.variant.id and winner.better_than_chance
+    return Inputs(cohort, run, facts, probe, judge, roles, fired, better)
 
 
 def _require_same_training(facts: WeightsFacts, run: Run, cohort: Cohort) -> None:
@@ -82,7 +93,7 @@ def _open_judge(path: Path | None, probe: Probe, facts: WeightsFacts) -> Probe |
     if path is None:
         return None
     network, judge_facts = load_network(path)
-    different = [name for name in SAME_GRID if getattr(judge_facts.variant, name) != getattr(probe.variant, name)]
+    different = differing_grid(judge_facts.variant, probe.variant)
     different += [name for name in SAME_FACTS if getattr(judge_facts, name) != getattr(facts, name)]
     if different:
         raise UsageError(

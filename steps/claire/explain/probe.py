@@ -16,10 +16,11 @@ from torch.utils.checkpoint import checkpoint
 from claire.core.command.progress import progress
 from claire.core.contracts.cohort import Cohort, Scan
 from claire.core.contracts.variant import Variant
+from claire.core.imaging.affine import voxel_ml
 from claire.core.networks.devices import Device
 from claire.core.networks.input import to_input
 from claire.core.networks.scan_network import GREY_DEVIATION, GREY_MEAN, ScanNetwork, ScanOutput
-from claire.core.networks.view import View, make_view
+from claire.core.networks.view import Projection, View, make_view
 
 #: Voxels of network input that are evaluated at once without gradients: bounds memory use on a laptop.
 CHUNK_VOXELS = 32 * 224 * 224
@@ -31,12 +32,30 @@ STEP_SLICES = 8
 
 @dataclass(frozen=True)
 class Case:
-    """A scan on the grid of the network's input. `hu`: (slices, size, size) float32; `lungs`: the same shape, bool."""
+    """A scan as prepared, and on the grid of the network's input.
+
+    `hu`: (slices, size, size) float32 and `lungs`, the same shape, bool: of the view. `prepared_hu`: (kept slices,
+    rows, columns) int16 and `prepared_lungs`, the same shape, uint8 0/1/2: lesions are found, described and removed
+    there, and `projection` says how the network sees it.
+    """
 
     scan: Scan
     view: View
     hu: Tensor
     lungs: Tensor
+    prepared_hu: np.ndarray
+    prepared_lungs: np.ndarray
+    projection: Projection
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Spacing of the prepared grid along (slice, row, column) in mm."""
+        return self.scan.spacing_mm
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel of the prepared grid in ml."""
+        return voxel_ml(self.scan.affine)
 
 
 #: A function that loads a scan when it is called.
@@ -46,8 +65,16 @@ Loader = Callable[[], Case]
 def make_case(cohort: Cohort, scan: Scan, variant: Variant) -> Case:
     """Return a scan on the grid that `variant`'s network sees."""
     view = make_view(cohort, scan, variant)
-    hu = np.ascontiguousarray(view.hu, np.float32)
-    return Case(scan, view, torch.from_numpy(hu), torch.from_numpy(view.lungs > 0))
+    prepared_hu, prepared_lungs = cohort.voxels(scan)
+    return Case(
+        scan,
+        view,
+        torch.from_numpy(np.ascontiguousarray(view.hu, np.float32)),
+        torch.from_numpy(view.lungs > 0),
+        prepared_hu,
+        prepared_lungs,
+        Projection.of(prepared_lungs, variant),
+    )
 
 
 class Cases:

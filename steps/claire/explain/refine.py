@@ -1,22 +1,17 @@
-"""The explained network: as trained, or refined against small changes of HU where that is shown to be harmless.
+"""The explained network: as trained, or refined where that is shown to be harmless.
 
-Refinement is projected gradient descent inside the lungs (Madry 2018). The trained network itself is never altered.
+The trained network itself is never altered; see `refining` for the ways to refine.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
 
 from claire.core.command.documents import finite
-from claire.core.command.progress import progress
 from claire.core.contracts.cohort import Scan
 from claire.core.contracts.lesions import Refinement
 from claire.core.contracts.run import Predictions
@@ -24,18 +19,15 @@ from claire.core.statistics.decisions import DEFAULT_THRESHOLD, decide, operatin
 from claire.core.statistics.ranking import auc
 from claire.explain import Parameters
 from claire.explain.inputs import Inputs
-from claire.explain.probe import Case, Cases, Loader, Probe, logits_of_scans, probabilities, random_slices
+from claire.explain.probe import Cases, Probe, logits_of_scans, probabilities
+from claire.explain.refining import refine_network
 
-#: Radius and step of the attack in HU, and steps per attack (DESIGN: ε = 60 HU, 3 steps of 30).
-EPSILON_HU, STEP_HU, ATTACK_STEPS = 60.0, 30.0, 3
-#: Share of the learning rate of the training at which a trained network is refined.
-REFINE_RATE = 0.2
 #: Default steps: (with a GPU, without).
-REFINE_STEPS = (120, 24)
-#: Minimum number of scans or patients for judging a network or a healer.
+REFINE_STEPS = (240, 80)
+#: Minimum number of validation scans for judging a refined network.
 FEWEST = 20
-#: Largest acceptable AUC loss of a refined network, and bootstrap samples of that loss.
-AUC_LOSS, LOSS_SAMPLES = 0.02, 500
+#: Bootstrap samples of the AUC loss of a refined network.
+LOSS_SAMPLES = 500
 
 
 @dataclass(frozen=True)
@@ -117,84 +109,45 @@ def _difference(predicted: Predictions | None, scans: Sequence[Scan], logits: np
 def _refined(
     inputs: Inputs, cases: Cases, parameters: Parameters, logits: np.ndarray, positive: np.ndarray
 ) -> tuple[Probe | None, Refinement]:
-    steps, count = steps_or_default(parameters.refine_steps, REFINE_STEPS, inputs.probe), len(logits)
-    if not steps:
-        return None, Refinement(taken=False, reason="not asked for", steps=0, n=count)
+    kind, count = refinement_of(parameters.refine, inputs.run.variant.augmentation), len(logits)
+    steps = steps_or_default(parameters.refine_steps, REFINE_STEPS, inputs.probe)
+    if kind == "none" or not steps:
+        healed = inputs.run.variant.augmentation == "healed"
+        reason = "not needed: it learned from healed copies" if healed else "not asked for"
+        return None, Refinement(taken=False, reason=reason, steps=0, n=count)
     if count < FEWEST:
-        return None, Refinement(taken=False, reason=too_few(count), steps=0, n=count)
+        return None, Refinement(taken=False, reason=too_few(count), steps=0, kind=kind, n=count)
     labelled = [(cases.loader(scan), inputs.cohort.target(scan)) for scan in inputs.roles["train"]]
-    refined, _ = refine_network(inputs.probe, labelled, steps, parameters.seed)
+    refined = refine_network(inputs.probe, labelled, kind, steps, parameters.seed)
     validation = inputs.roles["validation"]
     after = logits_of_scans(refined, validation, cases, "validation scans evaluated by the refined network")
     patients = np.array([scan.patient for scan in validation])
-    return refined, judge_refinement(scores(logits), scores(after), positive, patients, steps, parameters.seed)
+    judged = judge_refinement(scores(logits), scores(after), positive, patients, parameters.auc_loss, parameters.seed)
+    return refined, judged.model_copy(update={"kind": kind, "steps": steps})
 
 
-def attack(probe: Probe, hu: Tensor, lungs: Tensor, target: Tensor, radius: float) -> Tensor:
-    """Return HU (B, slices, size, size) changed by at most `radius` within the lungs so that the loss rises."""
-    step, change = radius * STEP_HU / EPSILON_HU, torch.zeros_like(hu)
-    for _ in range(ATTACK_STEPS):
-        change.requires_grad_(True)
-        loss = functional.cross_entropy(probe.logits(hu + change, lungs), target)
-        (slope,) = torch.autograd.grad(loss, change)
-        change = (change.detach() + step * slope.sign() * lungs).clamp(-radius, radius)
-    return hu + change
-
-
-def refine_network(
-    probe: Probe, labelled: Sequence[tuple[Loader, int]], steps: int, seed: int
-) -> tuple[Probe, list[float]]:
-    """Return a copy of the network trained on attacked scans, and its loss at each step; `probe` is not changed.
-
-    `labelled`: (function that loads a scan, its class) of the training scans; each step takes one scan per class. The
-    radius grows over the first third of the steps. Batch statistics are frozen throughout.
-    """
-    refined = Probe(copy.deepcopy(probe.network), probe.variant, probe.device)
-    refined.network.requires_grad_(True)
-    rng, losses = np.random.default_rng(seed), []
-    optimiser = torch.optim.AdamW(refined.network.parameters(), probe.variant.learning_rate * REFINE_RATE)
-    targets = sorted({target for _, target in labelled})
-    by_class = {target: [load for load, label in labelled if label == target] for target in targets}
-    for step in progress(range(steps), "refinement step"):
-        radius = EPSILON_HU * min(1.0, 3 * (step + 1) / max(steps, 1))
-        optimiser.zero_grad()
-        loss = sum(
-            _attacked_loss(refined, loaders[int(rng.integers(len(loaders)))](), target, radius, rng)
-            for target, loaders in by_class.items()
-        )
-        optimiser.step()
-        losses.append(loss / len(by_class))
-    refined.network.requires_grad_(False)
-    return refined, losses
-
-
-def _attacked_loss(probe: Probe, case: Case, label: int, radius: float, rng: np.random.Generator) -> float:
-    """Add the gradient of an attacked scan's loss to the network's; return the loss."""
-    hu, lungs = (part[None].to(probe.torch_device) for part in random_slices(case, probe.variant.dimensions, rng))
-    target = torch.tensor([label], device=probe.torch_device)
-    probe.network.requires_grad_(False)
-    attacked = attack(probe, hu, lungs, target, radius)
-    probe.network.requires_grad_(True)
-    loss = functional.cross_entropy(probe.logits(attacked, lungs), target)
-    loss.backward()
-    return float(loss.detach())
+def refinement_of(asked: str, augmentation: str) -> str:
+    """Return the kind of refinement: `auto` heals a network that did not learn from healed copies."""
+    if asked != "auto":
+        return asked
+    return "none" if augmentation == "healed" else "healed"
 
 
 def judge_refinement(
-    before: np.ndarray, after: np.ndarray, positive: np.ndarray, patients: np.ndarray, steps: int, seed: int
+    before: np.ndarray, after: np.ndarray, positive: np.ndarray, patients: np.ndarray, allowed: float, seed: int
 ) -> Refinement:
-    """Take a refined network unless the upper 95 % limit of its AUC loss exceeds `AUC_LOSS` (paired patient bootstrap).
+    """Take a refined network unless the upper 95 % limit of its AUC loss exceeds `allowed` (paired patient bootstrap).
 
     `before`, `after`: scores (scans,); `positive`, `patients`: the same length. Fewer than `FEWEST` scans: not taken.
     """
     n, area_before, area_after = len(before), auc(before, positive), auc(after, positive)
     if n < FEWEST or not math.isfinite(area_before):
-        return Refinement(taken=False, reason=too_few(n), steps=steps, n=n)
+        return Refinement(taken=False, reason=too_few(n), steps=0, n=n)
     upper = _loss_limit(before, after, positive, patients, seed)
     return Refinement(
-        taken=upper <= AUC_LOSS,
-        reason=f"upper 95 % limit of the AUC loss {upper:.3f}, at most {AUC_LOSS} allowed",
-        steps=steps,
+        taken=upper <= allowed,
+        reason=f"upper 95 % limit of the AUC loss {upper:.3f}, at most {allowed:g} allowed, {n} validation scans",
+        steps=0,
         auc_before=finite(area_before, 6),
         auc_after=finite(area_after, 6),
         loss_upper=finite(upper, 6),

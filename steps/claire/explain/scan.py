@@ -2,72 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import log_softmax
 
 from claire.core.command.errors import RejectedScan
 from claire.core.contracts.cohort import Scan
-from claire.core.contracts.lesions import ExplainedScan, Lesion, Outcome
+from claire.core.contracts.lesions import Background, ExplainedScan, Interaction, Lesion, Outcome
+from claire.core.imaging.infill import INDEPENDENT, lung_statistics
 from claire.explain import Parameters
 from claire.explain.healing.healer import Healer
-from claire.explain.lesions.candidates import Candidates, describe, find_candidates
+from claire.explain.lesions.candidates import Candidates, find_candidates, removal_labels, renumbered
+from claire.explain.lesions.describe import describe
 from claire.explain.lesions.interventions import (
-    INDEPENDENT,
     Effects,
     Removals,
+    Shares,
     crucial_set,
-    lung_statistics,
     make_infills,
     measure,
     ranks,
-    removal_labels,
     shapley,
 )
-from claire.explain.maps import attribution
-from claire.explain.maps.faithfulness import BASELINE, curves, ranked_map
-from claire.explain.probe import Case, Cases, target_class
+from claire.explain.lesions.sentence import sentence
+from claire.explain.maps.attribution import FEW, MAPS, saliency_maps
+from claire.explain.maps.faithfulness import curves, lesion_scores
+from claire.explain.probe import Case, Cases, log_odds_of, target_class
 from claire.explain.refine import ChosenNetwork, scores
 
 #: Outcome by whether the scan is labelled positive, where it is called positive and where it is not.
 OUTCOMES_POSITIVE: dict[bool, Outcome] = {True: "TP", False: "FP"}
 OUTCOMES_NEGATIVE: dict[bool, Outcome] = {True: "FN", False: "TN"}
+#: Maps that may propose regions, where they are computed.
+PROPOSING = ("integrated_gradients", "grad_cam", "healing")
 
 
 @dataclass(frozen=True)
 class Setting:
     """Settings shared by all scans of a fold.
 
-    `reliable`: whether every gate of the healing is open; `proposing`: whether its mask may propose candidates.
+    `healed_odds`: median log-odds of the fold's healed validation scans, None if none was measured; `better`: whether
+    the network is shown to be better than chance; if not, nothing is ranked. `healer`: None where none was trained.
     """
 
     chosen: ChosenNetwork
     healer: Healer | None
-    reliable: bool
-    proposing: bool
+    healed_odds: float | None
+    better: bool
     classes: tuple[str, ...]
     parameters: Parameters
     cases: Cases
 
-    @property
-    def counted(self) -> tuple[str, ...]:
-        """The infills that determine Δ and the ranking; the healer's counts only if its gates are open."""
-        return (*INDEPENDENT, "healing") if self.reliable else INDEPENDENT
-
 
 @dataclass
 class ScanResult:
-    """An explained scan. `maps`: (slices, size, size) by method; `explained`: its entry in `lesions.json`.
+    """An explained scan. `maps`: (slices, size, size) of the view by method; `explained`: its entry in `lesions.json`.
 
-    `curves`: (deletion, insertion) by method, of scans called positive; `evaluations`: count of network evaluations.
+    `labels`: (kept slices, rows, columns) by id of the lesion. `healed`: the same shape, int16 HU without the crucial
+    lesions, without all where none is crucial. `curves`: (deletion, insertion) by method, of scans called positive;
+    `evaluations`: count of network evaluations.
     """
 
     case: Case
     candidates: Candidates
     maps: dict[str, np.ndarray]
     explained: ExplainedScan
+    healed: np.ndarray
     curves: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     evaluations: int = 0
 
@@ -79,32 +80,25 @@ def explain_scan(scan: Scan, setting: Setting, rng: np.random.Generator) -> Scan
         raise RejectedScan("no_lungs", "no lung in the slices that the network sees")
     logits = probe.scan_logits(case)
     target = target_class(logits)
-    maps = saliency_maps(case, setting, target)
-    regions = attribution.as_regions(maps, case)
-    proposing = {name: regions[name] for name in ("integrated_gradients", "grad_cam")}
+    maps = _maps(case, setting, target)
     explained = _outcome(scan, setting, logits)
     called = explained.outcome in ("TP", "FP")
     limit = setting.parameters.candidates if called else -(-setting.parameters.candidates // 2)
-    candidates = find_candidates(case.view, proposing, maps.get("healing") if setting.proposing else None, limit)
-    unranked = ranked_map(np.zeros(case.lungs.shape, np.int16), np.zeros(0), rng)
-    result = ScanResult(case, candidates, {"interventions": unranked} | maps, explained)
-    if len(candidates):
-        _intervene(result, scan, setting, target, rng)
-    if called:
-        result.curves = _faithfulness(result, setting, target, rng)
+    proposing = {name: maps[name] for name in PROPOSING if name in maps}
+    candidates = find_candidates(case, proposing, limit)
+    result = ScanResult(case, candidates, maps, explained, case.prepared_hu)
+    if candidates.labels.any():
+        _intervene(result, setting, target, called, rng)
+    result.explained = result.explained.model_copy(update={"sentence": sentence(result.explained, setting.better)})
     return result
 
 
-def saliency_maps(case: Case, setting: Setting, target: int) -> dict[str, np.ndarray]:
-    """Return the map of each method, (slices, size, size) on the view's grid."""
-    healthy, _ = lung_statistics(case, np.zeros(case.lungs.shape, bool))
-    probe = setting.chosen.probe
-    maps = {
-        "grad_cam": attribution.grad_cam(probe, case, target),
-        "integrated_gradients": attribution.integrated_gradients(
-            probe, case, healthy, target, setting.parameters.attribution_steps
-        ),
-    }
+def _maps(case: Case, setting: Setting, target: int) -> dict[str, np.ndarray]:
+    parameters, names = setting.parameters, FEW if setting.parameters.maps == "few" else tuple(MAPS)
+    healthy = lung_statistics(case.view.hu, case.view.lungs, case.view.spacing_mm).mean
+    maps = saliency_maps(
+        setting.chosen.probe, case, healthy, target, names, parameters.attribution_steps, parameters.seed
+    )
     return maps | ({"healing": setting.healer.heal(case)[0]} if setting.healer else {})
 
 
@@ -123,79 +117,128 @@ def _outcome(scan: Scan, setting: Setting, logits: np.ndarray) -> ExplainedScan:
     )
 
 
-def _intervene(result: ScanResult, scan: Scan, setting: Setting, target: int, rng: np.random.Generator) -> None:
+def _intervene(result: ScanResult, setting: Setting, target: int, called: bool, rng: np.random.Generator) -> None:
     """Measure the candidates, order them by Δ and number them by rank."""
     case, candidates = result.case, result.candidates
-    labels = removal_labels(candidates, case)
-    infills = make_infills(case, labels > 0, rng)
-    if setting.healer:
-        infills["healing"] = setting.healer.inpaint(case, labels > 0, rng)
-    removals = Removals(setting.chosen.probe, case, labels, infills)
-    effects = measure(removals, len(candidates), target)
-    rank, low, high = ranks(effects, setting.counted)
-    exact = shapley(removals, len(candidates), target) if len(candidates) <= setting.parameters.shapley else None
-    crucial = _crucial(removals, effects, setting)
-    by_infill = {name: [_round(value) for value in values] for name, values in effects.by_infill().items()}
-    delta = effects.delta(setting.counted)
-    lesions = [
-        Lesion(
-            id=int(rank[i]),
-            rank=int(rank[i]),
-            rank_low=int(low[i]),
-            rank_high=int(high[i]),
-            crucial=i + 1 in crucial,
-            **describe(candidates, i + 1, case.view, scan)._asdict(),
-            delta=_round(delta[i]),
-            delta_probability=_round(effects.probability[i]),
-            necessity=_mean_over(effects.necessity, i, setting.counted),
-            sufficiency=_mean_over(effects.sufficiency, i, setting.counted),
-            delta_by_infill={name: values[i] for name, values in by_infill.items()},
-            infills_agree=len({by_infill[name][i] > 0 for name in setting.counted}) == 1,
-            shapley=None if exact is None else _round(exact[i]),
-        )
-        for i in range(len(candidates))
-    ]
-    ordered = tuple(sorted(lesions, key=lambda lesion: lesion.rank))
+    taken = removal_labels(candidates, case.prepared_lungs)
+    infills = make_infills(case, taken > 0, rng)
+    removals = Removals(setting.chosen.probe, case, taken, infills)
+    effects = measure(removals, len(candidates), candidates.everything, target)
+    few = 1 < len(candidates) <= setting.parameters.shapley
+    shares = shapley(removals, len(candidates), candidates.everything, target) if few else None
+    crucial = _crucial(removals, candidates, effects, setting) if called and setting.better else frozenset()
+    order = [int(i) + 1 for i in np.argsort(-effects.delta(), kind="stable")]
     result.explained = result.explained.model_copy(
-        update={"lesions": ordered, "candidates_left_out": candidates.left_out}
+        update={
+            "lesions": _lesions(result, effects, shares, crucial, setting.better),
+            "candidates_left_out": candidates.left_out,
+            "probability_without": _without(removals, crucial) if crucial else None,
+            "background": _background(removals, candidates, effects, setting),
+            "interactions": _interactions(shares, order),
+        }
     )
-    new_label = np.concatenate([[0], rank]).astype(np.int16)
-    result.candidates = replace(candidates, labels=new_label[candidates.labels])
-    ranked = ranked_map(labels, delta, rng)
-    result.maps = result.maps | {"interventions": ranked}
+    if called and len(candidates) > 1:
+        by_method = lesion_scores(candidates.labels, len(candidates), result.maps, case)
+        by_method["interventions"] = effects.delta()
+        result.curves = curves(removals, by_method, candidates.everything, target)
+    filled = np.isin(taken, sorted(crucial or candidates.everything))
+    painted = np.concatenate([[0.0], effects.delta(), [0.0]])[candidates.labels]
+    result.maps = {"interventions": case.projection.apply(painted)} | result.maps
+    result.healed = np.where(filled, np.rint(infills["noise"]), case.prepared_hu).astype(np.int16)
+    result.candidates = renumbered(candidates, order)
     result.evaluations = removals.evaluations
 
 
-def _mean_over(values: Mapping[str, np.ndarray], i: int, infills: tuple[str, ...]) -> float:
-    return _round(float(np.mean([values[name][i] for name in infills])))
+def _lesions(
+    result: ScanResult, effects: Effects, shares: Shares | None, crucial: frozenset[int], ranked: bool
+) -> tuple[Lesion, ...]:
+    """Return the candidates by Δ, numbered from 1; a rank needs a Δ above the noise of the infills."""
+    candidates, delta, noise = result.candidates, effects.delta(), effects.noise()
+    rank, low, high = ranks(effects)
+    by_infill = effects.by_infill()
+    lesions = []
+    for i in np.argsort(-delta, kind="stable"):
+        label = int(i) + 1
+        description = describe(candidates.labels, label, result.case)
+        counts = ranked and abs(delta[i]) > noise
+        lesions.append(
+            Lesion(
+                id=int(rank[i]),
+                kind=candidates.kind(label),
+                rank=int(rank[i]) if counts else None,
+                rank_low=int(low[i]) if counts else None,
+                rank_high=int(high[i]) if counts else None,
+                crucial=label in crucial,
+                **description._asdict(),
+                proposers=candidates.proposers[i],
+                delta=_round(delta[i]),
+                delta_per_ml=_round(delta[i] / max(description.volume_ml, 1e-3)),
+                delta_probability=_round(effects.probability[i]),
+                noise=_round(noise),
+                necessity=_mean_over(effects.necessity, i),
+                sufficiency=_mean_over(effects.sufficiency, i),
+                delta_by_infill={name: _round(values[i]) for name, values in by_infill.items()},
+                infills_agree=len({by_infill[name][i] > 0 for name in INDEPENDENT}) == 1,
+                shapley=None if shares is None else _round(shares.values[i]),
+            )
+        )
+    return tuple(lesions)
+
+
+def _mean_over(values: Mapping[str, np.ndarray], i: int) -> float:
+    return _round(float(np.mean([values[name][i] for name in INDEPENDENT])))
 
 
 def _round(value: float) -> float:
     return round(float(value), 4) + 0.0
 
 
-def _crucial(removals: Removals, effects: Effects, setting: Setting) -> frozenset[int]:
-    """Return the crucial lesions of a scan that is called positive; other scans have none."""
-    chosen = setting.chosen
-    before = int(chosen.decide(removals.logits([("", frozenset())])[0]))
-    if before == 0:
-        return frozenset()
+def _crucial(removals: Removals, candidates: Candidates, effects: Effects, setting: Setting) -> frozenset[int]:
+    """Return the crucial candidates of a scan called positive: lesions alone if they suffice, else with regions."""
+    delta, noise = effects.delta(), effects.noise()
+    order = [int(i) + 1 for i in np.argsort(-delta, kind="stable") if delta[i] > noise]
 
     def turned(removed: frozenset[int]) -> bool:
-        logits = removals.logits([(name, removed) for name in setting.counted])
-        return int(chosen.decide(log_softmax(logits, -1).mean(0))) != before
+        return int(setting.chosen.decide(removals.mean_logits([removed])[0])) == 0
 
-    return crucial_set(effects.delta(setting.counted), turned)
+    lesions = [label for label in order if candidates.kind(label) == "lesion"]
+    return crucial_set(lesions, delta, turned) or crucial_set(order, delta, turned)
 
 
-def _faithfulness(
-    result: ScanResult, setting: Setting, target: int, rng: np.random.Generator
-) -> dict[str, tuple[float, float]]:
-    case = result.case
-    maps = attribution.as_regions(result.maps, case) | {
-        "hu_raw": attribution.density(case, smoothed=False),
-        BASELINE: attribution.density(case, smoothed=True),
-        "random": attribution.random_map(case, rng),
-    }
-    noise = make_infills(case, result.candidates.labels > 0, rng)["noise"]
-    return curves(setting.chosen.probe, case, maps, noise, target)
+def _without(removals: Removals, removed: frozenset[int]) -> float:
+    return round(float(scores(removals.mean_logits([removed])[0])), 6)
+
+
+def _background(removals: Removals, candidates: Candidates, effects: Effects, setting: Setting) -> Background:
+    """What the network says without any candidate, and which share of the rise over a healed scan that is."""
+    logits = removals.mean_logits([frozenset(), candidates.everything])
+    target = target_class(logits[0])
+    base, empty = (
+        float(log_odds_of(logits[:1], target)[0]),
+        float(np.mean([effects.empty[name] for name in INDEPENDENT])),
+    )
+    rise = None if setting.healed_odds is None else base - setting.healed_odds
+    return Background(
+        log_odds=_round(empty),
+        probability=round(float(scores(logits[1])), 6),
+        decision=setting.classes[int(setting.chosen.decide(logits[1]))],
+        share=None
+        if rise is None or rise <= 0 or setting.healed_odds is None
+        else _round((empty - setting.healed_odds) / rise),
+    )
+
+
+def _interactions(shares: Shares | None, order: Sequence[int]) -> tuple[Interaction, ...]:
+    """Return the interactions of all pairs, by id, the strongest first."""
+    if shares is None:
+        return ()
+    ids = {label: i for i, label in enumerate(order, start=1)}
+    pairs = [
+        Interaction(
+            first=min(ids[a], ids[b]), second=max(ids[a], ids[b]), value=_round(shares.interactions[a - 1, b - 1])
+        )
+        for a in ids
+        for b in ids
+        if a < b
+    ]
+    return tuple(sorted(pairs, key=lambda pair: -abs(pair.value)))

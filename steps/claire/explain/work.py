@@ -1,4 +1,4 @@
-"""The whole step: choose the network, train and judge its healer, explain every test scan."""
+"""The whole step: choose the network, measure its gates, explain every test scan."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from claire.core.command.progress import log, progress
 from claire.core.command.record import Record
 from claire.core.contracts.archive import ArchiveWriter, write_archive
 from claire.core.contracts.cohort import Scan
+from claire.core.contracts.gates import is_better
 from claire.core.contracts.lesions import ExplainedScan, LesionsDocument, write_lesion_table, write_lesions
 from claire.core.contracts.run import Predictions
 from claire.core.statistics.decisions import decide
 from claire.explain import Parameters
 from claire.explain.documents import add_maps, lesions_document, write_explained_weights
-from claire.explain.healing.fit import fit_healer, judge_healer
-from claire.explain.healing.gates import may_propose, reliable
+from claire.explain.evidence import measure_evidence
+from claire.explain.healing.fit import fit_healer
 from claire.explain.inputs import Inputs, open_inputs
+from claire.explain.listing import list_gates
 from claire.explain.maps.faithfulness import ScanCurves, summarise
 from claire.explain.pictures.draw import draw_pictures
 from claire.explain.probe import Cases
@@ -30,7 +32,11 @@ from claire.explain.scan import Setting, explain_scan
 
 
 def run(parameters: Parameters) -> None:
-    """Explain the test scans of the weights' fold and write maps, pictures and lesions."""
+    """Explain the test scans of the weights' fold and write maps, pictures and lesions; or list what gates need."""
+    if parameters.list:
+        for line in list_gates(parameters.weights, parameters.run, parameters.folds):
+            print(line)
+        return
     inputs = open_inputs(parameters)
     recorded = parameters.recorded() | {"device": inputs.probe.device.kind}
     hashed: dict[str, Path | str] = {name: getattr(parameters, name) for name in ("weights", "run", "folds")}
@@ -52,14 +58,17 @@ def explain(inputs: Inputs, parameters: Parameters, record: Record) -> None:
     """Explain the test scans and write every output of the step."""
     cases = Cases(inputs.cohort, inputs.probe.variant)
     chosen = choose_network(inputs, cases, parameters)
-    healer, reason = fit_healer(inputs, chosen, cases, parameters)
-    gates = judge_healer(chosen, healer, inputs.judge, cases, parameters.seed, reason)
-    setting = Setting(chosen, healer, reliable(gates), may_propose(gates), inputs.cohort.classes, parameters, cases)
+    healer = fit_healer(inputs, chosen, cases, parameters)
+    measured = measure_evidence(
+        chosen, inputs.judge, cases, inputs.guards_fired, parameters.insertions, parameters.seed
+    )
+    better = inputs.variant_better or is_better(measured.evidence)
+    setting = Setting(chosen, healer, measured.healed_odds, better, inputs.cohort.classes, parameters, cases)
     stem = parameters.out / inputs.run.name
     saliency, overlays = stem.with_name(f"{stem.name}.saliency.zip"), stem.with_name(f"{stem.name}.overlays.zip")
     with write_archive(saliency) as maps, write_archive(overlays) as pictures:
         scans, curves = _explain_scans(inputs, setting, Archives(maps, pictures), record)
-    document = lesions_document(inputs.run, setting, gates, summarise(curves, parameters.seed), scans)
+    document = lesions_document(inputs.run, setting, measured, summarise(curves, parameters.seed), scans)
     paths = [
         saliency,
         overlays,
@@ -138,4 +147,4 @@ def _report(record: Record, document: LesionsDocument, chosen: ChosenNetwork) ->
         raise ClaireError("no test scan could be explained", "The log names the scans and why.")
     log.info("network refined: %s (%s)", chosen.refinement.taken, chosen.refinement.reason)
     for gate in document.gates:
-        log.info("gate %s %s: %s", gate.name, "open" if gate.open else "closed", gate.statement)
+        log.info("gate %s %s in this fold: %s", gate.name, "open" if gate.open else "closed", gate.statement)

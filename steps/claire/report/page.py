@@ -117,7 +117,8 @@ def _saliency(inputs: Inputs) -> dict[str, Any]:
         "gates": saliency.gates(inputs),
         "methods": saliency.methods(inputs),
         "networks": saliency.networks(inputs),
-        "closed_gates_text": saliency.closed_gates_text(inputs),
+        "gates_text": saliency.gates_text(inputs),
+        "insertions": saliency.insertions(inputs) if any(d.insertion for d in inputs.explained) else None,
         "zones": [(outcome_title, picture) for outcome_title, picture in maps if picture],
         "outcomes": [(saliency.OUTCOMES.get(name, name), tally[name]) for name in sorted(tally)],
     }

@@ -22,8 +22,9 @@ from torch.nn import functional
 
 from claire.core.contracts.cohort import Cohort, Scan
 from claire.core.contracts.variant import Variant
+from claire.core.networks.healed import Alteration, Healable, altered, draw_alterations, make_healable
 from claire.core.networks.input import normalise, window
-from claire.core.networks.view import cut_hu
+from claire.core.networks.view import cut_hu, make_view
 
 T = TypeVar("T")
 #: Bytes of views that stay in memory; more go to a file in the temporary folder that is mapped into memory.
@@ -50,6 +51,7 @@ class Views:
         self.variant = variant.model_copy(update={"slices": variant.slices * self.candidates})
         self._views = _allocate((len(scans), self.variant.slices, variant.size, variant.size))
         self._is_made = [False] * len(scans)
+        self._healable: dict[int, Healable] = {}
 
     def __len__(self) -> int:
         return len(self.scans)
@@ -61,6 +63,12 @@ class Views:
             self._is_made[index] = True
         view: np.ndarray = self._views[index]
         return view
+
+    def healable(self, index: int) -> Healable:
+        """Return what filling the view of a scan takes, for `augmentation: healed`."""
+        if index not in self._healable:
+            self._healable[index] = make_healable(make_view(self.cohort, self.scans[index], self.variant))
+        return self._healable[index]
 
 
 def _allocate(shape: tuple[int, ...]) -> np.ndarray:
@@ -77,7 +85,7 @@ class Item:
     """An item of a batch: `slices` of the view of the scan at `index`, and how they are augmented.
 
     `theta` (2, 3) maps output to input coordinates in −1…1, None for none; `contrast` and `brightness` act on the
-    windowed image.
+    windowed image. `alteration`: None for the scan as it is.
     """
 
     index: int
@@ -86,10 +94,18 @@ class Item:
     flip: bool = False
     contrast: float = 1.0
     brightness: float = 0.0
+    alteration: Alteration | None = None
+
+    @property
+    def healed(self) -> bool:
+        """Whether this is a healed copy, which is labelled as the reference class."""
+        return self.alteration is not None and self.alteration.healed
 
 
 def epoch_batches(views: Views, variant: Variant, epoch: int) -> list[list[Item]]:
     """Return the batches of an epoch: every scan once (`labels: inherited`: every slice of its spread once), shuffled.
+
+    `augmentation: healed` adds healed copies of some scans.
 
     Batches differ by one item at most, so that none holds a single item where the batch size is larger than one.
     """
@@ -108,10 +124,11 @@ def _items(views: Views, index: int, variant: Variant, epoch: int) -> list[Item]
     groups = slices[:, None] if variant.labels == "inherited" else slices[None]
     if variant.augmentation == "none":
         return [Item(index, group) for group in groups]
-    return [_augmented(index, group, rng) for group in groups]
+    alterations = draw_alterations(rng) if variant.augmentation == "healed" else [None]
+    return [_augmented(index, group, rng, alteration) for alteration in alterations for group in groups]
 
 
-def _augmented(index: int, slices: np.ndarray, rng: np.random.Generator) -> Item:
+def _augmented(index: int, slices: np.ndarray, rng: np.random.Generator, alteration: Alteration | None) -> Item:
     flip, transform = bool(rng.random() < FLIP), bool(rng.random() < TRANSFORM)
     rotation, (scale, contrast, brightness), shift = rng.uniform(-1, 1), rng.uniform(-1, 1, 3), rng.uniform(-1, 1, 2)
     theta = None
@@ -120,7 +137,8 @@ def _augmented(index: int, slices: np.ndarray, rng: np.random.Generator) -> Item
         matrix = size * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         matrix[:, 0] *= -1 if flip else 1
         theta = np.column_stack([matrix, 2 * SHIFT * shift]).astype(np.float32)
-    return Item(index, slices, theta, flip and not transform, 1 + CONTRAST * contrast, BRIGHTNESS * brightness)
+    shades = 1 + CONTRAST * contrast, BRIGHTNESS * brightness
+    return Item(index, slices, theta, flip and not transform, *shades, alteration)
 
 
 def gather(views: Views, items: Sequence[Item]) -> Tensor:
@@ -129,6 +147,8 @@ def gather(views: Views, items: Sequence[Item]) -> Tensor:
     batch = np.empty((len(items), len(items[0].slices), *first.shape[1:]), np.int16)
     for row, item in zip(batch, items, strict=True):
         np.take(views[item.index], item.slices, axis=0, out=row)
+        if item.alteration is not None:
+            row[...] = altered(row, views.healable(item.index), item.slices, item.alteration)
     return torch.from_numpy(batch)
 
 
@@ -164,8 +184,9 @@ def _column(values: Sequence[float], like: Tensor) -> Tensor:
 
 def batches(
     views: Views, plan: Sequence[Sequence[Item]], variant: Variant, device: torch.device
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield (images, indices): (B, D, size, size) float32 in 0…1 on `device`, and (B,) the scans they are of.
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield (images, indices, healed): (B, D, size, size) float32 in 0…1 on `device`, (B,) the scans they are of, and
+    (B,) whether they are healed copies.
 
     For a GPU the next batch is read while this one is learned; windowing and augmentation run on the device.
     """
@@ -173,7 +194,8 @@ def batches(
     gathered = ((gather(views, items).pin_memory() if pinned else gather(views, items), items) for items in plan)
     for hu, items in prefetch(gathered) if pinned else gathered:
         images = to_image(hu.to(device, non_blocking=True), variant, items)
-        yield images, torch.tensor([item.index for item in items], device=device)
+        indices, healed = [item.index for item in items], [item.healed for item in items]
+        yield images, torch.tensor(indices, device=device), torch.tensor(healed, device=device)
 
 
 def prefetch(items: Iterable[T]) -> Iterator[T]:

@@ -25,6 +25,7 @@ from claire.core.command.progress import log
 from claire.core.contracts.run import Epoch
 from claire.core.contracts.variant import Variant
 from claire.core.networks.devices import Device
+from claire.core.networks.healed import COPIES
 from claire.core.networks.scan_network import ScanNetwork
 from claire.core.statistics.ranking import macro_auc
 from claire.train.loading import Item, Views, batches, epoch_batches
@@ -83,10 +84,22 @@ def learning_rate_at(variant: Variant, epoch: int) -> float:
     return variant.learning_rate
 
 
-def class_weights(targets: Tensor, classes: int) -> Tensor:
-    """Return the weight of each class, inverse to its share of the training scans; 1 where all are equally frequent."""
-    counts = torch.bincount(targets, minlength=classes).clamp(min=1)
-    return len(targets) / (classes * counts.float())
+def class_weights(targets: Tensor, classes: int, copies: float = 0.0) -> Tensor:
+    """Return the weight of each class, inverse to its share of the training scans; 1 where all are equally frequent.
+
+    `copies`: healed copies per scan, which count for the reference class.
+    """
+    counts = torch.bincount(targets, minlength=classes).float()
+    counts[0] += copies * len(targets)
+    return counts.sum() / (classes * counts.clamp(min=1))
+
+
+def copy_weights(targets: Tensor, classes: int, copies: float) -> Tensor:
+    """Return class weights under which healed copies leave the prior of the training scans as it is."""
+    weights = torch.ones(classes)
+    reference = float((targets == 0).sum())
+    weights[0] = max(reference, 1.0) / max(reference + copies * len(targets), 1.0)
+    return weights
 
 
 def make_optimiser(network: ScanNetwork, variant: Variant) -> torch.optim.Optimizer:
@@ -108,8 +121,11 @@ class Training:
         self.checkpoint, self.progress = checkpoint, Progress()
         self.optimiser = make_optimiser(network, variant)
         self.scaler = GradScaler(device.torch.type, enabled=device.precision == "fp16")
-        weight = class_weights(learning.targets, learning.classes) if variant.class_weights else None
-        self.weight = weight if weight is None else weight.to(device.torch)
+        copies = COPIES if variant.augmentation == "healed" else 0.0
+        weigh = class_weights if variant.class_weights else copy_weights
+        weighted = variant.class_weights or copies > 0
+        self.weight = weigh(learning.targets, learning.classes, copies).to(device.torch) if weighted else None
+        self.validation_weight = class_weights(learning.targets, learning.classes) if variant.class_weights else None
         self.targets = learning.targets.to(device.torch)
         self._saved = time.monotonic()
 
@@ -141,8 +157,8 @@ class Training:
             group["lr"] = learning_rate_at(variant, progress.epoch)
         plan = epoch_batches(self.learning.views, variant, progress.epoch)
         total = torch.tensor(progress.loss, dtype=torch.float64, device=self.device.torch)
-        for images, indices in batches(self.learning.views, plan[progress.step :], variant, self.device.torch):
-            total += self._step(images, self.targets[indices])
+        for images, indices, healed in batches(self.learning.views, plan[progress.step :], variant, self.device.torch):
+            total += self._step(images, self.targets[indices].masked_fill(healed, 0))
             progress.step += 1
             if guard.requested or self._due():
                 progress.loss = total.item()
@@ -200,13 +216,11 @@ class Training:
         with torch.inference_mode(), self.device.autocast():
             outputs = [
                 self.network(images).scan.float()
-                for images, _ in batches(self.learning.validation, plan, self.variant, self.device.torch)
+                for images, _, _ in batches(self.learning.validation, plan, self.variant, self.device.torch)
             ]
         logits, targets = torch.cat(outputs).cpu(), self.learning.validation_targets
-        weight = None if self.weight is None else self.weight.cpu()
-        loss = self._require_finite(
-            functional.cross_entropy(logits.double(), targets, _as_double(weight)).item(), "validation"
-        )
+        weight = _as_double(self.validation_weight)
+        loss = self._require_finite(functional.cross_entropy(logits.double(), targets, weight).item(), "validation")
         return loss, macro_auc(torch.softmax(logits.double(), 1).numpy(), targets.numpy())
 
     def _require_finite(self, loss: float, name: str) -> float:

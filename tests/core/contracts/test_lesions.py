@@ -42,7 +42,7 @@ def test_a_fold_without_lesions_has_a_table_of_no_rows(tmp_path: Path) -> None:
     ("old", "new", "place"),
     [
         ('"outcome": "TP"', '"outcome": "hit"', "methods.0.outcome"),
-        ('"confluent": false', '"confluent": "no way"', "scans.0.lesions.0.confluent"),
+        ('"infills_agree": true', '"infills_agree": "no way"', "scans.0.lesions.0.infills_agree"),
         ('"rank_low"', '"rank_min"', "scans.0.lesions.0"),
         ('"taken": false', '"taken": "perhaps"', "network.refinement.taken"),
     ],

@@ -70,24 +70,31 @@ def test_nothing_changes_after_it_is_built() -> None:
 
 
 def test_a_winner_is_read_as_it_was_written(tmp_path: Path) -> None:
-    winner = Winner(variant="v1", winner=(0, 2), fold=(0, 1), explained=(2,))
+    winner = Winner(variant="v1", winner=(0, 2), fold=(0, 1), explained=(2,), judge=(1,))
     path = write_winner(tmp_path / "winner.json", winner)
     assert read_winner(path) == winner
     # The tool of the workflow takes these keys out of the file.
     assert json.loads(path.read_text()) == {
-        "schema_version": 1, "variant": "v1", "winner": [0, 2], "fold": [0, 1], "explained": [2]
+        "schema_version": 1, "variant": "v1", "winner": [0, 2], "fold": [0, 1], "explained": [2], "judge": [1],
+        "guards_fired": [], "better_than_chance": False,
     }  # fmt: skip
 
 
 @pytest.mark.parametrize("explained", [[1], [-1], [0, 0]])
 def test_only_the_winners_runs_are_explained(tmp_path: Path, explained: list[int]) -> None:
-    document = {"schema_version": 1, "variant": "v1", "winner": [0, 2], "fold": [0, 1], "explained": explained}
+    document = {"schema_version": 1, "variant": "v1", "winner": [0, 2], "fold": [0, 1]}
+    document |= {"explained": explained, "judge": [-1] * len(explained)}
     (tmp_path / "winner.json").write_text(json.dumps(document))
     with pytest.raises(ClaireError, match=r"winner\.json is not valid"):
         read_winner(tmp_path / "winner.json")
 
 
+def test_every_explained_run_has_a_judge_or_none() -> None:
+    with pytest.raises(ValidationError, match="1 runs to be explained have 2 judges"):
+        Winner(variant="v1", winner=(0, 2), fold=(0, 1), explained=(2,), judge=(1, 3))
+
+
 @pytest.mark.parametrize("fold", [(0,), (0, 1, 2), ()])
 def test_every_run_of_the_winner_has_a_fold(fold: tuple[int, ...]) -> None:
     with pytest.raises(ValidationError, match=f"2 runs have {len(fold)} folds"):
-        Winner(variant="v1", winner=(0, 2), fold=fold, explained=())
+        Winner(variant="v1", winner=(0, 2), fold=fold, explained=(), judge=())

@@ -7,7 +7,7 @@ import pytest
 from claire.core.contracts.cohort import Cohort, open_cohort
 from claire.core.contracts.variant import Variant, Window
 from claire.core.imaging.volume import AIR_HU
-from claire.core.networks.view import apply_window, cut_hu, lung_box, make_view, pick_slices, triangles
+from claire.core.networks.view import Projection, apply_window, cut_hu, lung_box, make_view, pick_slices, triangles
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -92,3 +92,30 @@ def test_a_view_measures_in_mm_and_ml(cohort: Cohort) -> None:
     scan_view = make_view(cohort, cohort.scans[0], Variant(view="whole", size=32, slices=4))
     assert scan_view.spacing_mm == pytest.approx((20.0, 8.0, 8.0))
     assert scan_view.voxel_ml == pytest.approx(20 * 8 * 8 / 1000)
+
+
+@pytest.mark.parametrize("dimensions", ["2D", "3D"])
+def test_how_a_network_sees_a_scan_is_linear_and_equals_the_view(cohort: Cohort, dimensions: str) -> None:
+    variant = Variant(dimensions=dimensions, view="box", size=20, slices=5)
+    scan = cohort.scans[1]
+    hu, lungs = cohort.voxels(scan)
+    seen = Projection.of(lungs, variant)
+    other = np.random.default_rng(0).normal(0, 100, hu.shape).astype(np.float32)
+    np.testing.assert_allclose(seen.apply(hu + other), seen.apply(hu) + seen.apply(other), atol=0.01)
+    view = make_view(cohort, scan, variant)
+    np.testing.assert_array_equal(np.rint(seen.apply(hu)), view.hu)
+    np.testing.assert_array_equal(seen.labels(lungs), view.lungs)
+    np.testing.assert_array_equal(seen.affine(scan), view.affine)
+
+
+@pytest.mark.parametrize("dimensions", ["2D", "3D"])
+def test_a_map_of_the_view_comes_back_where_it_lies_in_the_scan(cohort: Cohort, dimensions: str) -> None:
+    variant = Variant(dimensions=dimensions, view="box", size=40, slices=SLICES)
+    hu, lungs = cohort.voxels(cohort.scans[1])
+    seen = Projection.of(lungs, variant)
+    row0, row1, column0, column1 = seen.box
+    back = seen.back(seen.apply(hu))
+    assert back.shape == hu.shape
+    assert not back[:, :row0].any()
+    inner = np.s_[:, row0 + 2 : row1 - 2, column0 + 2 : column1 - 2]
+    assert np.corrcoef(back[inner].ravel(), hu[inner].ravel())[0, 1] > 0.95

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 import pytest
-from claire.core.statistics.intervals import bootstrap_weights, newcombe, percentile, wilson, woolf
+from claire.core.statistics.intervals import bootstrap_weights, clopper_pearson, newcombe, percentile, wilson, woolf
 from claire.core.statistics.ranking import auc, sweep
+from scipy.stats import binomtest
 
 from tests.support.scores import scores
 
@@ -74,3 +75,13 @@ def test_newcombe_covers_the_truth_near_1() -> None:
     truth, labels = 0.5 * (1 + math.erf(2.5 / 2)), np.arange(40) % 2 == 1
     limits = [newcombe(auc(scores(2.5, seed, labels), labels), [(20, 20)]) for seed in range(300)]
     assert np.mean([lower <= truth <= upper for lower, upper in limits]) >= 0.93
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 5), (5, 5), (3, 17), (36, 36), (1, 200)])
+def test_clopper_pearson_is_that_of_scipy(hits: int, n: int) -> None:
+    exact = binomtest(hits, n).proportion_ci(0.95, method="exact")
+    assert clopper_pearson(hits, n) == pytest.approx((exact.low, exact.high), abs=1e-12)
+
+
+def test_clopper_pearson_of_nothing_is_unknown() -> None:
+    assert all(math.isnan(end) for end in clopper_pearson(0, 0))

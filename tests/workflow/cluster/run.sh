@@ -124,9 +124,9 @@ say "both runs of the hybrid and the local run agree"
 # Scans, masks and shard lists stay at the data site; the cohort is there, so the search looks in the right place.
 [[ -n $(at_hpc "find claire-cluster-test/work -name cohort.h5 -print -quit") ]] || fail "no cohort.h5 at the HPC"
 strays=$(at_hpc "find claire-cluster-test/work -name '*.scans.zip' -o -name '*.lungs.zip' -o -name '*.prepared.h5' -o -name '*.shard.jsonl' \
-    -o -name '*.dcm' -o -name labels.csv -o -name key")
+    -o -name '*.dcm' -o -name labels.csv -o -name key -o -name scans.csv -o -name metrics.json")
 [[ -z $strays ]] || fail "these should have stayed at the data site: $strays"
-say "no scan, mask, shard list, label table or key crossed to SLURM"
+say "no scan, mask, shard list, label table, key, table of scans or metrics crossed to SLURM"
 
 [[ -n $(at_hpc "find claire-cluster-test/store -name '*.run.json' -print -quit") ]] || fail "no result in the store"
 open=$(at_hpc "find claire-cluster-test -maxdepth 0 -perm /077; find claire-cluster-test/store -perm /077

@@ -2,12 +2,14 @@
 
 The series look like chest CT of several scanners: nested folders, shuffled file names, private tags, made-up
 identities, localisers and second reconstructions. Both classes have dense opacities of the same volume and HU;
-positives differ by pattern (bilateral, peripheral, meshed or ring-shaped). The ground truth is in `truth`, which no
-step of the pipeline reads.
+positives differ by pattern (bilateral, peripheral, meshed or ring-shaped). A share of the negatives has healthy lungs.
+The same cohort without some of its lesions (`--without`) is the exact counterfactual. The ground truth is in `truth`,
+which no step of the pipeline reads.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from claire.core.command.errors import require
@@ -27,7 +29,7 @@ class Parameters(StepParameters):
     )
     patients: int | None = parameter(
         None,
-        help="number of patients, half of them positive",
+        help="number of patients, evenly drawn from the classes",
         details="More give figures with narrower intervals; about 15 % have a second scan.",
         ge=2,
     )
@@ -46,6 +48,29 @@ class Parameters(StepParameters):
     )
     seed: int = parameter(
         0, help="the same seed gives the same bytes", details="Change it for patients that nothing was tuned on.", ge=0
+    )
+    classes: int = parameter(
+        2,
+        help="2: negative and positive; 3: normal, pneumonia and covid",
+        details="Of two classes the negatives hold healthy lungs (`--healthy`) and pneumonia.",
+        ge=2,
+        le=3,
+    )
+    healthy: float = parameter(
+        0.4,
+        help="share of the negatives of two classes that have no lesion at all",
+        details="0 leaves open what a network says of healthy lungs, since it never saw any.",
+        ge=0,
+        le=1,
+    )
+    without: str | None = parameter(
+        None,
+        help="leave lesions out of the images: deciding, bystander, all, or the id of one",
+        details="Everything else, noise included, stays voxel by voxel: with the same other flags, into another "
+        "--out, this is the exact counterfactual. Lesions' ids are in `truth`, which stays that of the whole patient.",
+    )
+    patient: str | None = parameter(
+        None, help="make only the patient with this patient_id", details="As in labels.csv."
     )
     confound: Literal["none", "kernel", "site", "thickness", "marker"] = parameter(
         "none",
@@ -67,5 +92,25 @@ def run(parameters: Parameters) -> None:
         "there is a cohort in --out already: expected no files in `source`",
         "Remove the folder `source` in it or name another --out.",
     )
-    cases = cohort.draw_cases(parameters.seed, patients, size, slices, parameters.confound)
+    design = cohort.Design(patients, size, slices, parameters.confound, parameters.classes, parameters.healthy)
+    cases = [
+        replace(case, without=parameters.without or "")
+        for case in cohort.draw_cases(parameters.seed, design)
+        if parameters.patient in (None, case.person.patient_id)
+    ]
+    require(
+        bool(cases),
+        f"--patient {parameters.patient} is not in this cohort",
+        "Name a patient_id of its labels.csv, and give the flags that it was made with.",
+    )
+    require(
+        parameters.without is None or parameters.without in cohort.ROLES or parameters.without.isdigit(),
+        f"--without is neither a role nor the id of a lesion: got '{parameters.without}'",
+        f"Give {', '.join(cohort.ROLES)} or a number from the truth of a patient.",
+    )
+    require(
+        parameters.without is None or not parameters.without.isdigit() or parameters.patient is not None,
+        "--without ID needs --patient: ids are counted within a patient",
+        "Name the patient, or give a role.",
+    )
     work.write(parameters.out, cases, parameters.seed, parameters.threads)

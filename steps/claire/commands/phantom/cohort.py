@@ -10,46 +10,78 @@ import numpy as np
 
 from claire.commands.phantom.anatomy import draw_build
 from claire.commands.phantom.dicom import AXIAL, CORONAL, Series, Study, axial_positions, write_series
+from claire.commands.phantom.lesions import Disease
 from claire.commands.phantom.patient import Phantom, make_patient
 from claire.commands.phantom.scanners import SCANNERS, SITES, Person, Traits, choose_traits, draw_person, make_uid
 from claire.core.command.documents import SCHEMA_VERSION
 from claire.core.command.files import atomic, write_json
 from claire.core.imaging.volume import Volume, to_nifti_gz
 
-CLASSES = ("negative", "positive")
+#: Class names by their number; of two classes, the negative one holds normal lungs and pneumonia.
+CLASSES = {2: ("negative", "positive"), 3: ("normal", "pneumonia", "covid")}
+#: `--without` by name: the roles of the lesions left out.
+ROLES = {"deciding": ("deciding",), "bystander": ("bystander",), "all": ("deciding", "bystander")}
 
 
 @dataclass(frozen=True)
 class Case:
-    """A patient to make: person, class, traits and slices of each visit, series beside the main one."""
+    """A patient to make: person, class, disease, traits and slices of each visit, series beside the main one.
+
+    `without`: what is left out of the images, a name of `ROLES` or the id of a lesion; "" for nothing.
+    """
 
     number: int
     seed: int
-    positive: bool
+    label: str
+    disease: Disease
     person: Person
     traits: tuple[Traits, ...]
     slices: tuple[int, ...]
     size: int
     localiser: bool
     second: str
+    without: str = ""
 
 
-def draw_cases(seed: int, patients: int, size: int, slices: int, confound: str) -> list[Case]:
-    """Return random patients; both classes have the same mix of sites, scanners, kernels, sexes, unless confounded."""
+@dataclass(frozen=True)
+class Design:
+    """What a cohort is made of. `healthy`: share of the negatives of two classes that have no lesion at all."""
+
+    patients: int
+    size: int
+    slices: int
+    confound: str = "none"
+    classes: int = 2
+    healthy: float = 0.4
+
+
+def draw_cases(seed: int, design: Design) -> list[Case]:
+    """Return random patients; all classes have the same mix of sites, scanners, kernels, sexes, unless confounded."""
     rng = np.random.default_rng([seed, 101])
-    positives = rng.permutation(np.arange(patients) % 2 == 1)
+    targets = rng.permutation(np.arange(design.patients) % design.classes)
     cases: list[Case] = []
-    for positive in (False, True):
-        numbers = np.flatnonzero(positives == positive)
+    for target, label in enumerate(CLASSES[design.classes]):
+        numbers = np.flatnonzero(targets == target)
         mixes = rng.permutation(len(numbers))
-        for number, mix in zip(numbers, mixes, strict=True):
-            cases.append(_draw_case(rng, seed, int(number), bool(positive), int(mix), size, slices, confound))
+        diseases = _diseases(target, len(numbers), design, np.random.default_rng([seed, 103, target]))
+        for number, mix, disease in zip(numbers, mixes, diseases, strict=True):
+            cases.append(_draw_case(rng, seed, int(number), label, disease, int(mix), design))
     return sorted(cases, key=lambda case: case.number)
 
 
+def _diseases(target: int, count: int, design: Design, rng: np.random.Generator) -> list[Disease]:
+    if target == design.classes - 1:
+        return ["covid"] * count
+    if design.classes == 3:
+        return ["normal" if target == 0 else "pneumonia"] * count
+    healthy = round(design.healthy * count)
+    return ["normal" if i < healthy else "pneumonia" for i in rng.permutation(count)]
+
+
 def _draw_case(
-    rng: np.random.Generator, seed: int, number: int, positive: bool, mix: int, size: int, slices: int, confound: str
+    rng: np.random.Generator, seed: int, number: int, label: str, disease: Disease, mix: int, design: Design
 ) -> Case:
+    positive, slices, confound = disease == "covid", design.slices, design.confound
     site = int(positive) if confound == "site" else mix % 3
     person = draw_person(rng, number, "FM"[mix // 2 % 2], SITES[site])
     visits = 2 if rng.random() < 0.15 else 1
@@ -59,11 +91,12 @@ def _draw_case(
     return Case(
         number=number,
         seed=int(np.random.default_rng([seed, 7, number]).integers(2**31)),
-        positive=positive,
+        label=label,
+        disease=disease,
         person=person,
         traits=traits,
         slices=tuple(int(rng.integers(low, max(round(1.1 * slices), low) + 1)) for _ in range(visits)),
-        size=size,
+        size=design.size,
         localiser=bool(rng.random() < 0.3),
         second=str(rng.choice(["", "thick", "coronal", "mip"], p=[0.55, 0.25, 0.1, 0.1])),
     )
@@ -91,8 +124,18 @@ def _scan(case: Case, visit: int, traits: Traits) -> Phantom:
     height = draw_build(np.random.default_rng([case.seed, 1]), female).height
     thickness = float(np.clip(round(traits.thickness * (height + 26) / slices, 1), 2, 8))
     return make_patient(
-        case.seed, case.positive, case.size, slices, traits.kernel, thickness, female, visit, traits.marker
+        case.seed, case.disease, case.size, slices, traits.kernel, thickness, female, visit, traits.marker
     )
+
+
+def kept_lesions(phantom: Phantom, without: str) -> set[int]:
+    """Return the ids of the lesions that stay in the images; `without` is "", a name of `ROLES` or an id."""
+    ids = {lesion.id for lesion in phantom.lesions}
+    if not without:
+        return ids
+    if without in ROLES:
+        return {lesion.id for lesion in phantom.lesions if lesion.role not in ROLES[without]}
+    return ids - {int(without)}
 
 
 def _study(case: Case, visit: int, traits: Traits, rng: np.random.Generator) -> Study:
@@ -103,7 +146,7 @@ def _study(case: Case, visit: int, traits: Traits, rng: np.random.Generator) -> 
 
 def _series(case: Case, phantom: Phantom) -> list[Series]:
     """Return the main series (number 2) and the others of the same visit."""
-    grid, hu = phantom.grid, phantom.render()
+    grid, hu = phantom.grid, phantom.render(kept_lesions(phantom, case.without))
     positions, pixel, axial = axial_positions(grid), (grid.pixel, grid.pixel), ("ORIGINAL", "PRIMARY", "AXIAL")
     series = [Series(2, "CHEST", axial, hu, positions, AXIAL, pixel, grid.thickness, grid.spacing)]
     corner, tall = (positions[0][0], 0.0, positions[-1][2]), (grid.spacing, grid.pixel)
@@ -144,7 +187,9 @@ def write_truth(folder: Path, uid: str, phantom: Phantom, case: Case, study: Stu
             "series_uid": uid,
             "study_uid": study.uid,
             "patient_id": case.person.patient_id,
-            "label": CLASSES[case.positive],
+            "label": case.label,
+            "disease": case.disease,
+            "without": case.without,
             "scanner": {"manufacturer": scanner.manufacturer, "model": scanner.model},
             "kernel": study.traits.kernel_name,
             "thickness_mm": phantom.grid.thickness,

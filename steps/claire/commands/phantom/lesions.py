@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from scipy import ndimage
@@ -14,6 +15,10 @@ from claire.commands.phantom.shapes import Box, Grid
 #: HU of airspace that is filled completely; less filling is ground glass.
 FILLED = 40.0
 DECIDING = ("crazy_paving", "atoll")
+Disease = Literal["normal", "pneumonia", "covid"]
+#: Volume of the opacities of pneumonia against those of covid: more, as healthy lungs are on the same side, so that
+#: the amount of opacity tells little.
+PNEUMONIA_VOLUME = 1.12
 #: Lesions of negatives that look like deciding ones: they keep the classes from being separable without error.
 MIMICS = ("organising", "proteinosis")
 #: Share of a lesion's largest filling above which a voxel counts as the lesion.
@@ -43,23 +48,27 @@ class Plan:
     gamma: float
 
 
-def draw_plans(rng: np.random.Generator, positive: bool, lung_ml: float) -> list[Plan]:
-    """Return random lesions of a patient: the same total volume and HU in both classes, another pattern.
+def draw_plans(rng: np.random.Generator, disease: Disease, lung_ml: float) -> list[Plan]:
+    """Return random lesions of a patient: much the same total volume and HU in both diseases, another pattern.
 
-    Positives: bilateral, peripheral, multifocal meshes and rings beside a few bystanders; some are mild, about 5 % have
-    no deciding lesion. Negatives: solid opacities, mostly of one side; some have mimics on one side as well.
+    Normal: healthy lungs, no lesion at all. Covid: bilateral, peripheral, multifocal meshes and rings beside a few
+    bystanders; some are mild, about 5 % have no opacity. Pneumonia: solid opacities, mostly of one side; some have
+    mimics on one side as well.
     """
+    if disease == "normal":
+        return []
     total = lung_ml * float(np.clip(rng.lognormal(np.log(0.24), 0.28), 0.10, 0.38))
     mild, none = rng.random() < 0.09, rng.random() < 0.05
     mimic = rng.random() < 0.15
     side = int(rng.integers(1, 3))
     plans: list[Plan] = []
-    if positive and not none:
+    if disease == "covid" and not none:
         deciding = 0.2 if mild else rng.uniform(0.75, 0.95)
         plans += _split(rng, total * deciding, int(rng.integers(1, 3) if mild else rng.integers(3, 6)), DECIDING, None)
         plans += _split(rng, total * (1 - deciding), 1, ("pneumonia", "ground_glass"), side)
-    else:
-        if mimic and not positive:
+    elif disease == "pneumonia":
+        total *= PNEUMONIA_VOLUME
+        if mimic:
             share = rng.uniform(0.5, 0.8)
             plans += _split(rng, total * share, int(rng.integers(1, 3)), MIMICS, side)
             total *= 1 - share
@@ -85,7 +94,7 @@ def _filling(rng: np.random.Generator) -> tuple[float, float, float]:
 
 
 def _companions(rng: np.random.Generator) -> list[Plan]:
-    """Return lesions that both classes have: nodules, dependent atelectasis, effusion, fibrosis."""
+    """Return lesions that both diseases have: nodules, dependent atelectasis, effusion, fibrosis."""
     plans = [
         Plan("nodule", int(rng.integers(1, 3)), float(rng.uniform(0.3, 5)), 0.6, 0.98, 12.0)
         for _ in range(int(rng.integers(0, 3)))

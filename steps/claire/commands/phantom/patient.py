@@ -10,7 +10,7 @@ import numpy as np
 from scipy import ndimage
 
 from claire.commands.phantom.anatomy import Chest, draw_build, make_chest, make_grid
-from claire.commands.phantom.lesions import FILLED, Filling, draw_plans, grow_lesions
+from claire.commands.phantom.lesions import FILLED, Disease, Filling, draw_plans, grow_lesions
 from claire.commands.phantom.shapes import Grid
 
 HU_RANGE = (-1024, 3071)
@@ -49,7 +49,7 @@ class Lesion:
 class Phantom:
     """A scan and its ground truth. Arrays are (slices, rows, columns), slices from feet to head."""
 
-    positive: bool
+    disease: Disease
     grid: Grid
     base: np.ndarray
     noise: np.ndarray
@@ -105,7 +105,7 @@ class Phantom:
 
 def make_patient(
     seed: int,
-    positive: bool,
+    disease: Disease,
     size: int = 256,
     slices: int = 48,
     kernel: Kernel = MEDIUM,
@@ -119,13 +119,13 @@ def make_patient(
     `thickness`: mm, None for slices without gaps (at most 8 mm). `visit` changes position and noise, not the person or
     the lesions. `marker` puts a metal marker on the skin. The same arguments give the same voxels.
     """
-    person, disease, scan = (np.random.default_rng([seed, i]) for i in (1, 2, 3 + visit))
+    person, lesions, scan = (np.random.default_rng([seed, i]) for i in (1, 2, 3 + visit))
     female = bool(person.random() < 0.5) if female is None else female
     build = draw_build(person, female)
     grid = make_grid(build, size, slices, thickness, tuple(scan.uniform(-6, 6, 3)))
     chest = make_chest(build, grid)
-    plans = draw_plans(disease, positive, 4300.0 * (build.height / 248) ** 3)
-    fillings = grow_lesions(disease, chest, grid, plans)
+    plans = draw_plans(lesions, disease, 4300.0 * (build.height / 248) ** 3)
+    fillings = grow_lesions(lesions, chest, grid, plans)
     if marker:
         _stick_marker(chest.hu, build.half_depth + build.fat, grid)
     lungs = chest.lungs.copy()
@@ -133,7 +133,7 @@ def make_patient(
         if filling.kind == "effusion":
             lungs[filling.box][filling.share > 0.5] = 0
     base = _blur(_move(chest, grid, scan), kernel, grid)
-    return Phantom(positive, grid, base, _noise(kernel, grid, scan), lungs, tuple(fillings))
+    return Phantom(disease, grid, base, _noise(kernel, grid, scan), lungs, tuple(fillings))
 
 
 def _move(chest: Chest, grid: Grid, rng: np.random.Generator) -> np.ndarray:

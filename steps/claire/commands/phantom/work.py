@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from claire.commands.phantom.cohort import CLASSES, Case, write_case
+from claire.commands.phantom.cohort import Case, write_case
 from claire.core.command.files import write_text
 from claire.core.command.progress import progress
 from claire.core.command.tables import write_csv
@@ -42,7 +42,7 @@ def _write_labels(path: Path, cases: list[Case]) -> None:
     rows = [
         {
             "patient_id": case.person.patient_id,
-            "label": CLASSES[case.positive],
+            "label": case.label,
             "reference_standard": "RT-PCR",
             "site": case.person.site,
             "sex": case.person.sex,

@@ -10,43 +10,66 @@ from pydantic import AfterValidator
 
 from claire.core.command.documents import Document, Part, read_document, write_document
 from claire.core.command.tables import Row, write_rows
+from claire.core.contracts.gates import Evidence, Gate
 from claire.core.contracts.metrics import Figure
 
 REMEDY = "Run `claire explain` again for this run."
 Outcome = Literal["TP", "FP", "TN", "FN"]
+Side = Literal["right", "left"]
+Zone = Literal["lower", "middle", "upper"]
 #: Every method of saliency, with its title: first the ranking by interventions, then maps, then their baselines.
 METHODS: dict[str, str] = {
     "interventions": "Interventions (remove and measure)",
-    "grad_cam": "Grad-CAM",
+    "gradient": "Gradient",
+    "smoothgrad": "SmoothGrad",
     "integrated_gradients": "Integrated gradients",
+    "grad_cam": "Grad-CAM",
+    "grad_cam_pp": "Grad-CAM++",
+    "guided_grad_cam": "Guided Grad-CAM, SmoothGrad squared (the original)",
+    "occlusion": "Occlusion",
     "healing": "Healing mask",
     "hu_smoothed": "HU threshold, smoothed",
     "hu_raw": "HU threshold, raw",
+    "edges": "Edges",
     "random": "Random",
 }
 
 
-class Lesion(Part):
-    """A candidate lesion, ranked by the effect of its removal on the log-odds (Δ).
+class LesionPart(Part):
+    """A part of a lesion within one zone, for description only: whole lesions are removed and ranked."""
 
-    `centroid_lps_mm`: LPS; `slice`: index in the ingested scan where it is largest; `delta_by_infill`: Δ by infill.
+    zone: Zone
+    volume_ml: float
+    mean_hu: float
+    centroid_lps_mm: tuple[float, float, float]
+
+
+class Lesion(Part):
+    """A whole lesion, ranked by the effect of its removal on the log-odds (Δ).
+
+    `kind`: an opacity by HU is a lesion, anything else (proposed by a map) a region. `rank` and its interval are None
+    where Δ is below `noise`, twice the standard deviation of Δ over infills. `centroid_lps_mm`: LPS; `slice`: index in
+    the ingested scan where it is largest; `delta_by_infill`: Δ by infill; `parts`: its parts by zone, if more than one.
     """
 
     id: int
-    rank: int
-    rank_low: int
-    rank_high: int
+    kind: Literal["lesion", "region"]
+    rank: int | None
+    rank_low: int | None
+    rank_high: int | None
     crucial: bool
     centroid_lps_mm: tuple[float, float, float]
     volume_ml: float
     mean_hu: float
-    side: Literal["right", "left"]
-    zone: Literal["lower", "middle", "upper"]
-    confluent: bool
+    side: Side
+    zone: Zone
+    parts: tuple[LesionPart, ...] = ()
     proposers: tuple[str, ...]
     slice: int
     delta: float
+    delta_per_ml: float
     delta_probability: float
+    noise: float
     necessity: float
     sufficiency: float
     delta_by_infill: dict[str, float]
@@ -54,8 +77,33 @@ class Lesion(Part):
     shapley: float | None
 
 
+class Interaction(Part):
+    """Shapley interaction of two lesions, by id, in log-odds: above 0 they act together, below 0 one is enough."""
+
+    first: int
+    second: int
+    value: float
+
+
+class Background(Part):
+    """What the network says of a scan without any of its opacities and regions.
+
+    `share`: of the rise of the log-odds above those of a mean healed scan of the fold, what stays without lesions; None
+    where the scan does not rise.
+    """
+
+    log_odds: float
+    probability: float
+    decision: str
+    share: float | None
+
+
 class ExplainedScan(Part):
-    """An explained scan: the network's prediction, its lesions by rank, names of its pictures."""
+    """An explained scan: the network's prediction, its lesions by Δ, names of its pictures.
+
+    `sentence`: the result in plain words; `probability_without`: the probability without the crucial lesions; None
+    where there are none. `background`: None where no lesion was found.
+    """
 
     scan: str
     patient: str
@@ -64,30 +112,25 @@ class ExplainedScan(Part):
     decision: str
     explained_class: str
     outcome: Outcome
+    sentence: str = ""
     images: tuple[str, ...] = ()
     candidates_left_out: int = 0
     lesions: tuple[Lesion, ...] = ()
-
-
-class Gate(Part):
-    """One condition on the healing: `open` if the conservative limit of `value` meets the `threshold`."""
-
-    name: str
-    statement: str
-    value: float | None
-    lower: float | None
-    upper: float | None
-    threshold: float | None
-    n: int
-    open: bool
+    probability_without: float | None = None
+    background: Background | None = None
+    interactions: tuple[Interaction, ...] = ()
 
 
 class Refinement(Part):
-    """Whether the refined network is taken, and why: AUC on validation before and after, upper limit of its loss."""
+    """Whether a refined network is taken, and why: AUC on validation before and after, upper limit of its loss.
+
+    `kind`: none, healed, rounds or attacked.
+    """
 
     taken: bool
     reason: str
     steps: int
+    kind: str = "none"
     auc_before: float | None = None
     auc_after: float | None = None
     loss_upper: float | None = None
@@ -121,20 +164,39 @@ class MethodFigures(Part):
     gain_over_hu: Figure | None = None
 
 
+class InsertionCell(Part):
+    """Insertions of one kind: `axis` zone, depth or size, and its `level`; `turned`: share of calls that turn."""
+
+    axis: Literal["all", "zone", "depth", "size"]
+    level: str
+    n: int
+    turned: Figure
+    rise: float
+
+
+class InsertionAudit(Part):
+    """Lesions set into lungs called negative. `turning_ml`: smallest volume at which half of the calls turn."""
+
+    places: int
+    cells: tuple[InsertionCell, ...]
+    turning_ml: float | None
+
+
 class LesionsDocument(Document):
-    """The result of explain for a fold."""
+    """The result of explain for a fold. `gates` are of this fold alone; `evidence` lets folds be pooled."""
 
     run: str
     variant: str
     fold: int
     classes: tuple[str, ...]
     network: ExplainedNetwork
+    evidence: Evidence
     gates: tuple[Gate, ...]
     reliable: bool
-    healing_proposes: bool
     statement: str
     infills: tuple[str, ...]
     methods: tuple[MethodFigures, ...]
+    insertion: InsertionAudit | None = None
     scans: tuple[ExplainedScan, ...]
 
 
@@ -147,7 +209,8 @@ class LesionRow(Row):
     label: str
     probability: float
     outcome: Outcome
-    rank: int
+    kind: str
+    rank: int | None
     crucial: bool
     side: str
     zone: str
@@ -157,9 +220,11 @@ class LesionRow(Row):
     y_mm: float
     z_mm: float
     delta: float
+    delta_per_ml: float
     delta_probability: float
-    rank_low: int
-    rank_high: int
+    noise: float
+    rank_low: int | None
+    rank_high: int | None
 
 
 def write_lesions(path: Path, document: LesionsDocument) -> Path:

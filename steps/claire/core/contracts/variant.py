@@ -93,7 +93,11 @@ class Settings(BaseModel):
     ] = 4
     class_weights: Annotated[bool, Field(description="weight the loss by inverse class frequency")] = True
     augmentation: Annotated[
-        Literal["none", "standard"], Field(description="random transforms of the training images")
+        Literal["none", "standard", "healed"],
+        Field(
+            description="random transforms of the training images; healed: also copies without their opacities, "
+            "labelled as the reference class, and random holes"
+        ),
     ] = "standard"
     seed: Annotated[int, Field(ge=0, lt=2**31, description="seed of all random numbers of a training"), NUMBER] = 0
 
@@ -113,6 +117,15 @@ class Variant(Settings):
     def id(self) -> str:
         """Short content id: 8 hex digits of the SHA-256 of the canonical form, prefixed so as never to be a number."""
         return "v" + sha256_json(self.model_dump(mode="json"))[:8]
+
+
+#: What two variants must share for one network to judge what another is shown.
+GRID = ("dimensions", "view", "size", "slices")
+
+
+def differing_grid(first: Variant, second: Variant) -> list[str]:
+    """Return the keys of `GRID` in which two variants differ: none, if both networks see a scan on the same grid."""
+    return [name for name in GRID if getattr(first, name) != getattr(second, name)]
 
 
 def explain_faults(error: ValidationError, known: Iterable[str] = ()) -> str:

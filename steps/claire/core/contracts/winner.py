@@ -15,13 +15,18 @@ class Winner(Document):
     """Positions count the runs given to evaluate from 0.
 
     `winner`: positions of the winner's runs; `fold`: the fold of each; `explained`: positions of the runs to be
-    explained.
+    explained; `judge`: for each of them the position of the best run of another architecture on the same fold and
+    grid, −1 for none. `guards_fired`: names of the guards that fired; `better_than_chance`: whether the interval of
+    the variant's patient AUC lies above 0.5: what explain may know, as it runs where no site's name may be.
     """
 
     variant: str
     winner: tuple[int, ...]
     fold: tuple[int, ...]
     explained: tuple[int, ...]
+    judge: tuple[int, ...]
+    guards_fired: tuple[str, ...] = ()
+    better_than_chance: bool = False
 
     @model_validator(mode="after")
     def _fits_together(self) -> Winner:
@@ -29,6 +34,8 @@ class Winner(Document):
             raise ValueError(f"{len(self.winner)} runs have {len(self.fold)} folds")
         if not set(self.explained) <= set(self.winner) or len(set(self.explained)) < len(self.explained):
             raise ValueError("explained: expected positions of the winner's runs, each once")
+        if len(self.judge) != len(self.explained):
+            raise ValueError(f"{len(self.explained)} runs to be explained have {len(self.judge)} judges")
         return self
 
 

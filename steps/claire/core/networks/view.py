@@ -61,23 +61,75 @@ def lung_box(lungs: np.ndarray, margin: int = 4) -> tuple[int, int, int, int]:
     return row, row + int(side), column, column + int(side)
 
 
-def make_view(cohort: Cohort, scan: Scan, variant: Variant) -> View:
-    """Return a scan on the grid of the variant's input: deterministic, without augmentation; HU are integers.
+@dataclass(frozen=True)
+class Projection:
+    """How the prepared grid of a scan becomes the grid of a network's input; linear in HU.
 
-    2D: `variant.slices` kept slices, as they are. 3D: the volume resampled to `variant.slices` slices. Resampling is
-    linear with anti-aliasing (a triangle as wide as an output pixel), masks use the nearest voxel.
+    2D: `slices` kept slices, as they are. 3D: the volume resampled to `slices` slices. Resampling is linear with
+    anti-aliasing (a triangle as wide as an output pixel), masks use the nearest voxel. `shape`: (slices, rows, columns)
+    of the prepared grid; `box`: (row0, row1, column0, column1) of it that the network sees; `rows`: index of each
+    slice of the view among the kept slices.
     """
+
+    shape: tuple[int, int, int]
+    box: tuple[int, int, int, int]
+    rows: np.ndarray
+    size: int
+    volume: bool
+
+    @classmethod
+    def of(cls, lungs: np.ndarray, variant: Variant) -> Projection:
+        """Return the projection of a scan with these prepared lungs (slices, rows, columns)."""
+        shape = (lungs.shape[0], lungs.shape[1], lungs.shape[2])
+        box = lung_box(lungs) if variant.view == "box" else (0, shape[1], 0, shape[2])
+        return cls(shape, box, pick_slices(shape[0], variant.slices), variant.size, variant.dimensions == "3D")
+
+    def apply(self, hu: np.ndarray) -> np.ndarray:
+        """Return prepared values (slices, rows, columns) on the view's grid, float32; not rounded."""
+        row0, row1, column0, column1 = self.box
+        cut = hu[slice(None) if self.volume else self.rows, row0:row1, column0:column1].astype(np.float32)
+        if self.volume and len(cut) != len(self.rows):
+            cut = np.tensordot(triangles(len(cut), len(self.rows)), cut, 1)
+        seen: np.ndarray = triangles(row1 - row0, self.size) @ cut @ triangles(column1 - column0, self.size).T
+        return seen
+
+    def labels(self, mask: np.ndarray) -> np.ndarray:
+        """Return a prepared mask or label map on the view's grid, by the nearest voxel."""
+        row0, row1, column0, column1 = self.box
+        return _resize_labels(mask[self.rows, row0:row1, column0:column1], self.size)
+
+    def back(self, values: np.ndarray) -> np.ndarray:
+        """Return values of the view's grid on the prepared grid, float32: linear in plane, 0 outside the box.
+
+        Between the slices of the view the nearest one counts.
+        """
+        row0, row1, column0, column1 = self.box
+        nearest = np.abs(np.arange(self.shape[0])[:, None] - self.rows[None]).argmin(1)
+        fine = _linear(row1 - row0, self.size) @ values.astype(np.float32) @ _linear(column1 - column0, self.size).T
+        full = np.zeros(self.shape, np.float32)
+        full[:, row0:row1, column0:column1] = fine[nearest]
+        return full
+
+    def affine(self, scan: Scan) -> np.ndarray:
+        """Return 4×4, (column, row, slice, 1) of the view's grid → RAS mm."""
+        row0, row1, column0, column1 = self.box
+        zoom = (self.size / (row1 - row0), self.size / (column1 - column0))
+        return _view_affine(scan, self.rows, (row0, column0), zoom, len(self.rows))
+
+
+def make_view(cohort: Cohort, scan: Scan, variant: Variant) -> View:
+    """Return a scan on the grid of the variant's input: deterministic, without augmentation; HU are integers."""
     hu, lungs = cohort.voxels(scan)
-    row0, row1, column0, column1 = lung_box(lungs) if variant.view == "box" else (0, hu.shape[1], 0, hu.shape[2])
-    rows = pick_slices(scan.count, variant.slices)
-    zoom = (variant.size / (row1 - row0), variant.size / (column1 - column0))
-    cut = hu[rows if variant.dimensions == "2D" else slice(None), row0:row1, column0:column1].astype(np.float32)
-    if variant.dimensions == "3D" and scan.count != variant.slices:
-        cut = np.tensordot(triangles(scan.count, variant.slices), cut, 1)
-    image = triangles(row1 - row0, variant.size) @ cut @ triangles(column1 - column0, variant.size).T
-    mask = lungs[rows, row0:row1, column0:column1]
-    affine = _view_affine(scan, rows, (row0, column0), zoom, variant.slices)
-    return View(np.rint(image), _resize_labels(mask, variant.size), rows, affine)
+    projection = Projection.of(lungs, variant)
+    return View(np.rint(projection.apply(hu)), projection.labels(lungs), projection.rows, projection.affine(scan))
+
+
+@lru_cache(maxsize=64)
+def _linear(fine: int, coarse: int) -> np.ndarray:
+    """Return the (fine, coarse) float32 matrix that interpolates `coarse` pixels at the centres of `fine` ones."""
+    at = np.clip((np.arange(fine) + 0.5) * coarse / fine - 0.5, 0, coarse - 1)
+    weights: np.ndarray = np.maximum(0, 1 - np.abs(np.arange(coarse) - at[:, None]))
+    return weights.astype(np.float32)
 
 
 @lru_cache(maxsize=64)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import beta
 
 from claire.core.statistics import FloatArray
 
@@ -60,6 +61,15 @@ def wilson(share: float, n: float) -> Limits:
     centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
     return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def clopper_pearson(hits: int, n: int) -> Limits:
+    """Return the exact interval of a share (Clopper & Pearson 1934): it covers at least 95 %. NaN for n = 0."""
+    if n == 0:
+        return NONE
+    tail = (1 - CONFIDENCE) / 2
+    lower = float(beta.ppf(tail, hits, n - hits + 1)) if hits else 0.0
+    return lower, float(beta.ppf(1 - tail, hits + 1, n - hits)) if hits < n else 1.0
 
 
 def woolf(tp: float, fp: float, fn: float, tn: float) -> Limits:

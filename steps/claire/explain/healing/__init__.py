@@ -1,1 +1,1 @@
-"""The healer: trained, judged, gated."""
+"""The adversarial healer: a generator against a critic."""

@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from claire.core.command.progress import progress
+from claire.core.imaging.infill import random_hole
 from claire.explain.probe import Case, Loader, Probe, log_odds, random_slices
 
 #: HU at 0 and at ±1 of the healer's input, and centre and half-width of what it may paint.
@@ -119,43 +120,17 @@ class Healer:
     @torch.no_grad()
     def heal(self, case: Case) -> tuple[np.ndarray, np.ndarray]:
         """Return (mask in 0…1, infill in HU), each (slices, size, size) float32; see `healed_hu`."""
-        mask, paint = self.generator(*self._input(case, np.zeros(case.lungs.shape, bool)))
+        mask, paint = self.generator(*self._input(case))
         return mask[0].cpu().numpy(), paint[0].cpu().numpy()
 
-    @torch.no_grad()
-    def inpaint(self, case: Case, hole: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return HU for a hole (slices, size, size, bool), painted from its surroundings."""
-        _, paint = self.generator(*self._input(case, hole, rng))
-        infill: np.ndarray = paint[0].cpu().numpy()
-        return infill
-
-    def _input(self, case: Case, hole: np.ndarray, rng: np.random.Generator | None = None) -> tuple[Tensor, ...]:
-        opened = torch.from_numpy(hole) & case.lungs
-        hu = case.hu
-        if rng is not None:
-            hu = torch.where(opened, hole_noise(hu.shape, rng), hu)
-        return tuple(part[None].to(self.device) for part in (hu, case.lungs, opened))
+    def _input(self, case: Case) -> tuple[Tensor, ...]:
+        hole = torch.zeros_like(case.lungs)
+        return tuple(part[None].to(self.device) for part in (case.hu, case.lungs, hole))
 
 
 def hole_noise(shape: Iterable[int], rng: np.random.Generator) -> Tensor:
     """Return the HU that fill an open hole, float32: noise around healthy lung."""
     return torch.from_numpy((HEALTHY_HU + HOLE_NOISE_HU * rng.standard_normal(tuple(shape))).astype(np.float32))
-
-
-def random_hole(case_lungs: Tensor, rng: np.random.Generator) -> Tensor:
-    """Return a mask (slices, size, size) of one to three random ellipsoids within the lungs."""
-    lungs = case_lungs.numpy()
-    index = np.argwhere(lungs)
-    hole = np.zeros(lungs.shape, bool)
-    if not len(index):
-        return torch.from_numpy(hole)
-    grid = np.ogrid[tuple(slice(0, n) for n in lungs.shape)]
-    for _ in range(int(rng.integers(1, 4))):
-        centre = index[rng.integers(len(index))]
-        radii = np.array([rng.uniform(0.5, 2.5), *rng.uniform(0.03, 0.10, 2) * lungs.shape[1]])
-        away = sum(((axis - c) / max(r, 0.5)) ** 2 for axis, c, r in zip(grid, centre, radii, strict=True))
-        hole |= away < 1
-    return torch.from_numpy(hole & lungs)
 
 
 def train_healer(
@@ -200,7 +175,7 @@ class _Duel:
         (hu, lungs), (clean, clean_lungs) = called, negative
         mask, paint = self.generator(hu, lungs, torch.zeros_like(lungs))
         healed = (1 - mask) * hu + mask * paint
-        hole = random_hole(clean_lungs[0].cpu(), rng)[None].to(clean.device)
+        hole = torch.from_numpy(random_hole(clean_lungs[0].cpu().numpy(), rng))[None].to(clean.device)
         opened = torch.where(hole, hole_noise(clean.shape, rng).to(clean.device), clean)
         _, painted = self.generator(opened, clean_lungs, hole)
         filled = torch.where(hole, painted, clean)

@@ -6,24 +6,28 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import factorial
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from scipy import ndimage
 
-from claire.explain.lesions.candidates import Candidates, opacities, smooth
+from claire.core.imaging.infill import INDEPENDENT, fill, lung_statistics
 from claire.explain.probe import Case, Probe, log_odds_of, probabilities
 
-#: Standard deviation in mm of the neighbourhood from which the mean and noise of a hole are estimated.
-NEIGHBOURHOOD_MM = 15.0
-NOISE_MM = 1.5
-HEALTHY_HU = -850.0
-#: Infills that do not come from the network's own counterfactual: only these determine Δ and the ranking.
-INDEPENDENT = ("constant", "noise")
 #: Two lesions tie where their Δ differ by less than this share of the larger one.
 TIE = 0.05
+#: Changes of HU below this are none.
+LEAST_HU = 1e-3
 
 Query = tuple[str, frozenset[int]]
+
+
+class Change(NamedTuple):
+    """What removing one candidate does to the view: `hu` is added at the corner (slice, row, column)."""
+
+    corner: tuple[int, int, int]
+    hu: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,14 @@ class Effects:
     """What removing candidates does to the log-odds z of the explained class; columns are candidates in label order.
 
     `necessity` = z(scan) − z(without it), `sufficiency` = z(without all others) − z(without all), each an array
-    (candidates,) by infill; `probability` (candidates,) = p(scan) − p(without it), mean over independent infills.
+    (candidates,) by infill; `probability` (candidates,) = p(scan) − p(without it), mean over independent infills;
+    `empty`: z without any candidate, by infill.
     """
 
     necessity: Mapping[str, np.ndarray]
     sufficiency: Mapping[str, np.ndarray]
     probability: np.ndarray
+    empty: Mapping[str, float]
 
     def by_infill(self) -> dict[str, np.ndarray]:
         """Return ½ (necessity + sufficiency), (candidates,), by infill."""
@@ -47,59 +53,49 @@ class Effects:
         by_infill = self.by_infill()
         return np.asarray(np.mean([by_infill[name] for name in infills], axis=0))
 
-
-def lung_statistics(case: Case, avoid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the local mean and standard deviation of clean lung HU, each (slices, size, size).
-
-    Clean is lung that is not opacity and does not touch `avoid`; the neighbourhood is Gaussian (normalised convolution,
-    Knutsson 1993). Where there is no clean lung nearby, the clean lung of the whole scan is used.
-    """
-    view = case.view
-    clean = (view.lungs > 0) & ~opacities(view) & ~widen(avoid)
-    values = view.hu[clean] if clean.any() else np.array([HEALTHY_HU], np.float32)
-    mean, spread = float(values.mean()), float(values.std())
-    weight = smooth(clean, view, NEIGHBOURHOOD_MM) + 1e-3
-    local = (smooth(np.where(clean, view.hu, 0), view, NEIGHBOURHOOD_MM) + 1e-3 * mean) / weight
-    squares = smooth(np.where(clean, (view.hu - local) ** 2, 0), view, NEIGHBOURHOOD_MM) + 1e-3 * spread**2
-    return local.astype(np.float32), np.sqrt(squares / weight).astype(np.float32)
-
-
-def widen(mask: np.ndarray) -> np.ndarray:
-    """Return a mask widened by one voxel in plane: a lesion's rim is part of it."""
-    return np.asarray(ndimage.binary_dilation(mask, ndimage.generate_binary_structure(3, 1)[1:2]))
+    def noise(self, infills: Sequence[str] = INDEPENDENT) -> float:
+        """Return twice the standard error of Δ that comes from the infill, pooled over the candidates of the scan."""
+        by_infill = self.by_infill()
+        values = np.stack([by_infill[name] for name in infills])
+        if len(values) < 2 or not values.size:
+            return 0.0
+        return float(2 * np.sqrt(values.var(0, ddof=1).mean() / len(values)))
 
 
 def make_infills(case: Case, avoid: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return the lungs without lesions, (slices, size, size) float32 HU, by infill.
-
-    `constant`: the local mean of clean lung; `noise`: that mean plus smooth noise of the local spread.
-    """
-    mean, spread = lung_statistics(case, avoid)
-    noise = smooth(rng.standard_normal(mean.shape), case.view, NOISE_MM)
-    return {"constant": mean, "noise": mean + spread * noise / max(float(noise.std()), 1e-6)}
-
-
-def removal_labels(candidates: Candidates, case: Case) -> np.ndarray:
-    """Return the label map to remove: each candidate with an in-plane rim of one voxel, within the lungs."""
-    rim = ndimage.maximum_filter(candidates.labels, footprint=ndimage.generate_binary_structure(3, 1)[1:2])
-    widened = np.where(candidates.labels > 0, candidates.labels, rim)
-    return np.where(case.view.lungs > 0, widened, 0)
+    """Return the prepared lungs without lesions, (kept slices, rows, columns) float32 HU, by infill."""
+    statistics = lung_statistics(case.prepared_hu, case.prepared_lungs, case.spacing_mm, avoid)
+    return {name: fill(statistics, name, case.spacing_mm, rng) for name in INDEPENDENT}
 
 
 class Removals:
     """A network's logits for a scan with any set of its candidates removed by any infill; each is computed once.
 
-    For networks that embed slices one by one, a slice is embedded only once for each way in which it is altered.
+    `labels`: what each candidate takes with it, on the prepared grid; `infills`: HU on the same grid. How the network
+    sees a scan is linear in HU, so that each removal is projected once and sets are sums. For networks that embed
+    slices one by one, a slice is embedded only once for each way in which it is altered.
     """
 
     def __init__(self, probe: Probe, case: Case, labels: np.ndarray, infills: Mapping[str, np.ndarray]) -> None:
         self._probe, self._case, self.infills = probe, case, tuple(infills)
-        self._labels = torch.from_numpy(np.ascontiguousarray(labels, np.int16))
-        self._fills = {name: torch.from_numpy(np.asarray(fill, np.float32)) for name, fill in infills.items()}
-        self._present = [frozenset(map(int, np.unique(labels[z]))) - {0} for z in range(len(labels))]
+        boxes = ndimage.find_objects(labels.astype(np.int32))
+        self._changes = {
+            (name, label): change
+            for name, infill in infills.items()
+            for label, box in enumerate(boxes, start=1)
+            if box is not None and (change := _change(case, labels[box] == label, infill[box], box)) is not None
+        }
+        self._present = self._slices_changed()
         self._known: dict[Query, np.ndarray] = {}
         self._embedded: dict[tuple[int, str, frozenset[int]], torch.Tensor] = {}
         self.evaluations = 0
+
+    def _slices_changed(self) -> list[frozenset[int]]:
+        present: list[set[int]] = [set() for _ in range(len(self._case.hu))]
+        for (_, label), change in self._changes.items():
+            for z in range(change.corner[0], change.corner[0] + len(change.hu)):
+                present[z].add(label)
+        return [frozenset(labels) for labels in present]
 
     def logits(self, queries: Sequence[Query]) -> np.ndarray:
         """Return logits (queries, classes) for (infill, labels of the candidates removed) pairs."""
@@ -111,20 +107,32 @@ class Removals:
             self._known |= dict(zip(unseen, logits, strict=True))
         return np.stack([self._known[query] for query in normalised])
 
-    def _altered(self, query: Query, rows: slice = slice(None)) -> torch.Tensor:
+    def mean_logits(self, removed: Sequence[frozenset[int]], infills: Sequence[str] = INDEPENDENT) -> np.ndarray:
+        """Return the mean log-softmax over `infills`, (sets, classes), of the scan without each set of candidates."""
+        logits = self.logits([(name, labels) for labels in removed for name in infills])
+        by_infill = logits.reshape(len(removed), len(infills), -1)
+        return np.asarray(torch.log_softmax(torch.from_numpy(by_infill), -1).mean(1).numpy())
+
+    def view_without(self, query: Query) -> torch.Tensor:
+        """Return the view (slices, size, size) float32 HU without the candidates of a query."""
         infill, removed = query
-        if not removed:
-            return self._case.hu[rows]
-        mask = torch.isin(self._labels[rows], torch.tensor(sorted(removed), dtype=torch.int16))
-        return torch.where(mask, self._fills[infill][rows], self._case.hu[rows])
+        hu = self._case.hu.clone()
+        for label in sorted(removed):
+            change = self._changes.get((infill, label))
+            if change is not None:
+                z, y, x = change.corner
+                depth, height, width = change.hu.shape
+                hu[z : z + depth, y : y + height, x : x + width] += change.hu
+        return hu
 
     def _evaluate_whole(self, queries: Sequence[Query]) -> np.ndarray:
-        return np.concatenate([self._probe.evaluate([self._altered(query)], self._case.lungs) for query in queries])
+        views = [self.view_without(query) for query in queries]
+        return np.concatenate([self._probe.evaluate([view], self._case.lungs) for view in views])
 
     def _evaluate_slicewise(self, queries: Sequence[Query]) -> np.ndarray:
         needed = [[self._slice_key(z, query) for z in range(len(self._present))] for query in queries]
         unseen = [key for key in dict.fromkeys(key for keys in needed for key in keys) if key not in self._embedded]
-        slices = [self._altered((name, removed), slice(z, z + 1))[0] for z, name, removed in unseen]
+        slices = [self._slice_without(key) for key in unseen]
         lungs = [self._case.lungs[z] for z, _, _ in unseen]
         self._embedded |= dict(zip(unseen, self._probe.embed(slices, lungs), strict=True))
         return self._probe.pool([torch.stack([self._embedded[key] for key in keys]) for keys in needed])
@@ -134,25 +142,47 @@ class Removals:
         removed_here = removed & self._present[z]
         return z, infill if removed_here else "", removed_here
 
+    def _slice_without(self, key: tuple[int, str, frozenset[int]]) -> torch.Tensor:
+        z, infill, removed = key
+        hu = self._case.hu[z].clone()
+        for label in sorted(removed):
+            change = self._changes.get((infill, label))
+            if change is not None and 0 <= z - change.corner[0] < len(change.hu):
+                _, y, x = change.corner
+                _, height, width = change.hu.shape
+                hu[y : y + height, x : x + width] += change.hu[z - change.corner[0]]
+        return hu
 
-def measure(removals: Removals, count: int, target: int) -> Effects:
-    """Remove each of `count` candidates, all others, and all, by every infill."""
-    everything = frozenset(range(1, count + 1))
-    sets = [
-        *(frozenset({label}) for label in sorted(everything)),
-        *(everything - {label} for label in sorted(everything)),
-    ]
+
+def _change(case: Case, mask: np.ndarray, infill: np.ndarray, box: tuple[slice, ...]) -> Change | None:
+    """Return how filling a mask changes the view, None where the network does not see it."""
+    difference = np.zeros(case.prepared_hu.shape, np.float32)
+    difference[box] = np.where(mask, infill - case.prepared_hu[box], 0)
+    seen = case.projection.apply(difference)
+    index = np.argwhere(np.abs(seen) > LEAST_HU)
+    if not len(index):
+        return None
+    low, high = index.min(0), index.max(0) + 1
+    part = seen[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+    return Change((int(low[0]), int(low[1]), int(low[2])), torch.from_numpy(np.ascontiguousarray(part)))
+
+
+def measure(removals: Removals, count: int, everything: frozenset[int], target: int) -> Effects:
+    """Remove each of `count` candidates, all others, and `everything`, by every infill."""
+    labels = range(1, count + 1)
+    sets = [*(frozenset({label}) for label in labels), *(everything - {label} for label in labels)]
     base = removals.logits([("", frozenset())])
     z, p = float(log_odds_of(base, target)[0]), probabilities(base)[0, target]
-    necessity, sufficiency, probability_drops = {}, {}, []
+    necessity, sufficiency, empty, probability_drops = {}, {}, {}, []
     for name in removals.infills:
         logits = removals.logits([*((name, removed) for removed in sets), (name, everything)])
         odds = log_odds_of(logits, target)
         necessity[name] = z - odds[:count]
         sufficiency[name] = odds[count : 2 * count] - odds[-1]
+        empty[name] = float(odds[-1])
         if name in INDEPENDENT:
             probability_drops.append(p - probabilities(logits)[:count, target])
-    return Effects(necessity, sufficiency, np.mean(probability_drops, axis=0))
+    return Effects(necessity, sufficiency, np.mean(probability_drops, axis=0), empty)
 
 
 def ranks(effects: Effects, order: Sequence[str] = INDEPENDENT) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -168,30 +198,54 @@ def _ranked(values: np.ndarray) -> np.ndarray:
     return rank
 
 
-def shapley(removals: Removals, count: int, target: int, infills: Sequence[str] = INDEPENDENT) -> np.ndarray:
-    """Return exact Shapley values (1953) of the presence of `count` candidates for z: 2^count sets per infill."""
+class Shares(NamedTuple):
+    """Exact Shapley values (candidates,) and interactions (candidates, candidates), 0 on the diagonal, in log-odds."""
+
+    values: np.ndarray
+    interactions: np.ndarray
+
+
+def shapley(
+    removals: Removals, count: int, everything: frozenset[int], target: int, infills: Sequence[str] = INDEPENDENT
+) -> Shares:
+    """Return Shapley values (1953) and interaction indices (Grabisch & Roubens 1999) of `count` candidates for z.
+
+    2^count sets per infill. A set is present, all else removed. Interaction above 0: two act together; below 0: one is
+    enough.
+    """
     players = range(1, count + 1)
     subsets = [frozenset(chosen) for size in range(count + 1) for chosen in combinations(players, size)]
-    total = np.zeros(count)
+    values, interactions = np.zeros(count), np.zeros((count, count))
     for name in infills:
-        odds = log_odds_of(removals.logits([(name, frozenset(players) - present) for present in subsets]), target)
+        odds = log_odds_of(removals.logits([(name, everything - present) for present in subsets]), target)
         value_of = dict(zip(subsets, odds, strict=True))
-        for player in players:
-            for present in subsets:
-                if player not in present:
-                    weight = factorial(len(present)) * factorial(count - len(present) - 1) / factorial(count)
-                    total[player - 1] += weight * (value_of[present | {player}] - value_of[present])
-    return total / len(infills)
+        for present in subsets:
+            for first in players:
+                if first in present:
+                    continue
+                weight = factorial(len(present)) * factorial(count - len(present) - 1) / factorial(count)
+                values[first - 1] += weight * (value_of[present | {first}] - value_of[present])
+                for second in range(first + 1, count + 1):
+                    if second not in present:
+                        together = _synergy(value_of, present, first, second)
+                        pair_weight = factorial(len(present)) * factorial(count - len(present) - 2)
+                        interactions[first - 1, second - 1] += pair_weight / factorial(count - 1) * together
+    values, interactions = values / len(infills), interactions / len(infills)
+    return Shares(values, interactions + interactions.T)
 
 
-def crucial_set(delta: np.ndarray, turned: Callable[[frozenset[int]], bool]) -> frozenset[int]:
+def _synergy(value_of: Mapping[frozenset[int], float], present: frozenset[int], first: int, second: int) -> float:
+    both, one, other = present | {first, second}, present | {first}, present | {second}
+    return value_of[both] - value_of[one] - value_of[other] + value_of[present]
+
+
+def crucial_set(order: Sequence[int], delta: np.ndarray, turned: Callable[[frozenset[int]], bool]) -> frozenset[int]:
     """Return the labels of the lesions without which the decision turns; empty if no set turns it.
 
-    Lesions that support the decision (Δ > 0) are removed in the order of Δ until `turned` holds, then restored one by
-    one, weakest first, as long as the decision stays turned. A lesion that ties with a member (`TIE`) and can
-    replace it is included too. Lesions that oppose the decision are kept: removing them as well would reinforce it.
+    The lesions of `order` (labels that support the decision, strongest first) are removed until `turned` holds, then
+    restored one by one, weakest first, as long as the decision stays turned. A lesion that ties with a member (`TIE`)
+    and can replace it is included too. Lesions that oppose the decision stay: removing them would reinforce it.
     """
-    order = [int(index) + 1 for index in np.argsort(-delta, kind="stable") if delta[index] > 0]
     removed: list[int] = []
     while not (removed and turned(frozenset(removed))):
         if len(removed) == len(order):

@@ -1,23 +1,35 @@
-"""How faithful a saliency map is to the network: deletion and insertion with a fresh draw of lung noise."""
+"""How faithful a ranking of lesions is to the network: deletion and insertion of whole lesions.
+
+Both are relative to the network's own answers for the scan as it is and without any lesion: voxel by voxel, against a
+baseline that the network does not call healthy, such curves measured the baseline.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
-import torch
+from scipy import ndimage
 
 from claire.core.command.documents import finite
-from claire.core.contracts.lesions import MethodFigures, Outcome
+from claire.core.contracts.lesions import METHODS, MethodFigures, Outcome
 from claire.core.contracts.metrics import Figure
 from claire.core.statistics.intervals import NONE, by_patient, percentile
-from claire.explain.probe import Case, Probe, probabilities
+from claire.explain.probe import Case, log_odds_of
 
-#: Shares of the lung, the strongest voxels first, at which the probability is measured.
-SHARES = (0.02, 0.08, 0.25)
 SAMPLES = 1000
 BASELINE = "hu_smoothed"
+#: Limits of a normalised score: a scan whose answers overshoot counts no more than this.
+OVERSHOOT = (-0.5, 1.5)
+
+
+class Answers(Protocol):
+    """The logits of a scan without any set of its candidates."""
+
+    def mean_logits(self, removed: Sequence[frozenset[int]]) -> np.ndarray:
+        """Return (sets, classes), the mean over infills."""
+        ...
 
 
 class ScanCurves(NamedTuple):
@@ -28,54 +40,47 @@ class ScanCurves(NamedTuple):
     areas: Mapping[str, tuple[float, float]]
 
 
-def curves(
-    probe: Probe, case: Case, maps: Mapping[str, np.ndarray], noise: np.ndarray, target: int
-) -> dict[str, tuple[float, float]]:
-    """Return (deletion, insertion) of each map: mean probability of `target` over the lung's share, both in 0…1.
+def lesion_scores(labels: np.ndarray, count: int, maps: Mapping[str, np.ndarray], case: Case) -> dict[str, np.ndarray]:
+    """Return the score (count,) of each candidate by method: the sum of the positive map inside it.
 
-    Deletion replaces the strongest lung voxels by `noise` (local lung noise, (slices, size, size) HU): low is good.
-    Insertion starts from lungs of noise and restores the strongest voxels: high is good (Petsiuk 2018).
+    Of the random map it is the mean: its sum would be the volume.
+    `labels`: (kept slices, rows, columns), 1 … count; `maps`: on the view's grid.
     """
-    fill, inside = torch.from_numpy(np.asarray(noise, np.float32)), case.lungs
-    all_noise = torch.where(inside, fill, case.hu)
-    removed = {name: [inside & mask for mask in strongest(values, inside.numpy())] for name, values in maps.items()}
-    volumes = [case.hu, all_noise]
-    for masks in removed.values():
-        volumes += [torch.where(mask, fill, case.hu) for mask in masks]
-        volumes += [torch.where(mask, case.hu, all_noise) for mask in masks]
-    probability = probabilities(probe.evaluate(volumes, inside, coarse=True))[:, target]
-    count, areas = len(SHARES), {}
-    for i, name in enumerate(removed):
-        start = 2 + 2 * count * i
-        areas[name] = (
-            _area(probability[0], probability[start : start + count]),
-            _area(probability[1], probability[start + count : start + 2 * count]),
-        )
+    seen = case.projection.labels(labels)
+    ids = np.arange(1, count + 1)
+    totals = {name: ndimage.sum_labels(np.maximum(values, 0), seen, ids) for name, values in maps.items()}
+    voxels = np.maximum(ndimage.sum_labels(np.ones(seen.shape), seen, ids), 1)
+    return {name: np.asarray(total / voxels if name == "random" else total) for name, total in totals.items()}
+
+
+def curves(
+    answers: Answers, scores: Mapping[str, np.ndarray], everything: frozenset[int], target: int
+) -> dict[str, tuple[float, float]]:
+    """Return (deletion, insertion) of each method, areas under the normalised log-odds over the share of lesions.
+
+    Lesions are removed in the order of a method's scores, 1 being the log-odds z of the scan and 0 those without
+    `everything`, which goes last with what is not ranked: low is good (Petsiuk 2018). Insertion restores them in the
+    same order: high is good. Empty where z does not fall when everything is removed.
+    """
+    count = len(next(iter(scores.values())))
+    full, empty = log_odds_of(answers.mean_logits([frozenset(), everything]), target)
+    if full <= empty or count < 2:
+        return {}
+    areas = {}
+    for name, values in scores.items():
+        order = [int(i) + 1 for i in np.argsort(-values, kind="stable")]
+        tops = [*(frozenset(order[:k]) for k in range(count)), everything]
+        removed = _normalised(answers, tops, target, full, empty)
+        restored = _normalised(answers, [everything - top for top in tops], target, full, empty)
+        areas[name] = float(np.trapezoid(removed) / count), float(np.trapezoid(restored) / count)
     return areas
 
 
-def strongest(values: np.ndarray, inside: np.ndarray) -> list[torch.Tensor]:
-    """Return a mask for each of `SHARES`: that share of the voxels `inside`, those with the largest `values`."""
-    lung_indices = np.flatnonzero(inside)
-    order = lung_indices[np.argsort(-values.ravel()[lung_indices], kind="stable")]
-    masks = []
-    for share in SHARES:
-        mask = np.zeros(inside.size, bool)
-        mask[order[: round(share * len(order))]] = True
-        masks.append(torch.from_numpy(mask.reshape(inside.shape)))
-    return masks
-
-
-def _area(first: float, chances: np.ndarray) -> float:
-    grid = np.array([0.0, *SHARES])
-    return float(np.trapezoid([first, *chances], grid) / grid[-1])
-
-
-def ranked_map(labels: np.ndarray, delta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return the map of an intervention ranking: Δ in each lesion of the label map, with ties broken at random."""
-    values = np.concatenate([[0.0], delta])[labels]
-    scale = max(float(np.abs(delta).max(initial=0)), 1e-6)
-    return np.asarray(values + 1e-6 * scale * rng.random(labels.shape))
+def _normalised(
+    answers: Answers, removed: Sequence[frozenset[int]], target: int, full: float, empty: float
+) -> np.ndarray:
+    odds = log_odds_of(answers.mean_logits(removed), target)
+    return np.clip((odds - empty) / (full - empty), *OVERSHOOT)
 
 
 def summarise(scans: Sequence[ScanCurves], seed: int) -> list[MethodFigures]:
@@ -88,8 +93,9 @@ def summarise(scans: Sequence[ScanCurves], seed: int) -> list[MethodFigures]:
     return [
         _method_figures(name, outcome, of_outcome, seed)
         for outcome in outcomes
-        if (of_outcome := [scan for scan in scans if scan.outcome == outcome])
-        for name in of_outcome[0].areas
+        if (of_outcome := [scan for scan in scans if scan.outcome == outcome and scan.areas])
+        for name in METHODS
+        if name in of_outcome[0].areas
     ]
 
 

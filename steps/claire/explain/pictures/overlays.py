@@ -1,7 +1,8 @@
-"""Pictures of an explained scan for a radiologist: ranked lesions on the CT, and heat maps.
+"""Pictures of a scan at the resolution in which it was prepared: as it is, its lesions, and healed.
 
-Drawn as radiology shows axial slices: the patient's right on the left of the picture, anterior up. Colours are
-colour-blind safe, and nothing relies on colour alone: ranks are numbered, crucial outlines thick.
+Greys are exact: a pixel of CT is shown as its windowed HU, enlarged by the nearest pixel and never blended. Axial
+slices: the patient's right on the left of the picture, anterior up. Colours are colour-blind safe, and nothing relies
+on colour alone: lesions are numbered by rank, crucial outlines thick.
 """
 
 from __future__ import annotations
@@ -10,31 +11,35 @@ import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from pathlib import Path
 
+import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LinearSegmentedColormap, Normalize
-from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
-from PIL import Image
+from matplotlib import colormaps
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
 
 from claire.core.contracts.lesions import Lesion
 from claire.core.contracts.variant import Window
 from claire.core.imaging.components import largest
-from claire.core.networks.view import View, apply_window
+from claire.core.networks.view import apply_window
 
 WINDOW = Window(centre=-600, width=1500)
 SLICES = 3
-INCHES, DOTS = 2.75, 100
-#: Width of one legend letter, rounded up.
-LETTER_INCHES = 0.046
+#: Pixels that the longer side of a panel should have, and the gap between panels.
+PANEL, GAP = 380, 6
+#: Voxels around the lungs that are shown too.
+MARGIN = 10
 POSITIVE, NEGATIVE = ("#b0803f", "#f6a04d", "#ffe99a"), "#7cc8ff"
-BACKGROUND, INK = "#101418", "#e8edf2"
+BACKGROUND, INK, HALO = "#101418", "#e8edf2", "#000000"
 #: Values below this share of a map's maximum are not painted.
 FAINT = 0.15
 LETTERS = (("R", "L"), ("A", "P"), ("S", "I"))
+#: Width of an outline in pixels: of a crucial lesion, of another.
+THICK, THIN = 3, 1
+Box = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
@@ -76,10 +81,10 @@ def orientation(affine: np.ndarray) -> Orientation:
     )
 
 
-def chosen_slices(labels: np.ndarray, ranked: Sequence[Lesion]) -> list[int]:
-    """Return up to `SLICES` slices of a view: where the best ranked lesions are largest, best first."""
+def chosen_slices(labels: np.ndarray, lesions: Sequence[Lesion]) -> list[int]:
+    """Return up to `SLICES` slices: where the crucial lesions are largest, then the others by Δ; the middle without."""
     slices: list[int] = []
-    for lesion in ranked:
+    for lesion in sorted(lesions, key=lambda lesion: (not lesion.crucial, lesion.id)):
         area = (labels == lesion.id).sum((1, 2))
         best = int(np.argmax(area))
         if area[best] and best not in slices:
@@ -91,140 +96,193 @@ def chosen_slices(labels: np.ndarray, ranked: Sequence[Lesion]) -> list[int]:
 
 @dataclass(frozen=True)
 class Page:
-    """What the pictures of a scan show.
+    """What the pictures of a scan show, on its prepared grid.
 
-    `labels`: (slices, size, size), label = id of a lesion; `lesions`: as in `lesions.json`, by rank; `slice_numbers`:
-    index of each slice in the ingested scan.
+    `hu`, `healed`: (slices, rows, columns) int16 HU as it is and without lesions; `lungs`: the same shape, 0 outside;
+    `labels`: the same shape, id of a lesion; `lesions`: as in `lesions.json`; `affine`: (column, row, slice, 1) → RAS
+    mm; `slice_numbers`, `positions_mm`: index of each slice in the ingested scan, and its height.
     """
 
-    view: View
+    hu: np.ndarray
+    healed: np.ndarray
+    lungs: np.ndarray
     labels: np.ndarray
     lesions: Sequence[Lesion]
+    affine: np.ndarray
     slice_numbers: Sequence[int]
+    positions_mm: Sequence[float]
     title: str
+    healed_title: str
     note: str = ""
 
     def heading(self, z: int) -> str:
-        """Return the title above slice `z` of the view."""
-        position = float((self.view.affine @ [0, 0, z, 1])[2])
-        return f"slice {self.slice_numbers[z]}, z {position:+.0f} mm".replace("-", "−")
+        """Return the title of a slice."""
+        return f"slice {self.slice_numbers[z]}, z {self.positions_mm[z]:+.0f} mm".replace("-", "−")
 
 
 def draw_lesions(page: Page) -> bytes:
-    """Return a PNG: up to three slices with the outlines of ranked lesions, coloured by Δ, crucial ones thick."""
-
-    turn, rows = orientation(page.view.affine), chosen_slices(page.labels, page.lesions)
-    figure, axes = _figure(1, len(rows))
+    """Return a PNG: up to three slices, each as it is, with the outlines of its lesions, and healed."""
+    canvas = Canvas(page)
+    rows = chosen_slices(page.labels, page.lesions)
     top = max([lesion.delta for lesion in page.lesions] + [0.1])
-    colours = ScalarMappable(Normalize(0, top), LinearSegmentedColormap.from_list("delta", POSITIVE))
-    for axis, z in zip(axes[0], rows, strict=True):
-        _grey(axis, page, z, turn)
-        for lesion in reversed(page.lesions):
-            _outline(axis, turn.apply(page.labels[z] == lesion.id), lesion, colours)
-        axis.set_title(page.heading(z), fontsize=7, color=INK, pad=3)
-    _colour_bar(figure, axes[0], colours, "Δ, log-odds")
-    _title_and_legend(figure, page, "thick: crucial, thin: not crucial, dashed blue: speaks against; number: rank by Δ")
-    return _png(figure)
+    panels = []
+    for z in rows:
+        outlined = canvas.outlined(page.labels[z], canvas.grey(page.hu[z]), page.lesions, top)
+        panels.append([
+            (canvas.grey(page.hu[z]), page.heading(z)),
+            (outlined, "lesions"),
+            (canvas.grey(page.healed[z]), page.healed_title),
+        ])  # fmt: skip
+    legend = (
+        "thick: crucial, thin: not crucial; number: rank by Δ, – below the noise; dashed blue: speaks against; "
+        f"dotted: a region, no opacity; colour: Δ from 0 (brown) to {top:.1f} (yellow) in log-odds"
+    )
+    return canvas.png(panels, legend)
 
 
 def draw_maps(page: Page, maps: Mapping[str, np.ndarray]) -> bytes:
-    """Return a PNG: one row per saliency map (name → (slices, size, size), ≥ 0), over the slices of `draw_lesions`."""
-
-    turn, rows = orientation(page.view.affine), chosen_slices(page.labels, page.lesions)
-    figure, axes = _figure(len(maps), len(rows))
-    heat = ScalarMappable(Normalize(0, 1), "inferno")
-    for row_axes, (name, values) in zip(axes, maps.items(), strict=True):
+    """Return a PNG: one row per saliency map (title → (slices, rows, columns), ≥ 0), over the slices of the lesions."""
+    canvas, rows = Canvas(page), chosen_slices(page.labels, page.lesions)
+    panels = []
+    for title, values in maps.items():
         unit = np.clip(values / max(float(np.quantile(values, 0.999)), 1e-9), 0, 1)
-        for axis, z in zip(row_axes, rows, strict=True):
-            _grey(axis, page, z, turn)
-            shown = turn.apply(unit[z])
-            axis.imshow(
-                heat.to_rgba(shown, alpha=np.where(shown > FAINT, 0.25 + 0.5 * shown, 0)),
-                aspect=turn.aspect,
-                interpolation="bilinear",
-            )
-            axis.set_title(f"{name}: {page.heading(z)}", fontsize=6.5, color=INK, pad=3)
-    _colour_bar(figure, axes.ravel(), heat, "share of the map's top")
-    _title_and_legend(figure, page, "maps show where the network looked, not what decided")
-    return _png(figure)
+        panels.append([
+            (canvas.heated(canvas.grey(page.hu[z]), unit[z]), f"{title}: {page.heading(z)}") for z in rows
+        ])  # fmt: skip
+    return canvas.png(panels, "maps show where the network looked, not what decided; no paint below 15 % of the top")
 
 
-def _figure(lines: int, columns: int) -> tuple[Any, np.ndarray]:
+class Canvas:
+    """Panels of one scan: turned, cropped to its lungs and enlarged by whole pixels."""
 
-    figure = Figure((INCHES * max(columns, 2) + 0.6, INCHES * 1.02 * lines + 0.75), dpi=DOTS, facecolor=BACKGROUND)
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(lines, columns, squeeze=False)
-    height = figure.get_figheight()
-    figure.subplots_adjust(0.01, 0.36 / height, 1 - 0.62 / figure.get_figwidth(), 1 - 0.46 / height, 0.03, 0.12)
-    return figure, axes
+    def __init__(self, page: Page) -> None:
+        self.page, self.turn = page, orientation(page.affine)
+        self.box = _lung_box(self.turn.apply(np.asarray((page.lungs > 0).any(0))))
+        height, width = (part.stop - part.start for part in self.box)
+        tall = height * self.turn.aspect
+        scale = max(1.0, PANEL / max(tall, width))
+        scale = float(int(scale)) if scale >= 1 else scale
+        self._rows = np.arange(round(tall * scale)) * height // max(1, round(tall * scale))
+        self._columns = np.arange(round(width * scale)) * width // max(1, round(width * scale))
 
+    def shown(self, plane: np.ndarray) -> np.ndarray:
+        """Return a plane (rows, columns) of the prepared grid as displayed, by the nearest pixel."""
+        cut = self.turn.apply(plane)[self.box]
+        return np.asarray(cut[self._rows][:, self._columns])
 
-def _grey(axis: Any, page: Page, z: int, turn: Orientation) -> None:
-    image = turn.apply(apply_window(page.view.hu[z], WINDOW))
-    axis.imshow(image, cmap="gray", vmin=0, vmax=1, aspect=turn.aspect, interpolation="bilinear")
-    axis.axis("off")
-    for letter, position_xy in zip(turn.edges, ((0.02, 0.5), (0.98, 0.5), (0.5, 0.98), (0.5, 0.02)), strict=True):
-        sides = {"ha": "left" if position_xy[0] < 0.1 else "right" if position_xy[0] > 0.9 else "center"}
-        ends = {"va": "top" if position_xy[1] > 0.9 else "bottom" if position_xy[1] < 0.1 else "center"}
-        axis.text(*position_xy, letter, transform=axis.transAxes, fontsize=8, color=INK, **sides, **ends, **_halo())
+    def grey(self, hu: np.ndarray) -> np.ndarray:
+        """Return a slice as (height, width, 3) uint8: exact greys of its windowed HU."""
+        shade = np.rint(255 * apply_window(self.shown(hu), WINDOW)).astype(np.uint8)
+        return np.repeat(shade[..., None], 3, 2)
 
+    def outlined(self, labels: np.ndarray, picture: np.ndarray, lesions: Sequence[Lesion], top: float) -> np.ndarray:
+        """Return a picture with the outlines of the lesions in a plane of labels, and their ranks."""
+        shown, result = self.shown(labels), picture.copy()
+        scale = LinearSegmentedColormap.from_list("delta", POSITIVE)
+        present = [lesion for lesion in lesions if (shown == lesion.id).any()]
+        for lesion in sorted(present, key=lambda lesion: lesion.crucial):
+            mask = shown == lesion.id
+            colour = to_rgb(NEGATIVE) if lesion.delta < 0 else scale(min(1.0, lesion.delta / top))[:3]
+            line = _line(mask, THICK if lesion.crucial else THIN, lesion)
+            result[ndimage.binary_dilation(line) & ~line & ~mask] = _bytes(to_rgb(HALO))
+            result[line] = _bytes(colour)
+        image = Image.fromarray(result)
+        for lesion in present:
+            _number(ImageDraw.Draw(image), shown == lesion.id, lesion)
+        return np.asarray(image)
 
-def _outline(axis: Any, mask: np.ndarray, lesion: Lesion, colours: Any) -> None:
-    if not mask.any():
-        return
-    against = lesion.delta < 0
-    colour = NEGATIVE if against else colours.to_rgba(lesion.delta)
-    width = 2.6 if lesion.crucial else 1.0
-    padded = np.pad(mask.astype(float), 1)
-    extent = np.arange(-1, mask.shape[1] + 1), np.arange(-1, mask.shape[0] + 1)
-    for line_width, line_colour in ((width + 1.2, "#000000"), (width, colour)):
-        axis.contour(
-            *extent,
-            padded,
-            [0.5],
-            colors=[line_colour],
-            linewidths=line_width,
-            linestyles="dashed" if against else "solid",
+    def heated(self, picture: np.ndarray, values: np.ndarray) -> np.ndarray:
+        """Return a picture with a map (rows, columns) in 0…1 over it; where the map is faint, it stays as it is."""
+        heat = self.shown(values)
+        alpha = np.where(heat > FAINT, 0.25 + 0.5 * heat, 0)[..., None]
+        colours = 255 * colormaps["inferno"](heat)[..., :3]
+        return np.where(alpha > 0, np.rint((1 - alpha) * picture + alpha * colours), picture).astype(np.uint8)
+
+    def png(self, panels: Sequence[Sequence[tuple[np.ndarray, str]]], legend: str) -> bytes:
+        """Return rows of titled panels as a PNG without palette, date or version: the same panels, the same bytes."""
+        height, width = panels[0][0][0].shape[:2]
+        columns = max(len(row) for row in panels)
+        full_width = max(columns * (width + GAP) + GAP, 480)
+        title, foot = (
+            _wrapped(text, full_width, size)
+            for text, size in ((self.page.title, 13), (f"{legend}. {self.page.note}", 11))
         )
+        head = 18 * len(title) + 8
+        full_height = head + len(panels) * (height + 20) + 15 * len(foot) + 10
+        image = Image.new("RGB", (full_width, full_height), BACKGROUND)
+        draw = ImageDraw.Draw(image)
+        for i, text in enumerate(title):
+            draw.text((GAP, 5 + 18 * i), text, INK, _font(13))
+        for i, row in enumerate(panels):
+            for j, (panel, text) in enumerate(row):
+                corner = GAP + j * (width + GAP), head + i * (height + 20) + 16
+                draw.text((corner[0], corner[1] - 15), text, INK, _font(11))
+                image.paste(Image.fromarray(panel), corner)
+                self._letters(draw, corner, panel.shape[:2])
+        for i, text in enumerate(foot):
+            draw.text((GAP, full_height - 15 * (len(foot) - i) - 5), text, INK, _font(11))
+        packed = io.BytesIO()
+        image.save(packed, "PNG", optimize=True)
+        return packed.getvalue()
+
+    def _letters(self, draw: ImageDraw.ImageDraw, corner: tuple[int, int], shape: tuple[int, int]) -> None:
+        (x, y), (height, width) = corner, shape
+        places: tuple[tuple[float, float, str], ...] = (
+            (x + 3, y + height / 2, "lm"),
+            (x + width - 3, y + height / 2, "rm"),
+            (x + width / 2, y + height - 2, "mb"),
+            (x + width / 2, y + 2, "mt"),
+        )
+        left, right, top, bottom = self.turn.edges
+        for letter, (px, py, anchor) in zip((left, right, bottom, top), places, strict=True):
+            draw.text((px, py), letter, INK, _font(12), anchor, stroke_width=1, stroke_fill=HALO)
+
+
+def _lung_box(inside: np.ndarray) -> Box:
+    """Return the box around the lungs of a displayed plane, with `MARGIN`; the whole plane without lungs."""
+    if not inside.any():
+        return slice(0, inside.shape[0]), slice(0, inside.shape[1])
+    rows, columns = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
+    spans = [
+        slice(max(0, int(line[0]) - MARGIN), min(size, int(line[-1]) + 1 + MARGIN))
+        for line, size in zip((rows, columns), inside.shape, strict=True)
+    ]
+    return spans[0], spans[1]
+
+
+def _line(mask: np.ndarray, width: int, lesion: Lesion) -> np.ndarray:
+    """Return the inner border of a mask: dashed where the lesion speaks against, dotted for a region."""
+    padded = np.pad(mask, 1)
+    border: np.ndarray = (padded & ~ndimage.binary_erosion(padded, iterations=width))[1:-1, 1:-1]
+    along = np.add.outer(np.arange(mask.shape[0]), np.arange(mask.shape[1]))
+    if lesion.delta < 0:
+        return np.asarray(border & (along // 5 % 2 == 0))
+    if lesion.kind == "region":
+        return np.asarray(border & (along // 2 % 3 == 0))
+    return border
+
+
+def _number(draw: ImageDraw.ImageDraw, mask: np.ndarray, lesion: Lesion) -> None:
     rows, columns = np.nonzero(largest(mask))
-    on_right = columns.max() + 1 < mask.shape[1] * 0.9
-    label_xy = (columns.max() + 1.5 if on_right else columns.min() - 1.5, rows.min())
-    axis.text(
-        *label_xy, str(lesion.rank), fontsize=9 if lesion.crucial else 7, color=colour, clip_on=True,
-        fontweight="bold" if lesion.crucial else "normal", ha="left" if on_right else "right", va="bottom", **_halo(),
+    text = str(lesion.rank) if lesion.rank is not None else "–"
+    inside = columns.max() + 14 < mask.shape[1]
+    x, anchor = (columns.max() + 3, "ls") if inside else (columns.min() - 3, "rs")
+    draw.text(
+        (float(x), float(max(rows.min() + 4, 12))), text, INK, _font(15 if lesion.crucial else 11), anchor,
+        stroke_width=2, stroke_fill=HALO,
     )  # fmt: skip
-    axis.set_xlim(-0.5, mask.shape[1] - 0.5)
-    axis.set_ylim(mask.shape[0] - 0.5, -0.5)
 
 
-def _halo() -> dict[str, Any]:
-
-    return {"path_effects": [withStroke(linewidth=2, foreground="#000000")]}
-
-
-def _colour_bar(figure: Any, axes: Any, colours: Any, label: str) -> None:
-    width = figure.get_figwidth()
-    box = figure.add_axes((1 - 0.55 / width, 0.2, 0.09 / width, 0.6))
-    bar = figure.colorbar(colours, cax=box)
-    bar.outline.set_edgecolor(INK)
-    bar.ax.tick_params(labelsize=6, colors=INK, length=2)
-    bar.set_label(label, fontsize=6.5, color=INK)
+def _bytes(colour: Sequence[float]) -> np.ndarray:
+    return np.asarray(np.rint(255 * np.asarray(colour[:3])), np.uint8)
 
 
-def _title_and_legend(figure: Any, page: Page, legend: str) -> None:
-    height = figure.get_figheight()
-    figure.text(0.01, 1 - 0.06 / height, page.title, fontsize=8, color=INK, va="top")
-    legend_text = textwrap.fill(f"{legend}. {page.note}", int(figure.get_figwidth() / LETTER_INCHES))
-    figure.text(0.01, 0.06 / height, legend_text, fontsize=6.2, color=INK, va="bottom")
+def _wrapped(text: str, width: int, size: int) -> list[str]:
+    letters = max(20, int(width / (0.56 * size)))
+    return textwrap.wrap(text, letters)
 
 
-def _png(figure: Any) -> bytes:
-    """Encode with a palette, to keep it small, and without date or version, so that the bytes are reproducible."""
-
-    figure.canvas.draw()
-    picture = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3])
-    packed = io.BytesIO()
-    picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-        packed, "PNG", optimize=True
-    )
-    return packed.getvalue()
+@lru_cache(maxsize=8)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    """Return DejaVu Sans, which matplotlib carries: it has every letter used here."""
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf"), size)

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from claire.core.contracts.lesions import METHODS, ExplainedScan, Gate, Lesion, LesionsDocument
+from claire.core.contracts.gates import Gate
+from claire.core.contracts.gates import gates as judge_gates
+from claire.core.contracts.gates import reliable as gates_are_open
+from claire.core.contracts.lesions import METHODS, ExplainedScan, Lesion, LesionsDocument
 from claire.core.contracts.metrics import Figure
 from claire.report.figures import lung_map
 from claire.report.inputs import Inputs, read_pictures
 from claire.report.sections.provenance import anchor
 from claire.report.tables import Cell, Column, Table, chance, figure_cell, interval, number, table
 
-NOT_RELIABLE = "healing not reliable"
 OUTCOMES = {
     "FN": "missed (false negative)",
     "FP": "false alarm (false positive)",
@@ -25,16 +27,20 @@ OUTCOMES = {
     "TN": "rightly passed (true negative)",
 }
 SHOWN_LESIONS = 20
+SHOWN_PAIRS = 6
 PICTURES = {
-    "lesions": "Candidate lesions by rank, coloured by Δ; crucial ones are outlined thickly",
+    "lesions": "As it is, with its lesions (crucial ones thick, coloured by Δ), and healed",
     "saliency": "Saliency maps",
 }
 PROPOSERS = METHODS | {"hu": "HU"}
 #: Columns of the methods' table: heading and meaning.
 MEASURES = {
     "outcome": ("Scans", "true and false positives are judged separately"),
-    "deletion_auc": ("Deletion", "mean probability while the strongest voxels are removed; low is good"),
-    "insertion_auc": ("Insertion", "mean probability while the strongest voxels are restored; high is good"),
+    "deletion_auc": ("Deletion", "log-odds left while lesions are removed, 1 at first, 0 without any; low is good"),
+    "insertion_auc": (
+        "Insertion",
+        "log-odds reached while lesions are restored, 0 without any, 1 at last; high is good",
+    ),
     "gain_over_hu": ("Gain over the HU threshold", "insertion − deletion, less that of smoothed HU; above 0 is good"),
     "n": ("n", "patients"),
 }
@@ -65,49 +71,67 @@ class ScanPage:
     outcome_text: str
     probability: str
     operating_point: str
+    decision: str
     verdict: str
     reliable: bool
+    background: str
     facts: Sequence[tuple[str, str]]
     pictures: Sequence[Picture]
     withheld: str
     map: Markup | str
     lesions: Table | None
+    interactions: Table | None
 
 
 def reliable(inputs: Inputs) -> bool:
-    """Return whether all gates are open in all explained folds."""
-    return bool(inputs.explained) and all(document.reliable for document in inputs.explained)
+    """Return whether all gates are open, judged on all explained folds together."""
+    return gates_are_open(pooled_gates(inputs))
 
 
-def closed_gates_text(inputs: Inputs) -> str:
-    """Return the statement of `explain` on a fold with closed gates, without its first sentence."""
-    statements = [document.statement for document in inputs.explained if not document.reliable]
-    _, _, remark = next((text for text in statements if text), "").partition(". ")
-    return remark or "Lesions are ranked by infills that are independent of the healing."
+def pooled_gates(inputs: Inputs) -> tuple[Gate, ...]:
+    """Return the gates of the explained folds of the variant, pooled: each patient validates one fold."""
+    return judge_gates([document.evidence for document in inputs.explained]) if inputs.explained else ()
+
+
+def gates_text(inputs: Inputs) -> str:
+    """Return what the pooled gates say, in plain words."""
+    judged = pooled_gates(inputs)
+    closed = [gate for gate in judged if not gate.open]
+    if not closed:
+        return "The question which lesions decided has an answer for this network: every gate is open."
+    unmeasured = [gate for gate in closed if gate.n < gate.needed]
+    names = ", ".join(gate.name.replace("_", " ") for gate in closed)
+    text = f"Not reliable: {len(closed)} of {len(judged)} gates are closed ({names})."
+    if unmeasured:
+        text += f" {len(unmeasured)} of them for lack of patients, which is inconclusive."
+    return text
 
 
 def gates(inputs: Inputs) -> Table:
-    """Return the gates of every explained fold: value with limits, threshold, open or closed."""
+    """Return the pooled gates: value with exact limits, threshold, patients there are and needed, open or closed."""
     rows = [
         [
-            document.fold,
             Cell(gate.name.replace("_", " "), note=gate.statement),
             _gate_value(gate),
             gate.threshold,
             gate.n,
+            gate.needed,
             Cell("open", badge="good") if gate.open else Cell("closed", badge="bad"),
         ]
-        for document in inputs.explained
-        for gate in document.gates
+        for gate in pooled_gates(inputs)
     ]
     columns: list[Column | str] = [
-        "Fold",
         "Gate",
         *(Column(name, True) for name in ("Value (95 %)", "Threshold", "n")),
+        Column("Needed", True, "fewest patients with which the gate can open"),
         "State",
     ]
-    note = "Gates fail closed: what cannot be measured, for instance for lack of scans, counts as closed."
-    return table("Gates of the healing", columns, rows, note=note)
+    folds = len(inputs.explained)
+    note = (
+        f"Pooled over {folds} explained fold{'s' * (folds > 1)}, each network on its own validation patients, exact "
+        "limits. Gates fail closed: what cannot be measured, for instance for lack of patients, counts as closed."
+    )
+    return table("Gates", columns, rows, note=note)
 
 
 def _gate_value(gate: Gate) -> Cell:
@@ -134,8 +158,12 @@ def methods(inputs: Inputs) -> Table:
         for document in inputs.explained
         for method in document.methods
     ]
-    note = "A method that does not beat the HU threshold shows nothing about the network."
-    return table("Faithfulness of the saliency methods to the network", columns, rows, sortable=True, note=note)
+    note = (
+        "Whole lesions are removed and restored in the order of each method. A method that does not beat the HU "
+        "threshold shows nothing about the network. Whether a ranking is plausible to readers needs masks of readers, "
+        "and is not established on patients."
+    )
+    return table("Faithful to the network", columns, rows, sortable=True, note=note)
 
 
 def _figure(figure: Figure | None) -> Cell | None:
@@ -162,6 +190,40 @@ def networks(inputs: Inputs) -> Table:
         "Refined",
     ]
     return table("Explained networks", columns, rows)
+
+
+def insertions(inputs: Inputs) -> Table:
+    """Return the insertion audit of each fold: lesions set into lungs called negative."""
+    rows = [
+        [
+            document.fold,
+            cell.level if cell.axis == "all" else f"{cell.axis}: {cell.level}",
+            cell.n,
+            _figure(cell.turned),
+            number(cell.rise, 2),
+        ]
+        for document in inputs.explained
+        if document.insertion
+        for cell in document.insertion.cells
+    ]
+    turning = [
+        f"fold {document.fold}: "
+        + (f"{document.insertion.turning_ml:.0f} ml" if document.insertion.turning_ml is not None else "not reached")
+        for document in inputs.explained
+        if document.insertion
+    ]
+    columns: list[Column | str] = [
+        "Fold",
+        "Place",
+        Column("n", True, "lesions set in"),
+        Column("Calls that turn", True, "share of the insertions after which the scan is called positive"),
+        Column("Rise", True, "mean rise of the log-odds"),
+    ]
+    note = (
+        "Single lesions of scans called positive, set into lungs called negative. Volume, set in lesion by lesion, at "
+        f"which half of the scans are called: {'; '.join(turning)}."
+    )
+    return table("Insertion audit: what is enough for a call", columns, rows, note=note)
 
 
 def outcomes(inputs: Inputs) -> Counter[str]:
@@ -214,8 +276,10 @@ def _page(inputs: Inputs, document: LesionsDocument, scan: ExplainedScan, limit:
         outcome_text=OUTCOMES[scan.outcome],
         probability=chance(scan.probability),
         operating_point=number(document.network.operating_point),
-        verdict=_verdict(lesions, scan.outcome, scan.explained_class, unmeasured),
-        reliable=document.reliable,
+        decision=scan.decision,
+        verdict=scan.sentence,
+        reliable=reliable(inputs),
+        background=_background(scan),
         facts=_facts(inputs, scan.scan),
         pictures=shown,
         withheld=withheld,
@@ -223,28 +287,8 @@ def _page(inputs: Inputs, document: LesionsDocument, scan: ExplainedScan, limit:
         if lesions and not shown
         else "",
         lesions=_lesions(lesions, unmeasured) if lesions else None,
+        interactions=_interactions(scan),
     )
-
-
-def _verdict(lesions: Sequence[Lesion], outcome: str, explained_class: str, unmeasured: int) -> str:
-    crucial = sorted(lesion.rank for lesion in lesions if lesion.crucial)
-    if not lesions:
-        return "No candidate lesion was found."
-    if outcome.endswith("N"):
-        return f"Candidates are ranked by how strongly they support “{explained_class}”; none was enough for a call."
-    if not crucial:
-        supporting = sum(lesion.delta > 0 for lesion in lesions)
-        return (
-            f"The decision does not change even without all {supporting} candidates that support it: it rests "
-            + (f"on some of the {unmeasured} candidates that were not measured, or " if unmeasured else "")
-            + "on something else."
-        )
-    named = ", ".join(map(str, crucial))
-    if len(crucial) == 1:
-        which = f"One of {len(lesions)} candidate lesions" if len(lesions) > 1 else "The only candidate lesion"
-        return f"{which} is crucial (rank {named}): without it the decision changes."
-    together = f"{len(crucial)} of {len(lesions)} candidate lesions are crucial (ranks {named})"
-    return f"{together}: without them the decision changes."
 
 
 def _facts(inputs: Inputs, scan: str) -> list[tuple[str, str]]:
@@ -285,46 +329,91 @@ def _picture(scan: str, file: str, content: bytes) -> Picture:
     return Picture(source, width, height, f"{caption} of scan {scan}", caption)
 
 
+def _background(scan: ExplainedScan) -> str:
+    """Return what stays without any lesion, in words."""
+    if scan.background is None:
+        return ""
+    share = scan.background.share
+    part = "" if share is None else f", {100 * max(share, 0.0):.0f} % of what speaks for the call"
+    return f"Without any opacity: p {number(scan.background.probability, 2)}, called {scan.background.decision}{part}."
+
+
 def _lesions(lesions: Sequence[Lesion], unmeasured: int) -> Table:
-    ordered = sorted(lesions, key=lambda lesion: (lesion.rank, lesion.id))
-    more = len(ordered) - SHOWN_LESIONS
+    more = len(lesions) - SHOWN_LESIONS
     columns: list[Column | str] = [
         Column("Rank", True, "1 = the lesion whose removal changes the network's output most; its interval below"),
         Column("Crucial", meaning="without the crucial lesions the decision turns"),
         Column("Location"),
         Column("Volume (ml)", True),
         Column("Mean HU", True),
-        Column("Δ", True, "change of the log-odds: half of necessity plus sufficiency"),
-        Column("Δp", True, "change of the probability when only this lesion is healed"),
+        Column(
+            "Δ", True, "change of the log-odds: half of necessity plus sufficiency; below it the noise of the infills"
+        ),
+        Column("Δ per ml", True),
+        Column("Δp", True, "change of the probability when only this lesion is removed"),
+        Column("Shapley", True, "fair share of the log-odds, for scans with few candidates"),
         Column("Infills", meaning="whether all ways to fill the hole agree on the sign of Δ"),
         Column("Slice", True, "index in the ingested scan, from 0"),
         Column("Centre (mm)", True, "patient coordinates: left, posterior, superior"),
-        Column("Found by"),
     ]
     notes = [f"{more} further lesions are in lesions.csv."] if more > 0 else []
     if unmeasured:
-        notes.append(f"{unmeasured} further candidates, smaller or with less saliency, were not measured.")
+        notes.append(f"{unmeasured} smaller opacities were removed together, not one by one.")
     return table(
-        "Lesions by what their removal does", columns, map(_lesion, ordered[:SHOWN_LESIONS]), note=" ".join(notes)
+        "Lesions by what their removal does", columns, map(_lesion, lesions[:SHOWN_LESIONS]), note=" ".join(notes)
     )
 
 
 def _lesion(lesion: Lesion) -> list[object]:
-    low, high = lesion.rank_low, lesion.rank_high
     by_infill = ", ".join(f"{name} {number(value, 2)}" for name, value in sorted(lesion.delta_by_infill.items()))
     return [
-        Cell(str(lesion.rank), f"{low} to {high}" if low != high else "", lesion.rank),
+        _rank(lesion),
         Cell("crucial", badge="crucial") if lesion.crucial else Cell(""),
-        Cell(f"{lesion.side} {lesion.zone}", note="part of a confluent opacity" if lesion.confluent else ""),
+        Cell(f"{lesion.side} {lesion.zone}", _parts(lesion)),
         Cell(number(lesion.volume_ml, 1)),
         Cell(_whole(lesion.mean_hu)),
-        Cell(number(lesion.delta, 2)),
+        Cell(number(lesion.delta, 2), f"noise {number(lesion.noise, 2)}"),
+        Cell(number(lesion.delta_per_ml, 3)),
         Cell(number(lesion.delta_probability, 2)),
+        Cell(number(lesion.shapley, 2)),
         Cell("agree" if lesion.infills_agree else "differ", by_infill),
         Cell(str(lesion.slice)),
         Cell(", ".join(map(_whole, lesion.centroid_lps_mm))),
-        Cell(", ".join(PROPOSERS[name] for name in lesion.proposers)),
     ]
+
+
+def _rank(lesion: Lesion) -> Cell:
+    if lesion.rank is None:
+        return Cell("–", "below the noise", lesion.id)
+    differs = lesion.rank_low != lesion.rank_high
+    return Cell(str(lesion.rank), f"{lesion.rank_low} to {lesion.rank_high}" if differs else "", lesion.rank)
+
+
+def _parts(lesion: Lesion) -> str:
+    notes = [f"{part.zone} {number(part.volume_ml, 0)} ml" for part in lesion.parts]
+    if lesion.kind == "region":
+        notes.insert(0, f"a region proposed by {', '.join(PROPOSERS[name] for name in lesion.proposers)}, no opacity")
+    return ", ".join(notes)
+
+
+def _interactions(scan: ExplainedScan) -> Table | None:
+    """Return the strongest interactions of pairs of lesions; None where none were measured."""
+    if not scan.interactions:
+        return None
+    ranks = {lesion.id: str(lesion.rank if lesion.rank is not None else f"({lesion.id})") for lesion in scan.lesions}
+    rows = [
+        [
+            ranks[pair.first],
+            ranks[pair.second],
+            number(pair.value, 2),
+            "together" if pair.value > 0 else "one is enough",
+        ]
+        for pair in scan.interactions[:SHOWN_PAIRS]
+    ]
+    note = "Shapley interactions of pairs, in log-odds, the strongest first; above 0 two lesions act together."
+    return table(
+        "Lesions that act together", ["Lesion", "Lesion", Column("Interaction", True), "Meaning"], rows, note=note
+    )
 
 
 def _whole(value: float) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from claire.report.inputs import Inputs
 from claire.report.sections.cohort import patients_by_label
-from claire.report.sections.saliency import NOT_RELIABLE, reliable
+from claire.report.sections.saliency import gates_text, reliable
 
 COVID = re.compile(r"covid|sars|n-?cov", re.IGNORECASE)
 NORMAL = {"normal", "normals", "healthy", "control", "controls", "no finding", "no findings"}
@@ -100,5 +100,4 @@ def _phantom(inputs: Inputs) -> list[Caveat]:
 def _saliency(inputs: Inputs) -> list[Caveat]:
     if not inputs.explained or reliable(inputs):
         return []
-    text = "At least one gate is closed, so lesions are ranked by baseline infills alone; see “Deciding lesions”."
-    return [Caveat("care", NOT_RELIABLE.capitalize(), text)]
+    return [Caveat("care", "Deciding lesions not reliable", f"{gates_text(inputs)} See “Deciding lesions”.")]
