@@ -52,7 +52,7 @@ def opacities(hu: np.ndarray, lungs: np.ndarray, spacing_mm: Spacing) -> np.ndar
     inside, steps = lungs > 0, max(1, round(OPENING_MM / spacing_mm[1]))
     dense = (smoothed > OPACITY_HU) & inside
     core = ndimage.binary_opening(dense, IN_PLANE, steps)
-    solid = ndimage.binary_dilation(core, IN_PLANE, steps + 1) & dense
+    solid = ndimage.binary_dilation(core, IN_PLANE, steps) & dense
     rim = inside & (smoothed > RIM_HU)
     return np.asarray(ndimage.binary_dilation(solid, IN_PLANE, steps) & rim | solid)
 
