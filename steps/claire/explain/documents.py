@@ -67,8 +67,7 @@ def add_maps(archive: ArchiveWriter, result: ScanResult) -> None:
     scan, affine = result.explained.scan, result.case.view.affine
     for name, values in result.maps.items():
         archive.add(f"{scan}.{name}.nii.gz", _scaled_nifti(values, affine))
-    prepared = {"hu": result.case.prepared_hu, "healed": result.healed}
-    prepared["lesions"] = shown_labels(result)
+    prepared = {"hu": result.case.prepared_hu, "healed": result.healed, "lesions": shown_labels(result)}
     for name, data in prepared.items():
         archive.add(f"{scan}.{name}.nii.gz", to_nifti_gz(Volume(np.ascontiguousarray(data), result.case.scan.affine)))
 

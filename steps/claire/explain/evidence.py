@@ -15,7 +15,7 @@ from claire.core.contracts.lesions import InsertionAudit
 from claire.core.imaging.opacities import smooth, smooth_in_lung, widen
 from claire.core.statistics.decisions import decide, operating_points, positive_score
 from claire.core.statistics.intervals import by_patient
-from claire.explain.insertion import Implant, all_set_in, audit, implants, to_view
+from claire.explain.insertion import all_set_in, audit, implants, to_view
 from claire.explain.lesions.candidates import whole_lesions
 from claire.explain.lesions.interventions import Removals, make_infills
 from claire.explain.probe import Case, Cases, Probe, log_odds_of, probabilities
@@ -65,24 +65,24 @@ def measure_evidence(
         _fill(chosen, (judge, judge_point), cases.get(scan), bool(called[i]), np.random.default_rng([seed, i]))
         for i, scan in enumerate(progress(chosen.validation, "validation scans healed"))
     ]
-    columns = np.array(filled, float).reshape(len(filled), len(Filled._fields))
+    odds, empty, by_random, by_dense, judged = np.array(filled, float).reshape(len(filled), len(Filled._fields)).T
     true_negative = ~called & ~chosen.positive
     shares: dict[str, np.ndarray] = {
-        "empty_lung": _shares(columns[:, 1], called, patients),
-        "control_random": _shares(columns[:, 2], called, patients),
-        "control_dense": _shares(columns[:, 3], called, patients),
-        "negatives_stay": _shares(columns[:, 1], ~called, patients),
+        "empty_lung": _shares(empty, called, patients),
+        "control_random": _shares(by_random, called, patients),
+        "control_dense": _shares(by_dense, called, patients),
+        "negatives_stay": _shares(empty, ~called, patients),
     }
     reasons = {}
     if true_negative.any():
         limit = float(np.quantile(-log_odds_of(chosen.logits[true_negative], 0), TN_QUANTILE))
-        shares["healed_odds"] = _shares(columns[:, 0] <= limit + TIE, called, patients)
+        shares["healed_odds"] = _shares(odds <= limit + TIE, called, patients)
     else:
         reasons["healed_odds"] = "no true negative among the validation scans"
     if judge is None:
         reasons["flips_judge"] = "no judge was given (--judge)"
     else:
-        shares["flips_judge"] = _shares(columns[:, 4], called & np.isfinite(columns[:, 4]), patients)
+        shares["flips_judge"] = _shares(judged, called & np.isfinite(judged), patients)
     shares["insertion"], insertion = _insertions(chosen, cases, called, patients, places, seed)
     evidence = Evidence(
         auc=finite(chosen.auc),
@@ -92,8 +92,7 @@ def measure_evidence(
         reasons=reasons,
         guards_fired=guards_fired,
     )
-    healed = columns[:, 0]
-    return Measured(evidence, float(np.median(healed)) if len(healed) else None, insertion)
+    return Measured(evidence, float(np.median(odds)) if len(odds) else None, insertion)
 
 
 def _shares(hits: np.ndarray, rows: np.ndarray, patients: np.ndarray) -> np.ndarray:
@@ -121,9 +120,8 @@ def _fill(
     sets = [frozenset({label}) for label in ((OPACITIES, RANDOM, DENSE) if called else (OPACITIES,))]
     logits = removals.mean_logits([frozenset(), *sets])
     decided = chosen.decide(logits)
-    empty, by_random, by_dense = (
-        [bool((part > 0) != called) for part in decided[1:]] if called else [bool(decided[1] > 0), False, False]
-    )
+    turned = [bool((decision > 0) != called) for decision in decided[1:]]
+    empty, by_random, by_dense = [*turned, False, False][:3]
     odds = float(-log_odds_of(logits[1:2], 0)[0])
     return Filled(odds, empty, by_random, by_dense, _judged(judge, case, labels, infills, called))
 
@@ -177,16 +175,13 @@ def _insertions(
         logits = chosen.probe.evaluate(views, case.lungs)
         return -log_odds_of(logits, 0), np.asarray(chosen.decide(logits) > 0)
 
-    turned = np.zeros(len(called))
-    by_donor: dict[str, list[Implant]] = {}
+    turned, lesions_of = np.zeros(len(called)), [implants(cases.get(donor)) for donor in donors]
     for i in negative if donors else ():
-        donor = donors[int(rng.integers(len(donors)))]
-        lesions = by_donor.setdefault(donor.scan, implants(cases.get(donor)))
+        lesions = lesions_of[int(rng.integers(len(donors)))]
         case = cases.get(chosen.validation[i])
         turned[i] = float(judge(case, [to_view(case, all_set_in(case, lesions))])[1][0])
     rows = np.zeros(len(called), bool)
     rows[negative] = bool(donors)
     recipients = [cases.loader(chosen.validation[i]) for i in negative]
-    return _shares(turned, rows, patients), audit(
-        recipients, [cases.loader(scan) for scan in donors], judge, places, rng
-    )
+    pool = [lesion for lesions in lesions_of for lesion in lesions]
+    return _shares(turned, rows, patients), audit(recipients, pool, judge, places, rng)

@@ -7,7 +7,8 @@ turns no call when a lesion is set in. A lesion is what it adds in HU to the cle
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from scipy import ndimage
 
 from claire.core.command.documents import finite
 from claire.core.command.progress import progress
-from claire.core.contracts.lesions import InsertionAudit, InsertionCell
+from claire.core.contracts.lesions import Axis, InsertionAudit, InsertionCell
 from claire.core.contracts.metrics import Figure
 from claire.core.imaging.infill import lung_statistics
 from claire.core.imaging.opacities import widen
@@ -60,7 +61,7 @@ def implants(case: Case) -> list[Implant]:
     clean = lung_statistics(case.prepared_hu, case.prepared_lungs, case.spacing_mm).mean
     found = []
     for label, box in enumerate(ndimage.find_objects(labels), start=1):
-        mask = widen(np.pad(labels[box] == label, ((0, 0), (1, 1), (1, 1))))[:, 1:-1, 1:-1]
+        mask = widen(labels[box] == label)
         added = np.where(mask, np.maximum(case.prepared_hu[box] - clean[box], 0), 0).astype(np.float32)
         centre = np.array([(part.start + part.stop - 1) / 2 for part in box])
         side = int(case.prepared_lungs[box][labels[box] == label].max())
@@ -109,10 +110,9 @@ def to_view(case: Case, hu: np.ndarray) -> torch.Tensor:
 
 
 def audit(
-    recipients: Sequence[Loader], donors: Sequence[Loader], judge: Judge, places: int, rng: np.random.Generator
+    recipients: Sequence[Loader], pool: Sequence[Implant], judge: Judge, places: int, rng: np.random.Generator
 ) -> InsertionAudit | None:
-    """Set single lesions into about `places` places; None without recipients, donors or places."""
-    pool = [implant for load in donors for implant in implants(load())]
+    """Set single lesions of `pool` into about `places` places; None without recipients, lesions or places."""
     if not recipients or not pool or not places:
         return None
     inserted: list[Insertion] = []
@@ -164,31 +164,20 @@ def _turning_ml(case: Case, pool: Sequence[Implant], judge: Judge, rng: np.rando
 
 def _cells(inserted: Sequence[Insertion]) -> list[InsertionCell]:
     depths = ("peripheral", "central")
-    sizes = [(f"up to {high:g} ml" if np.isfinite(high) else f"above {low:g} ml", low, high) for low, high in _ranges()]
-    return [
-        cell
-        for axis, level, rows in (
-            ("all", "all", list(inserted)),
-            *(("zone", zone, [row for row in inserted if row.zone == zone]) for zone in ZONES),
-            *(("depth", depth, [row for row in inserted if row.depth == depth]) for depth in depths),
-            *(("size", name, [row for row in inserted if low < row.size_ml <= high]) for name, low, high in sizes),
-        )
-        if (cell := _cell(axis, level, rows)) is not None
-    ]
+    groups: list[tuple[Axis, str, Sequence[Insertion]]] = [("all", "all", inserted)]
+    groups += [("zone", zone, [row for row in inserted if row.zone == zone]) for zone in ZONES]
+    groups += [("depth", depth, [row for row in inserted if row.depth == depth]) for depth in depths]
+    for low, high in pairwise((0.0, *SIZES_ML)):
+        name = f"up to {high:g} ml" if np.isfinite(high) else f"above {low:g} ml"
+        groups.append(("size", name, [row for row in inserted if low < row.size_ml <= high]))
+    return [_cell(axis, level, rows) for axis, level, rows in groups if rows]
 
 
-def _ranges() -> list[tuple[float, float]]:
-    return list(zip((0.0, *SIZES_ML[:-1]), SIZES_ML, strict=True))
-
-
-def _cell(axis: str, level: str, rows: Sequence[Insertion]) -> InsertionCell | None:
-    if not rows:
-        return None
+def _cell(axis: Axis, level: str, rows: Sequence[Insertion]) -> InsertionCell:
     hits = sum(row.turned for row in rows)
     lower, upper = clopper_pearson(hits, len(rows))
-    known: Literal["all", "zone", "depth", "size"] = axis  # type: ignore[assignment]
     return InsertionCell(
-        axis=known,
+        axis=axis,
         level=level,
         n=len(rows),
         turned=Figure(value=finite(hits / len(rows)), lower=finite(lower), upper=finite(upper)),

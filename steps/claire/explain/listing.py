@@ -8,15 +8,14 @@ from pathlib import Path
 from claire.core.contracts.folds import read_folds
 from claire.core.contracts.gates import SHARES, Rule, needed
 from claire.core.contracts.run import Predictions, read_run
-from claire.core.contracts.weights import WeightsFacts
-from claire.core.networks.build import load_network
+from claire.core.contracts.weights import WeightsFacts, read_weights
 from claire.core.statistics.decisions import decide
 from claire.explain.refine import predicted_operating_point
 
 
 def list_gates(weights: Path, run: Path, folds: Path) -> Iterator[str]:
     """Yield a line per gate: patients needed, those of this fold, and about how many all folds have."""
-    _, facts = load_network(weights)
+    _, facts = read_weights(weights)
     opened = read_run(run, facts.classes)
     fold_count = read_folds(folds).count
     counts = _counts(opened.scans.get("validation"), facts)

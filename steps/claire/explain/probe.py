@@ -99,13 +99,13 @@ class Cases:
         return partial(self.get, scan)
 
 
-def random_slices(case: Case, dimensions: str, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Return (hu, lungs) of a random part of a scan's slices, in order, for 2D networks; of all slices for 3D."""
-    count = case.hu.shape[0]
+def random_slices(hu: Tensor, lungs: Tensor, dimensions: str, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Return (hu, lungs) of a random part of a view's slices, in order, for 2D networks; of all slices for 3D."""
+    count = hu.shape[0]
     if dimensions == "3D" or count <= STEP_SLICES:
-        return case.hu, case.lungs
+        return hu, lungs
     rows = np.sort(rng.permutation(count)[:STEP_SLICES])
-    return case.hu[rows], case.lungs[rows]
+    return hu[rows], lungs[rows]
 
 
 class Probe:

@@ -29,9 +29,9 @@ ROUNDS, HEALER_STEPS = 3, 60
 #: Share of the copies that show the healer's work, once there is a healer.
 HEALER_SHARE = 0.5
 
-#: The loss of a scan: (network, scan, class, share of the steps that are done, random numbers) → its value; gradients
-#: are added to the network's.
-Loss = Callable[[Probe, Case, int, float, np.random.Generator], float]
+#: Adds the gradients of a scan's loss to a network's: (network, scan, class, share of the steps that are done, random
+#: numbers).
+Loss = Callable[[Probe, Case, int, float, np.random.Generator], None]
 
 
 def refine_network(probe: Probe, labelled: Sequence[tuple[Loader, int]], kind: str, steps: int, seed: int) -> Probe:
@@ -80,14 +80,12 @@ class Copies:
         self.healer: Healer | None = None
         self._known: dict[str, Healable] = {}
 
-    def loss(self, probe: Probe, case: Case, label: int, done: float, rng: np.random.Generator) -> float:
-        """Add the gradients of both; return the sum of their losses."""
-        total = 0.0
+    def loss(self, probe: Probe, case: Case, label: int, done: float, rng: np.random.Generator) -> None:
+        """Add the gradients of both."""
         for healed, target in ((False, label), (True, 0)):
             hu = self._healed(case, rng) if healed else self._filled(case, False, rng)
-            slices, lungs = random_slices(Case(**{**vars(case), "hu": hu}), probe.variant.dimensions, rng)
-            total += _backward(probe, slices[None], lungs[None], target)
-        return total
+            slices, lungs = random_slices(hu, case.lungs, probe.variant.dimensions, rng)
+            _backward(probe, slices[None], lungs[None], target)
 
     def _healed(self, case: Case, rng: np.random.Generator) -> Tensor:
         if self.healer is not None and rng.random() < HEALER_SHARE:
@@ -123,19 +121,18 @@ def attack(probe: Probe, hu: Tensor, lungs: Tensor, target: Tensor, radius: floa
     return hu + change
 
 
-def _attacked_loss(probe: Probe, case: Case, label: int, done: float, rng: np.random.Generator) -> float:
+def _attacked_loss(probe: Probe, case: Case, label: int, done: float, rng: np.random.Generator) -> None:
     """Add the gradient of an attacked scan's loss; the radius grows over the first third of the steps."""
-    hu, lungs = (part[None].to(probe.torch_device) for part in random_slices(case, probe.variant.dimensions, rng))
+    drawn = random_slices(case.hu, case.lungs, probe.variant.dimensions, rng)
+    hu, lungs = (part[None].to(probe.torch_device) for part in drawn)
     target = torch.tensor([label], device=probe.torch_device)
     probe.network.requires_grad_(False)
     attacked = attack(probe, hu, lungs, target, EPSILON_HU * min(1.0, 3 * done))
     probe.network.requires_grad_(True)
-    return _backward(probe, attacked, lungs, label)
+    _backward(probe, attacked, lungs, label)
 
 
-def _backward(probe: Probe, hu: Tensor, lungs: Tensor, label: int) -> float:
+def _backward(probe: Probe, hu: Tensor, lungs: Tensor, label: int) -> None:
     device = probe.torch_device
     logits = probe.logits(hu.to(device), lungs.to(device))
-    loss = functional.cross_entropy(logits, torch.tensor([label], device=device))
-    loss.backward()
-    return float(loss.detach())
+    functional.cross_entropy(logits, torch.tensor([label], device=device)).backward()

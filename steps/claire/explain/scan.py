@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 
@@ -59,9 +60,9 @@ class Setting:
 class ScanResult:
     """An explained scan. `maps`: (slices, size, size) of the view by method; `explained`: its entry in `lesions.json`.
 
-    `labels`: (kept slices, rows, columns) by id of the lesion. `healed`: the same shape, int16 HU without the crucial
-    lesions, without all where none is crucial. `curves`: (deletion, insertion) by method, of scans called positive;
-    `evaluations`: count of network evaluations.
+    `candidates` are numbered by the ids of their lesions. `healed`: (kept slices, rows, columns) int16 HU without the
+    crucial lesions, without all where none is crucial. `curves`: (deletion, insertion) by method, of scans called
+    positive; `evaluations`: count of network evaluations.
     """
 
     case: Case
@@ -110,7 +111,7 @@ def _outcome(scan: Scan, setting: Setting, logits: np.ndarray) -> ExplainedScan:
         scan=scan.scan,
         patient=scan.patient,
         label=scan.label,
-        probability=round(float(scores(logits)), 6),
+        probability=_probability(logits),
         decision=setting.classes[decision],
         explained_class=setting.classes[target_class(logits)],
         outcome=(OUTCOMES_POSITIVE if decision > 0 else OUTCOMES_NEGATIVE)[labelled],
@@ -127,22 +128,22 @@ def _intervene(result: ScanResult, setting: Setting, target: int, called: bool, 
     few = 1 < len(candidates) <= setting.parameters.shapley
     shares = shapley(removals, len(candidates), candidates.everything, target) if few else None
     crucial = _crucial(removals, candidates, effects, setting) if called and setting.better else frozenset()
-    order = [int(i) + 1 for i in np.argsort(-effects.delta(), kind="stable")]
+    order, delta = effects.order(), effects.delta()
     result.explained = result.explained.model_copy(
         update={
             "lesions": _lesions(result, effects, shares, crucial, setting.better),
             "candidates_left_out": candidates.left_out,
-            "probability_without": _without(removals, crucial) if crucial else None,
-            "background": _background(removals, candidates, effects, setting),
+            "probability_without": _probability(removals.mean_logits([crucial])[0]) if crucial else None,
+            "background": _background(removals, candidates, effects, setting, target),
             "interactions": _interactions(shares, order),
         }
     )
     if called and len(candidates) > 1:
         by_method = lesion_scores(candidates.labels, len(candidates), result.maps, case)
-        by_method["interventions"] = effects.delta()
+        by_method["interventions"] = delta
         result.curves = curves(removals, by_method, candidates.everything, target)
     filled = np.isin(taken, sorted(crucial or candidates.everything))
-    painted = np.concatenate([[0.0], effects.delta(), [0.0]])[candidates.labels]
+    painted = np.concatenate([[0.0], delta, [0.0]])[candidates.labels]
     result.maps = {"interventions": case.projection.apply(painted)} | result.maps
     result.healed = np.where(filled, np.rint(infills["noise"]), case.prepared_hu).astype(np.int16)
     result.candidates = renumbered(candidates, order)
@@ -157,8 +158,8 @@ def _lesions(
     rank, low, high = ranks(effects)
     by_infill = effects.by_infill()
     lesions = []
-    for i in np.argsort(-delta, kind="stable"):
-        label = int(i) + 1
+    for label in effects.order():
+        i = label - 1
         description = describe(candidates.labels, label, result.case)
         counts = ranked and abs(delta[i]) > noise
         lesions.append(
@@ -196,7 +197,7 @@ def _round(value: float) -> float:
 def _crucial(removals: Removals, candidates: Candidates, effects: Effects, setting: Setting) -> frozenset[int]:
     """Return the crucial candidates of a scan called positive: lesions alone if they suffice, else with regions."""
     delta, noise = effects.delta(), effects.noise()
-    order = [int(i) + 1 for i in np.argsort(-delta, kind="stable") if delta[i] > noise]
+    order = [label for label in effects.order() if delta[label - 1] > noise]
 
     def turned(removed: frozenset[int]) -> bool:
         return int(setting.chosen.decide(removals.mean_logits([removed])[0])) == 0
@@ -205,26 +206,24 @@ def _crucial(removals: Removals, candidates: Candidates, effects: Effects, setti
     return crucial_set(lesions, delta, turned) or crucial_set(order, delta, turned)
 
 
-def _without(removals: Removals, removed: frozenset[int]) -> float:
-    return round(float(scores(removals.mean_logits([removed])[0])), 6)
+def _probability(logits: np.ndarray) -> float:
+    return round(float(scores(logits)), 6)
 
 
-def _background(removals: Removals, candidates: Candidates, effects: Effects, setting: Setting) -> Background:
+def _background(
+    removals: Removals, candidates: Candidates, effects: Effects, setting: Setting, target: int
+) -> Background:
     """What the network says without any candidate, and which share of the rise over a healed scan that is."""
     logits = removals.mean_logits([frozenset(), candidates.everything])
-    target = target_class(logits[0])
-    base, empty = (
-        float(log_odds_of(logits[:1], target)[0]),
-        float(np.mean([effects.empty[name] for name in INDEPENDENT])),
-    )
-    rise = None if setting.healed_odds is None else base - setting.healed_odds
+    base, empty = float(log_odds_of(logits[:1], target)[0]), float(np.mean(list(effects.empty.values())))
+    healed, share = setting.healed_odds, None
+    if healed is not None and base > healed:
+        share = _round((empty - healed) / (base - healed))
     return Background(
         log_odds=_round(empty),
-        probability=round(float(scores(logits[1])), 6),
+        probability=_probability(logits[1]),
         decision=setting.classes[int(setting.chosen.decide(logits[1]))],
-        share=None
-        if rise is None or rise <= 0 or setting.healed_odds is None
-        else _round((empty - setting.healed_odds) / rise),
+        share=share,
     )
 
 
@@ -232,13 +231,8 @@ def _interactions(shares: Shares | None, order: Sequence[int]) -> tuple[Interact
     """Return the interactions of all pairs, by id, the strongest first."""
     if shares is None:
         return ()
-    ids = {label: i for i, label in enumerate(order, start=1)}
     pairs = [
-        Interaction(
-            first=min(ids[a], ids[b]), second=max(ids[a], ids[b]), value=_round(shares.interactions[a - 1, b - 1])
-        )
-        for a in ids
-        for b in ids
-        if a < b
+        Interaction(first=first, second=second, value=_round(shares.interactions[a - 1, b - 1]))
+        for (first, a), (second, b) in combinations(enumerate(order, start=1), 2)
     ]
     return tuple(sorted(pairs, key=lambda pair: -abs(pair.value)))

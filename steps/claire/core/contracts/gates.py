@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from pydantic import Field
@@ -66,7 +67,7 @@ class Evidence(Part):
 
     `auc`, `positives`, `negatives`: of the network on its validation patients; `shares`: by gate of `SHARES` one value
     per patient, the share of the patient's scans; `reasons`: why a gate was not measured; `guards_fired`: the guards of
-    evaluate that fired, None if no metrics were given.
+    evaluate that fired, None if its winner.json was not given.
     """
 
     auc: float | None
@@ -96,6 +97,7 @@ def gates(evidence: Sequence[Evidence]) -> tuple[Gate, ...]:
     return (_chance(evidence), *(_share(name, rule, evidence) for name, rule in SHARES.items()), _guards(evidence))
 
 
+@cache
 def needed(rule: Rule) -> int:
     """Return the fewest patients with which a gate can open: all of them (or none) as it requires."""
     n = 1

@@ -17,6 +17,8 @@ REMEDY = "Run `claire explain` again for this run."
 Outcome = Literal["TP", "FP", "TN", "FN"]
 Side = Literal["right", "left"]
 Zone = Literal["lower", "middle", "upper"]
+#: What insertions are grouped by.
+Axis = Literal["all", "zone", "depth", "size"]
 #: Every method of saliency, with its title: first the ranking by interventions, then maps, then their baselines.
 METHODS: dict[str, str] = {
     "interventions": "Interventions (remove and measure)",
@@ -48,7 +50,7 @@ class Lesion(Part):
     """A whole lesion, ranked by the effect of its removal on the log-odds (Δ).
 
     `kind`: an opacity by HU is a lesion, anything else (proposed by a map) a region. `rank` and its interval are None
-    where Δ is below `noise`, twice the standard deviation of Δ over infills. `centroid_lps_mm`: LPS; `slice`: index in
+    where Δ is below `noise`, twice its standard error over infills. `centroid_lps_mm`: LPS; `slice`: index in
     the ingested scan where it is largest; `delta_by_infill`: Δ by infill; `parts`: its parts by zone, if more than one.
     """
 
@@ -167,7 +169,7 @@ class MethodFigures(Part):
 class InsertionCell(Part):
     """Insertions of one kind: `axis` zone, depth or size, and its `level`; `turned`: share of calls that turn."""
 
-    axis: Literal["all", "zone", "depth", "size"]
+    axis: Axis
     level: str
     n: int
     turned: Figure

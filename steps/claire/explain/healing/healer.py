@@ -17,13 +17,13 @@ from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
 from claire.core.command.progress import progress
-from claire.core.imaging.infill import random_hole
+from claire.core.imaging.infill import HEALTHY_HU, random_hole
 from claire.explain.probe import Case, Loader, Probe, log_odds, random_slices
 
 #: HU at 0 and at ±1 of the healer's input, and centre and half-width of what it may paint.
 INPUT_HU, PAINT_HU = (-850.0, 500.0), (-600.0, 450.0)
 #: HU of healthy lung: what the healer paints before training, and standard deviation of the noise in a hole.
-HEALTHY_HU, HOLE_NOISE_HU = -850.0, 100.0
+HOLE_NOISE_HU = 100.0
 #: Weights of the generator's loss; unnamed terms have weight 1.
 WEIGHTS = {"critic": 0.3, "size": 2.0, "variation": 2.0, "identity": 2.0, "inpaint": 1.0, "inpaint_critic": 0.1}
 #: Log-odds that a healed scan should fall below 0.
@@ -153,7 +153,7 @@ def train_healer(
 
 
 def _batch(case: Case, probe: Probe, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    hu, lungs = random_slices(case, probe.variant.dimensions, rng)
+    hu, lungs = random_slices(case.hu, case.lungs, probe.variant.dimensions, rng)
     return hu[None].to(probe.torch_device), lungs[None].to(probe.torch_device)
 
 

@@ -21,8 +21,6 @@ from claire.explain.probe import Case
 MAP_SHARE, REGIONS = 0.05, 3
 #: Smoothing of a map before it proposes regions, in mm.
 MAP_MM = 3.0
-#: Least share of a lesion that counts as its part in another zone.
-PART_SHARE = 0.1
 
 
 @dataclass(frozen=True)

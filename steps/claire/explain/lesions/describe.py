@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 
 from claire.core.contracts.lesions import LesionPart, Side, Zone
-from claire.explain.lesions.candidates import PART_SHARE
 from claire.explain.probe import Case
 
 ZONES: tuple[Zone, ...] = ("lower", "middle", "upper")
+#: Least share of a lesion that counts as its part in another zone.
+PART_SHARE = 0.1
 
 
 class Description(NamedTuple):

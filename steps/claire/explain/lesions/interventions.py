@@ -35,7 +35,7 @@ class Effects:
     """What removing candidates does to the log-odds z of the explained class; columns are candidates in label order.
 
     `necessity` = z(scan) − z(without it), `sufficiency` = z(without all others) − z(without all), each an array
-    (candidates,) by infill; `probability` (candidates,) = p(scan) − p(without it), mean over independent infills;
+    (candidates,) by infill; `probability` (candidates,) = p(scan) − p(without it), mean over the infills;
     `empty`: z without any candidate, by infill.
     """
 
@@ -48,15 +48,17 @@ class Effects:
         """Return ½ (necessity + sufficiency), (candidates,), by infill."""
         return {name: (self.necessity[name] + self.sufficiency[name]) / 2 for name in self.necessity}
 
-    def delta(self, infills: Sequence[str] = INDEPENDENT) -> np.ndarray:
-        """Return Δ (candidates,): the mean over `infills`."""
-        by_infill = self.by_infill()
-        return np.asarray(np.mean([by_infill[name] for name in infills], axis=0))
+    def delta(self) -> np.ndarray:
+        """Return Δ (candidates,): the mean over the infills."""
+        return np.asarray(np.mean(list(self.by_infill().values()), axis=0))
 
-    def noise(self, infills: Sequence[str] = INDEPENDENT) -> float:
+    def order(self) -> list[int]:
+        """Return the labels of the candidates by Δ, the largest first."""
+        return [int(i) + 1 for i in np.argsort(-self.delta(), kind="stable")]
+
+    def noise(self) -> float:
         """Return twice the standard error of Δ that comes from the infill, pooled over the candidates of the scan."""
-        by_infill = self.by_infill()
-        values = np.stack([by_infill[name] for name in infills])
+        values = np.stack(list(self.by_infill().values()))
         if len(values) < 2 or not values.size:
             return 0.0
         return float(2 * np.sqrt(values.var(0, ddof=1).mean() / len(values)))
@@ -107,23 +109,15 @@ class Removals:
             self._known |= dict(zip(unseen, logits, strict=True))
         return np.stack([self._known[query] for query in normalised])
 
-    def mean_logits(self, removed: Sequence[frozenset[int]], infills: Sequence[str] = INDEPENDENT) -> np.ndarray:
-        """Return the mean log-softmax over `infills`, (sets, classes), of the scan without each set of candidates."""
-        logits = self.logits([(name, labels) for labels in removed for name in infills])
-        by_infill = logits.reshape(len(removed), len(infills), -1)
+    def mean_logits(self, removed: Sequence[frozenset[int]]) -> np.ndarray:
+        """Return the mean log-softmax over the infills, (sets, classes), of the scan without each set of candidates."""
+        logits = self.logits([(name, labels) for labels in removed for name in self.infills])
+        by_infill = logits.reshape(len(removed), len(self.infills), -1)
         return np.asarray(torch.log_softmax(torch.from_numpy(by_infill), -1).mean(1).numpy())
 
     def view_without(self, query: Query) -> torch.Tensor:
         """Return the view (slices, size, size) float32 HU without the candidates of a query."""
-        infill, removed = query
-        hu = self._case.hu.clone()
-        for label in sorted(removed):
-            change = self._changes.get((infill, label))
-            if change is not None:
-                z, y, x = change.corner
-                depth, height, width = change.hu.shape
-                hu[z : z + depth, y : y + height, x : x + width] += change.hu
-        return hu
+        return torch.stack([self._slice_without((z, *query)) for z in range(len(self._case.hu))])
 
     def _evaluate_whole(self, queries: Sequence[Query]) -> np.ndarray:
         views = [self.view_without(query) for query in queries]
@@ -180,14 +174,13 @@ def measure(removals: Removals, count: int, everything: frozenset[int], target: 
         necessity[name] = z - odds[:count]
         sufficiency[name] = odds[count : 2 * count] - odds[-1]
         empty[name] = float(odds[-1])
-        if name in INDEPENDENT:
-            probability_drops.append(p - probabilities(logits)[:count, target])
+        probability_drops.append(p - probabilities(logits)[:count, target])
     return Effects(necessity, sufficiency, np.mean(probability_drops, axis=0), empty)
 
 
-def ranks(effects: Effects, order: Sequence[str] = INDEPENDENT) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return (rank, lowest, highest), each (candidates,) from 1: by Δ over `order`, and over all single infills."""
-    rank = _ranked(effects.delta(order))
+def ranks(effects: Effects) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (rank, lowest, highest), each (candidates,) from 1: by Δ, and over all single infills."""
+    rank = _ranked(effects.delta())
     every = np.stack([rank, *(_ranked(values) for values in effects.by_infill().values())])
     return rank, every.min(0), every.max(0)
 
@@ -205,9 +198,7 @@ class Shares(NamedTuple):
     interactions: np.ndarray
 
 
-def shapley(
-    removals: Removals, count: int, everything: frozenset[int], target: int, infills: Sequence[str] = INDEPENDENT
-) -> Shares:
+def shapley(removals: Removals, count: int, everything: frozenset[int], target: int) -> Shares:
     """Return Shapley values (1953) and interaction indices (Grabisch & Roubens 1999) of `count` candidates for z.
 
     2^count sets per infill. A set is present, all else removed. Interaction above 0: two act together; below 0: one is
@@ -216,7 +207,7 @@ def shapley(
     players = range(1, count + 1)
     subsets = [frozenset(chosen) for size in range(count + 1) for chosen in combinations(players, size)]
     values, interactions = np.zeros(count), np.zeros((count, count))
-    for name in infills:
+    for name in removals.infills:
         odds = log_odds_of(removals.logits([(name, everything - present) for present in subsets]), target)
         value_of = dict(zip(subsets, odds, strict=True))
         for present in subsets:
@@ -230,7 +221,7 @@ def shapley(
                         together = _synergy(value_of, present, first, second)
                         pair_weight = factorial(len(present)) * factorial(count - len(present) - 2)
                         interactions[first - 1, second - 1] += pair_weight / factorial(count - 1) * together
-    values, interactions = values / len(infills), interactions / len(infills)
+    values, interactions = values / len(removals.infills), interactions / len(removals.infills)
     return Shares(values, interactions + interactions.T)
 
 

@@ -127,10 +127,10 @@ def draw_lesions(page: Page) -> bytes:
     top = max([lesion.delta for lesion in page.lesions] + [0.1])
     panels = []
     for z in rows:
-        outlined = canvas.outlined(page.labels[z], canvas.grey(page.hu[z]), page.lesions, top)
+        plain = canvas.grey(page.hu[z])
         panels.append([
-            (canvas.grey(page.hu[z]), page.heading(z)),
-            (outlined, "lesions"),
+            (plain, page.heading(z)),
+            (canvas.outlined(page.labels[z], plain, page.lesions, top), "lesions"),
             (canvas.grey(page.healed[z]), page.healed_title),
         ])  # fmt: skip
     legend = (
@@ -160,8 +160,7 @@ class Canvas:
         self.box = _lung_box(self.turn.apply(np.asarray((page.lungs > 0).any(0))))
         height, width = (part.stop - part.start for part in self.box)
         tall = height * self.turn.aspect
-        scale = max(1.0, PANEL / max(tall, width))
-        scale = float(int(scale)) if scale >= 1 else scale
+        scale = max(1, int(PANEL / max(tall, width)))
         self._rows = np.arange(round(tall * scale)) * height // max(1, round(tall * scale))
         self._columns = np.arange(round(width * scale)) * width // max(1, round(width * scale))
 

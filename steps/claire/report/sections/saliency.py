@@ -73,7 +73,6 @@ class ScanPage:
     operating_point: str
     decision: str
     verdict: str
-    reliable: bool
     background: str
     facts: Sequence[tuple[str, str]]
     pictures: Sequence[Picture]
@@ -278,7 +277,6 @@ def _page(inputs: Inputs, document: LesionsDocument, scan: ExplainedScan, limit:
         operating_point=number(document.network.operating_point),
         decision=scan.decision,
         verdict=scan.sentence,
-        reliable=reliable(inputs),
         background=_background(scan),
         facts=_facts(inputs, scan.scan),
         pictures=shown,
