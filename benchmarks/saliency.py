@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -64,7 +64,12 @@ ARMS: dict[str, tuple[float, str, str]] = {
     "as it was, refined on healed copies": (0.0, "standard", "healed"),
     "as it was, adversarial rounds": (0.0, "standard", "rounds"),
 }
-NETWORKS = {"small": ("python:saliency:small", 1e-3), "densenet121": ("torchvision:densenet121", 3e-4)}
+#: By network: architecture, dimensions, learning rate.
+NETWORKS: dict[str, tuple[str, Literal["2D", "3D"], float]] = {
+    "small": ("python:saliency:small", "2D", 1e-3),
+    "densenet121": ("torchvision:densenet121", "2D", 3e-4),
+    "r3d18": ("torchvision:r3d_18", "3D", 3e-4),
+}
 #: Least share of a candidate that must be truth to count as deciding or bystander, and least voxels.
 OVERLAP, VOXELS = 0.2, 4
 #: A candidate is of one kind where at most this share of its truth is of the other.
@@ -153,7 +158,7 @@ def targets(cohort: Cohort) -> np.ndarray:
 def train(training: Cohort, validation: Cohort, variant: Variant) -> Probe:
     """Train by the product's own loop."""
     torch.manual_seed(variant.seed)
-    network, device = build_network(variant, 2), choose_device("cpu", variant.dimensions)
+    network, device = build_network(variant, 2), choose_device("auto", variant.dimensions)
     learning = Learning(
         Views(training, training.scans, variant, True), torch.from_numpy(targets(training)),
         Views(validation, validation.scans, variant), torch.from_numpy(targets(validation)), 2,
@@ -357,14 +362,14 @@ def run_seed(seed: int, arms: Sequence[str], network: str, epochs: int, maps: st
             share: list(pool.map(make_item, range(first, first + train_n + validation_n), [share] * 10**4, chunksize=8))
             for share in {ARMS[arm][0] for arm in arms}
         }
-    architecture, rate = NETWORKS[network]
+    architecture, dimensions, rate = NETWORKS[network]
     trained: dict[tuple[float, str], Probe] = {}
     results: dict[str, object] = {}
     for arm in arms:
         share, augmentation, refinement = ARMS[arm]
         training, validation = as_cohort(sets[share][:train_n]), as_cohort(sets[share][train_n:])
         variant = Variant(
-            architecture=architecture, size=80, slices=12, view="box", epochs=epochs, batch_size=4, learning_rate=rate,
+            architecture=architecture, dimensions=dimensions, size=80, slices=12, view="box", epochs=epochs, batch_size=4, learning_rate=rate,
             patience=epochs, seed=seed, augmentation=augmentation,
         )  # fmt: skip
         started = time.perf_counter()
