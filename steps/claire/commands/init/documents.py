@@ -114,7 +114,7 @@ def grid_text(patients: int) -> str:
         why = "Many patients: two networks, two learning rates and two ways to see the slice."
         axes = "  architecture: [torchvision:resnet18, torchvision:densenet121]\n"
         axes += "  learning_rate: [3.0e-4, 1.0e-4]\n  view: [lungs, box]"
-    return f"""# A starter grid, fit for {patients} patients; `claire plan --grid {GRID} --fold-count 5 --list` shows it.
+    return f"""# A starter grid for {patients} patients; `claire plan --grid {GRID} --fold-count 5 --list` shows it.
 # docs/usage.md (plan) describes every key; configs/grids has more grids, claire-108.yml is the published one.
 # {why}
 name: starter

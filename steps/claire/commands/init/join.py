@@ -21,7 +21,10 @@ LOOSE = "case or leading zeros differ"
 
 @dataclass
 class Joined:
-    """What a join found; `labels` and `matches` (row key, how) by patient name. Counts are rows of the table."""
+    """What a join found; `labels` and `matches` (row key, how) by patient name.
+
+    `contradicting`: patients whose rows disagree; `rows` and below count rows of the table; `left_out`: its columns.
+    """
 
     labels: dict[str, Mapping[str, str]] = field(default_factory=dict)
     matches: dict[str, str] = field(default_factory=dict)
@@ -30,6 +33,7 @@ class Joined:
     rows: int = 0
     unlabelled_rows: int = 0
     unmatched_rows: int = 0
+    left_out: tuple[str, ...] = ()
 
 
 def join(patients: Sequence[Patient], table: Path, key_column: str, label_column: str) -> Joined:
@@ -39,7 +43,11 @@ def join(patients: Sequence[Patient], table: Path, key_column: str, label_column
         raise UsageError(f"the table of --labels-from {table.name} has no rows", "Give a table with a header line.")
     key = _column(table, "--key-column", key_column, rows[0], [name for name in KEYS if name in rows[0]])
     label = _column(table, "--label-column", label_column, rows[0], [])
-    joined = Joined(rows=len(rows), unlabelled_rows=sum(not (row[key] and row[label]) for row in rows))
+    joined = Joined(
+        rows=len(rows),
+        unlabelled_rows=sum(not (row[key] and row[label]) for row in rows),
+        left_out=tuple(name for name in rows[0] if name not in (key, label, *ALONG)),
+    )
     names = _owners(patients, str)
     loose_names = _owners(patients, loosely)
     of_patient: dict[str, list[tuple[str, Mapping[str, str]]]] = defaultdict(list)

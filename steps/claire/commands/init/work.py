@@ -28,6 +28,7 @@ from claire.core.privacy.pseudonym import read_key
 from claire.index.choice import Rule, choose
 from claire.index.early import FEWEST_FOLDS
 from claire.index.series import Series, find_series, require_series
+from claire.index.table import printable
 from claire.index.tree import Passed
 from claire.plan.grid import expand, load_grid
 
@@ -217,6 +218,8 @@ def _labels(project: Project, parameters: Parameters) -> Iterator[str]:
         yield f"{joined.unmatched_rows} of {_counted(joined.rows, 'row')} of the table match no patient here"
     if joined.unlabelled_rows:
         yield f"{joined.unlabelled_rows} of {_counted(joined.rows, 'row')} of the table have no key or no label"
+    if joined.left_out:
+        yield f"columns of the table not taken along: {', '.join(map(printable, joined.left_out))}"
     small = [label for label, count in sorted(sizes.items()) if count < FEWEST_FOLDS]
     if small:
         yield f"too few patients of {', '.join(small)}: a run needs at least {FEWEST_FOLDS} of each class"
@@ -231,7 +234,8 @@ def _next(folder: Path, project: Project, parameters: Parameters, new_key: bool)
     yield "next:"
     missing = _patient_count(project) - sum(project.class_sizes().values())
     if missing:
-        yield f"  fill in the column `label` of {folder / docs.LABELS} ({_counted(missing, 'patient')}; empty ones are set aside)"
+        left = f"{_counted(missing, 'patient')}; empty ones are set aside"
+        yield f"  fill in the column `label` of {folder / docs.LABELS} ({left})"
     if not parameters.classes:
         yield f"  fill in `classes` in {folder / docs.JOB}, the negative class first"
     yield f"  claire check {folder / docs.JOB}"
