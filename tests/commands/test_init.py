@@ -111,12 +111,13 @@ def test_the_job_has_absolute_paths_and_asks_for_the_negative_class(
     assert "FILL IN" in (tmp_path / "project/job.yml").read_text()
 
 
-def test_patients_csv_helps_to_fill_in_the_labels(tmp_path: Path) -> None:
+def test_patients_csv_helps_to_fill_in_the_labels(tmp_path: Path, capsys: Capture) -> None:
     dicom(tmp_path / "in/a", "Meier", 1, SeriesDescription="Lunge\x1b[2J", StudyDescription="Thorax")
     dicom(tmp_path / "in/b", "Meier", 1, slices=3, Modality="SEG", SeriesInstanceUID="1.9")
     dicom(tmp_path / "in/c", "Kurz", 2, slices=6)
     dicom(tmp_path / "in/d", "Kern", 3, Modality="MR")
     assert init(tmp_path / "in", tmp_path / "p") == 0
+    assert "1 of 2 chosen series have fewer than 20 slices and will be set aside" in capsys.readouterr().out
     kern, kurz, meier = rows(tmp_path / "p/patients.csv")
     assert (meier["patient"], meier["study_dates"], meier["study_descriptions"]) == ("Meier", "2020-03-15", "Thorax")
     assert (meier["series"], meier["chosen"], meier["chosen_series"], meier["slices"]) == ("2", "1", "1.6.1", "24")

@@ -13,6 +13,7 @@ from claire.commands.init.patients import LabelRow, Patient
 from claire.core.command.files import write_text
 from claire.core.command.tables import write_csv
 from claire.core.contracts.labels import write_labels
+from claire.index.choice import Rule
 from claire.index.table import printable, study_date
 
 KEY, LABELS, PATIENTS, GRID, JOB = "key", "labels.csv", "patients.csv", "grid.yml", "job.yml"
@@ -153,6 +154,7 @@ fold_count: {job.fold_count}   # {_fold_reason(job)}
 seed: {job.seed}   # of folds, trainings and intervals: the same seed gives the same result
 cores: {job.cores}   # processor cores of one training; several trainings run side by side
 images: none   # whose pictures the report shows: none, or all (they are personal health data)
+# min_slices: {Rule().min_slices}   # series with fewer slices are set aside; lower it for thinned or very thick scans
 index_options:
   shards: {job.shards}   # parts of the data that are worked on at once
 """

@@ -181,6 +181,12 @@ def _found(project: Project) -> Iterator[str]:
     faulty = sum(bool(patient.problems and patient.chosen) for patient in project.patients)
     if faulty:
         yield f"{_counted(faulty, 'patient')} to look at: column `problems` of {docs.PATIENTS}"
+    few = sum(each.instances < Rule().min_slices for each in project.chosen)
+    if few:
+        yield (
+            f"{few} of {len(project.chosen)} chosen series have fewer than {Rule().min_slices} slices and will be set "
+            f"aside, unless `min_slices` of {docs.JOB} says less"
+        )
     yield from _rules(project)
 
 
