@@ -79,7 +79,8 @@ def test_the_whole_chest_comes_before_thin_slices(tmp_path: Path, out: Path) -> 
         ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "localiser"),
         ({"ImageType": ["DERIVED", "SECONDARY", "AXIAL", "CT_SOM5 MIP"]}, "projection or reformatted image (MIP)"),
         ({"ImageType": ["DERIVED", "PRIMARY", "AXIAL"]}, "less original image type than the chosen one"),
-        ({"Modality": "SR"}, "modality SR"),
+        ({"Modality": "SR"}, "no scan: structured report (SR)"),
+        ({"Modality": "MR"}, "modality MR"),
         ({"SeriesDescription": "Topogram 0.6"}, "localiser"),
     ],
 )
@@ -97,10 +98,36 @@ def test_every_acquisition_gets_a_series(tmp_path: Path, out: Path) -> None:
 
 
 def test_a_study_without_a_fit_series_is_left_to_ingest(tmp_path: Path, out: Path) -> None:
-    SeriesMaker(chest(3, 16), tags={"Modality": "MR"}).write(tmp_path / "in")
+    SeriesMaker(chest(3, 16), tags={"SeriesDescription": "scout"}).write(tmp_path / "in")
     (line,) = lines(tmp_path / "in", out)
     assert line.chosen
-    assert line.why == "nothing better in its study: modality MR"
+    assert line.why == "nothing better in its study: localiser"
+
+
+OBJECTS = "1.2.840.10008.5.1.4.1.1."
+
+
+@pytest.mark.parametrize(
+    ("tags", "why"),
+    [
+        ({"Modality": "SEG"}, "no scan: segmentation (SEG)"),
+        ({"Modality": "RTSTRUCT"}, "no scan: structure set (RTSTRUCT)"),
+        ({"Modality": "RTDOSE"}, "no scan: dose distribution (RTDOSE)"),
+        ({"Modality": "RTPLAN"}, "no scan: object of radiotherapy"),
+        ({"Modality": "KO"}, "no scan: structured report (SR)"),
+        ({"Modality": "PR"}, "no scan: presentation state (PR)"),
+        ({"Modality": "", "SOPClassUID": f"{OBJECTS}66.4"}, "no scan: segmentation (SEG)"),
+        ({"Modality": "CT", "SOPClassUID": f"{OBJECTS}481.2"}, "no scan: dose distribution (RTDOSE)"),
+        ({"Modality": "OT", "SOPClassUID": f"{OBJECTS}88.33"}, "no scan: structured report (SR)"),
+        ({"Modality": "OT", "SOPClassUID": f"{OBJECTS}7"}, "modality OT"),
+        ({"Modality": "MR"}, "modality MR"),
+    ],
+)
+def test_what_is_no_ct_is_never_chosen_even_alone_in_its_study(tmp_path: Path, out: Path, tags: dict, why: str) -> None:
+    SeriesMaker(chest(1, 16), tags=tags).write(tmp_path / "in")
+    (line,) = lines(tmp_path / "in", out)
+    assert (line.chosen, line.why) == (False, why)
+    assert record(out)["counts"]["objects"] == why.startswith("no scan")
 
 
 def test_a_localiser_under_the_uid_of_the_scan_is_kept_apart(tmp_path: Path, out: Path) -> None:
@@ -142,7 +169,7 @@ def test_links_out_of_the_source_and_pipes_are_not_followed(tmp_path: Path, out:
     (tmp_path / "in/file.dcm").symlink_to(next((tmp_path / "elsewhere").iterdir()))
     os.mkfifo(tmp_path / "in/pipe")
     assert [line.series_uid for line in lines(tmp_path / "in", out)] == ["1.2.3.200"]
-    assert record(out)["counts"]["links_and_others"] == 4
+    assert {name: record(out)["counts"][name] for name in ("links", "others")} == {"links": 3, "others": 1}
 
 
 def test_links_to_files_inside_are_followed_once(tmp_path: Path, out: Path) -> None:
@@ -197,6 +224,103 @@ def test_a_list_for_people_writes_nothing(tmp_path: Path, out: Path, capsys: pyt
     assert "yes" in told
     assert "\x1b" not in told
     assert [*out.iterdir()] == []
+
+
+def test_the_list_shows_patient_date_and_descriptions(
+    tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = {"StudyDescription": "CT Thorax", "SeriesDescription": "Lunge 2.0 " + "sehr " * 9}
+    SeriesMaker(chest(24, 16), patient="Meier-1", tags=texts).write(tmp_path / "in/a")
+    SeriesMaker(chest(1, 16), study="1.9", series="1.9.1", tags={"Modality": "SEG"}).write(tmp_path / "in/b")
+    assert run(tmp_path / "in", out, "--list") == 0
+    header, scan, mask, *_ = capsys.readouterr().out.splitlines()
+
+    def cell(row: str, name: str) -> str:
+        start = header.index(name)
+        return row[start:].split("  ")[0].strip()
+
+    assert [cell(scan, name) for name in ("patient", "date", "study", "slices", "mm", "chosen")] == [
+        "Meier-1", "2020-03-15", "CT Thorax", "24", "2", "yes",
+    ]  # fmt: skip
+    assert cell(scan, "description") == "Lunge 2.0 sehr sehr sehr sehr s…"
+    assert (cell(mask, "chosen"), cell(mask, "why")) == ("no", "no scan: segmentation (SEG)")
+
+
+def test_what_is_passed_over_is_named_at_the_site_and_counted_in_the_log(
+    tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    SeriesMaker(chest(24, 16)).write(tmp_path / "in/a")
+    (tmp_path / "in/Meier").symlink_to(tmp_path)
+    for name in ("Mueller.ZIP", "Schmidt.dcm.gz", "notes.txt"):
+        (tmp_path / "in" / name).write_bytes(b"PK\x03\x04" + b"0" * 400)
+    (tmp_path / "in/a/one.zip").write_bytes(next((tmp_path / "in/a").iterdir()).read_bytes())
+    assert run(tmp_path / "in", out, "--list") == 0
+    told = capsys.readouterr().out
+    for line in (
+        "passed over: 1 link not followed, 2 archives not opened, 1 file that is neither DICOM nor NIfTI, "
+        "1 copy of a DICOM file",
+        "  link not followed: Meier",
+        "  archive not opened: Mueller.ZIP",
+        "  archive not opened: Schmidt.dcm.gz",
+    ):
+        assert line in told.splitlines()
+    assert run(tmp_path / "in", out, "--log-level", "info") == 0
+    told = capsys.readouterr().err
+    assert "passed over: 1 link not followed, 2 archives not opened" in told
+    assert "Meier" not in told
+    assert "Mueller" not in told
+    assert {name: record(out)["counts"][name] for name in ("links", "archives", "not_dicom")} == {
+        "links": 1, "archives": 2, "not_dicom": 1,
+    }  # fmt: skip
+
+
+def test_a_directory_of_archives_is_refused_by_what_it_holds(
+    tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        (tmp_path / f"in/{number}.tar.gz").write_bytes(b"\x1f\x8b" + bytes(99))
+    assert run(tmp_path / "in", out) == 1
+    assert "3 archives not opened" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "intent", "why"),
+    [
+        ("lung_mask", np.int16, 0, "a mask by its name (mask)"),
+        ("P1_lungmask", np.int16, 0, "a mask by its name (lungmask)"),
+        ("sub-1_dseg", np.int16, 0, "a mask by its name (dseg)"),
+        ("x-seg", np.int16, 0, "a mask by its name (seg)"),
+        ("labels", np.float32, 0, "a mask by its name (labels)"),
+        ("lobes", np.int16, 1002, "a mask by its intent (NIFTI_INTENT_LABEL)"),
+        ("lobes", np.uint8, 0, "a mask or picture: its voxels have 8 bits, which hold no HU"),
+        ("unmasked", np.int16, 0, ""),
+        ("unlabeled_ct", np.int32, 0, ""),
+        ("roidel", np.float32, 0, ""),
+    ],
+)
+def test_nifti_masks_are_listed_and_never_chosen(
+    tmp_path: Path, out: Path, name: str, dtype: type, intent: int, why: str
+) -> None:
+    (tmp_path / "in").mkdir()
+    image = nib.Nifti1Image(np.zeros((16, 16, 30), dtype), np.diag([-2.0, -2, 3, 1]))
+    image.header["intent_code"] = intent
+    nib.save(image, tmp_path / f"in/{name}.nii.gz")
+    (line,) = lines(tmp_path / "in", out)
+    assert (line.chosen, line.why) == (not why, why)
+    assert record(out)["counts"]["masks"] == bool(why)
+
+
+def test_a_mask_is_known_by_its_compression(tmp_path: Path, out: Path) -> None:
+    (tmp_path / "in").mkdir()
+    lobes = np.zeros((64, 64, 30))
+    lobes[20:40, 20:40] = 1
+    noise = np.random.default_rng(0).normal(-500, 20, lobes.shape).astype(np.int16)
+    for name, voxels in (("lower_lobe", lobes), ("scan", noise)):
+        nib.save(nib.Nifti1Image(voxels, np.diag([-2.0, -2, 3, 1])), tmp_path / f"in/{name}.nii.gz")
+    mask, scan = lines(tmp_path / "in", out)
+    assert (mask.chosen, scan.chosen) == (False, True)
+    assert mask.why.startswith("a mask by its compression")
 
 
 def test_an_empty_directory_is_an_error_with_a_remedy(

@@ -159,6 +159,13 @@ def test_series_that_were_not_chosen_are_listed_with_the_reason(tmp_path: Path) 
     assert (row["reason"], row["detail"], row["shard"]) == ("not_chosen", "covers 46 of 76 mm", "0000")
 
 
+def test_what_is_no_ct_is_listed_as_such_even_alone_in_its_study(tmp_path: Path) -> None:
+    make(tmp_path)
+    make(tmp_path, name="b", study="1.5", series="1.6", hu=chest(1), tags={"Modality": "SEG"})
+    (row,) = go(tmp_path).rejects
+    assert (row["reason"], row["detail"]) == ("not_ct", "no scan: segmentation (SEG)")
+
+
 def test_a_tilted_scan_is_straightened_on_request(tmp_path: Path) -> None:
     hu, shift = chest(), 0.4
     tilted = np.stack([np.roll(slice_, -round(n * 5 * shift / 5), axis=0) for n, slice_ in enumerate(hu)])

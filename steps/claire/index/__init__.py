@@ -60,7 +60,8 @@ class Parameters(StepParameters):
     list: bool = parameter(
         False,
         help="print the series and what was chosen for people, and write nothing",
-        details="It names series by UID or file, so look at it at the site only.",
+        details="It names patients, dates, descriptions, UIDs and files, so look at it at the site only. Below stands "
+        "what was passed over: links, archives, masks, files of other kinds.",
         for_people=True,
     )
 

@@ -36,8 +36,8 @@ class Verdict:
 def choose(series: Sequence[Series], rule: Rule) -> list[Verdict]:
     """Return a verdict for each series, in order: one chosen per acquisition.
 
-    In a study without any suitable series the best one is still chosen, so that `ingest` rejects it with the true
-    reason instead of the study disappearing.
+    In a study without any suitable series the best CT series is still chosen, so that `ingest` rejects it with the true
+    reason instead of the study disappearing. What is no CT is never chosen: masks, SEG, RTDOSE, reports, MR.
     """
     verdicts = [Verdict(False, fault(each)) for each in series]
     fit, unfit_studies = defaultdict(list), defaultdict(list)
@@ -46,7 +46,7 @@ def choose(series: Sequence[Series], rule: Rule) -> list[Verdict]:
             fit[each.acquisition].append(index)
     covered = {series[indices[0]].study for indices in fit.values()}
     for index, each in enumerate(series):
-        if each.header and each.study not in covered:
+        if _may_be_ct(each) and each.study not in covered:
             unfit_studies[each.study].append(index)
     for indices in fit.values():
         _choose_one(series, indices, rule, verdicts)
@@ -56,10 +56,17 @@ def choose(series: Sequence[Series], rule: Rule) -> list[Verdict]:
     return verdicts
 
 
+def _may_be_ct(each: Series) -> bool:
+    """Return whether a series is CT images by its header, fit or not; NIfTI and some DICOM files name no modality."""
+    return each.header is not None and not each.no_scan and each.header.modality in ("CT", "")
+
+
 def fault(each: Series) -> str:
     """Return why the headers rule out a chest CT scan; "" if they do not."""
     if each.header is None:
         return each.problem
+    if each.no_scan:
+        return each.no_scan
     reason, detail = unfit(each.header.modality, each.header.sop_class, each.header.image_type, each.header.description)
     if reason:
         return detail or reason

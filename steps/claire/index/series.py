@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,12 +14,16 @@ from typing import Any
 import numpy as np
 
 from claire.core.command.errors import ClaireError
+from claire.core.command.progress import progress
 from claire.core.privacy.pseudonym import is_generic
 from claire.core.sources import dicom
 from claire.core.sources.dicom import Header, NotDicom, UnreadableHeader, Vector
 from claire.core.sources.formats import DICOM, VOLUMES, kind_of
+from claire.index.tree import ARCHIVES, Passed, walk
 
 _CHUNK = 2048
+#: (kind, header, grid of a volume or problem, bytes) of a file.
+FileHeader = tuple[str, Header | None, Any, int]
 
 
 @dataclass
@@ -27,7 +31,8 @@ class Series:
     """What `index` collects about each series while reading the headers of its files.
 
     `part` counts series that share a UID although they are different series (a localiser, another patient or class).
-    `bottom`, `top`: extent in mm along the normal of the first slice. `patient` is identifying and never written.
+    `bottom`, `top`: extent in mm along the normal of the first slice. `voxels`: as the headers say. `mask` says by what
+    a volume is a mask. `patient` is identifying and never written.
     """
 
     kind: str
@@ -37,7 +42,9 @@ class Series:
     bytes: int = 0
     instances: int = 0
     part: int = 0
+    voxels: int = 0
     problem: str = ""
+    mask: str = ""
     acquisitions: set[str] = field(default_factory=set)
     positions: set[tuple[str, Vector]] = field(default_factory=set)
     bottom: float = np.inf
@@ -47,6 +54,14 @@ class Series:
     def patient(self) -> tuple[str, str]:
         """Issuer and PatientID."""
         return (self.header.issuer, self.header.patient_id) if self.header else ("", "")
+
+    @property
+    def no_scan(self) -> str:
+        """What it is if it can never be a scan: a mask, or a DICOM object without images; else ""."""
+        if self.mask or self.header is None:
+            return self.mask
+        kind = dicom.object_kind(self.header.modality, self.header.sop_class)
+        return f"no scan: {kind}" if kind else ""
 
     @property
     def study(self) -> tuple[str, ...]:
@@ -87,6 +102,7 @@ class Series:
         self.files.append(name)
         self.bytes += size
         self.instances += max(1, len(header.planes))
+        self.voxels += header.pixels.rows * header.pixels.columns * max(1, len(header.planes))
         self.acquisitions.add(header.acquisition)
         self._extend(header)
         return True
@@ -103,61 +119,32 @@ def _height(position: Vector, orientation: Vector) -> float:
     return (b * f - c * e) * x + (c * d - a * f) * y + (a * e - b * d) * z
 
 
-def find_series(source: Path, threads: int, counts: Counter[str]) -> list[Series]:
+def find_series(source: Path, threads: int, passed: Passed) -> list[Series]:
     """Return all series under `source`, each header read once, sorted by their first file.
 
-    Files that are neither DICOM nor NIfTI are skipped and counted in `counts`, as are repeated instances and links.
+    What is no series is counted in `passed`: files that are neither DICOM nor NIfTI, repeated instances, links. So are
+    masks and DICOM objects without images, which are series but never scans.
     """
     series_by_key: dict[tuple[Any, ...], Series] = {}
-    names = sorted(walk(source, counts))
-    counts["files"] += len(names)
-    with ThreadPoolExecutor(threads) as pool:
-        stream = iter(names)
-        while chunk := [*islice(stream, _CHUNK)]:
-            for name, file_header in zip(chunk, pool.map(lambda name: _read_file(source / name), chunk), strict=True):
-                _add_file(series_by_key, source, name, file_header, counts)
+    names = sorted(walk(source, passed))
+    passed.counts["files"] += len(names)
+    for name, file_header in progress(_read_files(source, names, threads), "files", total=len(names)):
+        _add_file(series_by_key, source, name, file_header, passed)
     series = sorted(series_by_key.values(), key=lambda each: each.files[0])
     _number_parts(series)
+    passed.counts["masks"] = sum(bool(each.mask) for each in series)
+    passed.counts["objects"] = sum(bool(each.no_scan) for each in series) - passed.counts["masks"]
     return series
 
 
-def walk(source: Path, counts: Counter[str]) -> Iterator[str]:
-    """Yield the files under `source` as relative POSIX paths: without hidden files and links that leave it.
-
-    Links to directories are not followed (their targets inside the source are visited anyway); links to files are
-    followed if the file is inside. Pipes and devices are never opened.
-    """
-    root, pending = source.resolve(), [""]
-    while pending:
-        folder = pending.pop()
-        try:
-            entries = [*os.scandir(root / folder)]
-        except OSError:
-            counts["unreadable_folders"] += 1
-            continue
-        for entry in entries:
-            name = f"{folder}{entry.name}"
-            if entry.name.startswith("."):
-                counts["hidden"] += 1
-            elif entry.is_dir(follow_symlinks=False):
-                pending.append(f"{name}/")
-            elif entry.is_file(follow_symlinks=False) or _links_inside(entry, root):
-                yield name
-            else:
-                counts["links_and_others"] += 1
+def _read_files(source: Path, names: Sequence[str], threads: int) -> Iterator[tuple[str, FileHeader]]:
+    with ThreadPoolExecutor(threads) as pool:
+        stream = iter(names)
+        while chunk := [*islice(stream, _CHUNK)]:
+            yield from zip(chunk, pool.map(lambda name: _read_file(source / name), chunk), strict=True)
 
 
-def _links_inside(entry: os.DirEntry[str], root: Path) -> bool:
-    if not entry.is_symlink():
-        return False
-    try:
-        target = Path(entry.path).resolve(strict=True)
-    except (OSError, RuntimeError):  # broken, or a loop
-        return False
-    return target.is_file() and target.is_relative_to(root)
-
-
-def _read_file(path: Path) -> tuple[str, Header | None, Any, int]:
+def _read_file(path: Path) -> FileHeader:
     """Return (kind, header, grid of a volume or problem, bytes) of a file; kind "" for files that are not scans."""
     size = 0
     try:
@@ -178,19 +165,23 @@ def _add_file(
     series_by_key: dict[tuple[Any, ...], Series],
     source: Path,
     name: str,
-    file_header: tuple[str, Header | None, Any, int],
-    counts: Counter[str],
+    file_header: FileHeader,
+    passed: Passed,
 ) -> None:
     kind, header, detail, size = file_header
     folder = name.rpartition("/")[0]
-    if not kind:
+    counts = passed.counts
+    if not kind and name.lower().endswith(ARCHIVES):
+        passed.over("archives", name)
+    elif not kind:
         counts["not_dicom"] += 1
     elif header is None:
         series = series_by_key.setdefault((kind, folder, detail), Series(DICOM, None, source, problem=detail))
         _count_file(series, name, size)
         counts["unreadable"] += 1
     elif kind in VOLUMES:
-        series = series_by_key.setdefault((kind, name), Series(kind, header, source))
+        series = series_by_key.setdefault((kind, name), Series(kind, header, source, mask=detail.mask))
+        series.voxels = math.prod(detail.shape)
         _count_file(series, name, size, detail.shape[2])
         series.bottom, series.top = 0.0, float(np.linalg.norm(detail.affine[:3, 2])) * (detail.shape[2] - 1)
         counts[kind] += 1
@@ -220,11 +211,14 @@ def _number_parts(series: Iterable[Series]) -> None:
             parts_of[uid] += 1
 
 
-def require_series(series: list[Series], counts: Counter[str]) -> list[Series]:
+def require_series(series: list[Series], passed: Passed) -> list[Series]:
     """Return the series. Raises ClaireError if none of them has a readable header."""
+    summary = passed.summary()
     if not any(each.header for each in series):
         raise ClaireError(
-            f"--source holds no DICOM or NIfTI series ({counts['files']} files read, {counts['unreadable']} damaged)",
-            "Point --source to the directory that holds the series, and check that it is mounted and readable.",
+            f"--source holds no DICOM or NIfTI series ({passed.counts['files']} files read, "
+            f"{passed.counts['unreadable']} damaged){f'; {summary}' if summary else ''}",
+            "Point --source to the directory that holds the series itself, no link or archive of it, and check that "
+            "it is mounted and readable.",
         )
     return series

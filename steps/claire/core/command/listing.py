@@ -16,6 +16,7 @@ STEPS = {
     "report": "Write everything into one self-contained HTML page.",
 }
 COMMANDS = {
+    "init": "Make a project of your own series: labels table, key, grid, job file and what a run will cost.",
     "check": "Check a job file before anything is run.",
     "phantom": "Make a seeded cohort of synthetic chest CT series with known truth.",
     "compare": "Compare the results of two runs of the pipeline.",

@@ -96,7 +96,9 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
     return path
 
 
-def read_csv(path: Path, required: Sequence[str] = (), what: str = "table") -> list[dict[str, str]]:
+def read_csv(
+    path: Path, required: Sequence[str] = (), what: str = "table", delimiter: str = ","
+) -> list[dict[str, str]]:
     """Read a CSV table as dictionaries of stripped strings.
 
     Raises UsageError when a required column is missing, a column is a duplicate, a line has more cells than the header
@@ -106,7 +108,7 @@ def read_csv(path: Path, required: Sequence[str] = (), what: str = "table") -> l
     what = f"{what} {path.name}"
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.reader(stream, strict=True)
+            reader = csv.reader(stream, strict=True, delimiter=delimiter)
             columns = [name.strip() for name in next(reader, [])]
             rows = [_row(columns, cells, reader.line_num, what) for cells in reader if cells]
     except UnicodeDecodeError as error:

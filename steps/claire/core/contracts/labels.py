@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from claire.core.command.errors import RejectedScan, UsageError
-from claire.core.command.tables import read_csv
+from claire.core.command.tables import plain, read_csv, write_csv
 from claire.core.contracts.folds import FIXED_SPLITS, TableSplit
 
 KEYS = ("patient_id", "study_uid", "series_uid", "path")
@@ -93,6 +93,15 @@ def _values(key: str, names: Names) -> Iterable[str]:
     yield from sorted(folders, key=lambda folder: (-folder.count("/"), folder))
 
 
+def write_labels(path: Path, key: str, rows: Iterable[Mapping[str, str]], columns: Sequence[str]) -> Path:
+    """Write a table of labels: the key column, `label` and `columns`. Raises ValueError on a column it cannot have."""
+    names = (key, "label", *columns)
+    unknown = [name for name in names if name not in (*KEYS, *COLUMNS)]
+    if unknown or key not in KEYS:
+        raise ValueError(f"a table of labels has no column {', '.join(unknown) or key}")
+    return write_csv(path, names, rows)
+
+
 def read_labels(path: Path) -> LabelTable:
     """Read the table of labels. Raises UsageError; naming lines and columns, never a value of the key column."""
     what = "table of labels"
@@ -101,7 +110,7 @@ def read_labels(path: Path) -> LabelTable:
     key = _key_column(rows, COLUMNS, what)
     labels: dict[str, Label] = {}
     for line, row in enumerate(rows, start=2):
-        name, label = _key(row[key], key), _label(row, f"line {line} of the {what}")
+        name, label = _key(plain(row[key]), key), _label(row, f"line {line} of the {what}")
         if not name:
             raise UsageError(f"line {line} of the {what} has no {key}", "Fill it in, or remove the line.")
         if labels.setdefault(name, label) != label:
@@ -165,8 +174,8 @@ def _label(row: Mapping[str, str], where: str) -> Label:
     if cells["sex"].lower() not in _SEXES:
         _refuse(where, "sex", "Use M, F, O or nothing.")
     return Label(
-        label=cells["label"],
-        patient=cells["patient"],
+        label=plain(cells["label"]),
+        patient=plain(cells["patient"]),
         reference_standard=cells["reference_standard"],
         label_date=_date(cells["label_date"], where),
         split=_SPLITS[cells["split"]],

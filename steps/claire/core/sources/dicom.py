@@ -22,6 +22,20 @@ from pydicom.errors import BytesLengthException, InvalidDicomError
 
 CT_CLASSES = frozenset(f"1.2.840.10008.5.1.4.1.1.2{tail}" for tail in ("", ".1", ".2"))
 DICOMDIR_CLASS = "1.2.840.10008.1.3.10"
+_STORAGE = "1.2.840.10008.5.1.4.1.1."
+#: DICOM objects that are no images of a scanner: what they are, their modalities, the storage SOP classes (PS3.4 B.5).
+_OBJECTS = (
+    ("segmentation (SEG)", ("SEG",), ("66.4", "66.5", "66.7", "66.8")),
+    ("structure set (RTSTRUCT)", ("RTSTRUCT",), ("481.3",)),
+    ("dose distribution (RTDOSE)", ("RTDOSE",), ("481.2",)),
+    ("object of radiotherapy", ("RTPLAN", "RTRECORD", "RTINTENT", "RTIMAGE", "PLAN"), ("481.",)),
+    ("structured report (SR)", ("SR", "KO"), ("88.",)),
+    ("presentation state (PR)", ("PR",), ("11.",)),
+    ("registration or fiducials (REG, FID)", ("REG", "FID"), ("66.1", "66.2", "66.3")),
+    ("raw data or mapping of values", ("RWV",), ("66", "67")),
+    ("document (DOC)", ("DOC",), ("104.",)),
+    ("waveform", ("ECG", "EPS", "HD", "AU"), ("9.",)),
+)
 DEFLATED = "1.2.840.10008.1.2.1.99"
 #: Transfer syntaxes with uncompressed pixels, and their byte order.
 NATIVE = {
@@ -40,6 +54,7 @@ _TAGS = {
     "modality": 0x00080060,
     "manufacturer": 0x00080070,
     "physician": 0x00080090,
+    "study_description": 0x00081030,
     "description": 0x0008103E,
     "model": 0x00081090,
     "patient_name": 0x00100010,
@@ -158,6 +173,7 @@ class Header:
     frame_uid: str
     modality: str
     image_type: tuple[str, ...]
+    study_description: str
     description: str
     acquisition: str
     patient_id: str
@@ -330,7 +346,8 @@ def _header(values: _Values, pixels: Pixels) -> Header:
         frame_uid=text("frame_uid"),
         modality=text("modality").upper(),
         image_type=tuple(part.upper() for part in values.texts("image_type")),
-        description=text("description"),
+        study_description=values.name("study_description"),
+        description=values.name("description"),
         acquisition=text("acquisition"),
         patient_id=values.name("patient_id"),
         issuer=values.name("issuer"),
@@ -426,6 +443,19 @@ def _enhanced_plane(frame: Any, shared: Any) -> Plane:
         slope[0] if slope else None,
         intercept[0] if intercept else None,
     )
+
+
+def object_kind(modality: str, sop_class: str) -> str:
+    """Return what a DICOM object without images of a scanner is (SEG, RTSTRUCT, SR, …); "" for images."""
+    number = sop_class.removeprefix(_STORAGE) if sop_class.startswith(_STORAGE) else ""
+    for kind, modalities, classes in _OBJECTS:
+        if modality in modalities or number in classes or number.startswith(_families(classes)):
+            return kind
+    return ""
+
+
+def _families(classes: Sequence[str]) -> tuple[str, ...]:
+    return tuple(each for each in classes if each.endswith("."))
 
 
 def unfit(modality: str, sop_class: str, image_type: Sequence[str], description: str) -> tuple[str, str]:

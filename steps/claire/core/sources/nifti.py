@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,11 @@ from claire.core.imaging.volume import MOST_BYTES
 from claire.core.sources.dicom import DECODING_ERRORS, Header, Pixels, UnreadableHeader, parse_numbers
 
 SUFFIXES = (".nii.gz", ".nii")
+#: Words of a file's name that say it is a mask: `x_seg`, `lungmask`, `labels`, BIDS' `dseg`.
+_MASK_WORD = re.compile(r"(d|prob)?seg|segmentations?|(?!un)\w*masks?|labels?(map)?|rois?|contours?|annotations?")
+_LABEL_INTENT = 1002
+#: Masks and label maps measured compress to 0.3 bits a voxel and less, CT to 7 and more.
+_MASK_BITS, _MASK_VOXELS = 0.6, 100_000
 _SIDECAR_LIMIT = 8 * 2**20
 _HEADER_BYTES = 348
 _NO_PIXELS = Pixels("", 0, 0, 1, 16, 16, True, "", None, False, -1, -1)
@@ -30,6 +36,7 @@ _KEYS = {
     "frame_uid": ("00200052", "FrameOfReferenceUID"),
     "modality": ("00080060", "Modality"),
     "image_type": ("00080008", "ImageType"),
+    "study_description": ("00081030", "StudyDescription"),
     "description": ("0008103E", "SeriesDescription"),
     "acquisition": ("00200012", "AcquisitionNumber"),
     "patient_id": ("00100020", "PatientID"),
@@ -50,10 +57,14 @@ _KEYS = {
 
 @dataclass(frozen=True)
 class Grid:
-    """Shape (columns, rows, slices) and affine (4×4, to RAS mm) of a NIfTI file as it is stored."""
+    """Shape (columns, rows, slices) and affine (4×4, to RAS mm) of a NIfTI file as it is stored.
+
+    `mask` says by what the file is a mask or picture and no CT; "" where nothing says so.
+    """
 
     shape: tuple[int, int, int]
     affine: np.ndarray
+    mask: str = ""
 
 
 def stem(path: Path) -> str:
@@ -93,7 +104,22 @@ def _read_grid(path: Path) -> Grid:
         raise UnreadableHeader("NIfTI file is not a single volume or is too large")
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-6:
         raise UnreadableHeader("NIfTI affine is not usable")
-    return Grid(shape, affine)
+    return Grid(shape, affine, _mask(path, header, math.prod(shape)))
+
+
+def _mask(path: Path, header: nib.Nifti1Header, voxels: int) -> str:
+    """Return by what a file is a mask: its name, the intent or type of its voxels, or how well it compresses."""
+    word = next((word for word in re.split(r"[^a-z]+", stem(path).lower()) if _MASK_WORD.fullmatch(word)), "")
+    if word:
+        return f"a mask by its name ({word})"
+    if int(header["intent_code"]) == _LABEL_INTENT:
+        return "a mask by its intent (NIFTI_INTENT_LABEL)"
+    if header.get_data_dtype().itemsize == 1 or header.get_data_dtype().fields:
+        return "a mask or picture: its voxels have 8 bits, which hold no HU"
+    bits = 8 * path.stat().st_size / voxels
+    if path.name.endswith(".gz") and voxels >= _MASK_VOXELS and bits < _MASK_BITS:
+        return f"a mask by its compression ({bits:.2f} bits a voxel; CT has noise)"
+    return ""
 
 
 def _read_sidecar(path: Path) -> Mapping[str, Any]:
@@ -124,7 +150,8 @@ def _header(facts: Mapping[str, Any], subject: str, spacing: float) -> Header:
 
     thickness = parse_numbers(_texts(facts, "thickness")[:1], 1)
     return Header(
-        **{key: text(key) for key in ("study_uid", "series_uid", "sop_class", "frame_uid", "description", "issuer")},
+        **{key: text(key) for key in ("study_uid", "series_uid", "sop_class", "frame_uid", "issuer")},
+        **{key: text(key) for key in ("study_description", "description")},
         **{key: text(key) for key in ("acquisition", "birth_date", "age", "study_date", "vendor", "model", "kernel")},
         sop_uid="",
         modality=text("modality").upper(),
