@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 def source(tmp_path: Path) -> Path:
     """Six patients, one series each, whose voxels cannot be read: only their headers are whole."""
     for number in range(6):
-        made = SeriesMaker(chest(3, 8), patient=f"Meier-{number}", study=f"1.5.{number}", series=f"1.6.{number}")
+        made = SeriesMaker(chest(20, 8), patient=f"Meier-{number}", study=f"1.5.{number}", series=f"1.6.{number}")
         for path in made.write(tmp_path / f"in/p{number}").iterdir():
             data = pydicom.dcmread(path)
             data.PixelData = b"\0\0"
@@ -86,9 +86,24 @@ def test_classes_that_are_not_the_labels_are_refused(
 @pytest.mark.parametrize(
     ("labels", "folds", "problem", "remedy"),
     [
-        ("normal covid normal covid normal covid", "5", "class 'covid' has 3 labelled", "--fold-count 3 at most"),
-        ("normal normal normal normal covid covid", "3", "class 'covid' has 2 labelled", "3 are the least"),
-        ("normal normal normal normal covid covid", "1", "class 'covid' has 2 labelled", "3 are the least"),
+        (
+            "normal covid normal covid normal covid",
+            "5",
+            "class 'covid' has 3 patients to draw into 5 folds",
+            "--fold-count 3 at most",
+        ),
+        (
+            "normal normal normal normal covid covid",
+            "3",
+            "class 'covid' has 2 patients to draw into 3 folds",
+            "3 are the least",
+        ),
+        (
+            "normal normal normal normal covid covid",
+            "1",
+            "class 'covid' has 2 patients to draw into 3 folds",
+            "3 are the least",
+        ),
     ],
 )
 def test_a_class_with_fewer_patients_than_folds_is_refused(
@@ -104,12 +119,18 @@ def test_scans_of_one_patient_of_the_table_count_once(
 ) -> None:
     rows = [f"Meier-{number},{('normal', 'covid')[number % 2]},one{number % 2}\n" for number in range(6)]
     error = refused(source, out, capsys, "patient_id,label,patient\n" + "".join(rows), "--fold-count", "3")
-    assert "class 'covid' has 1 labelled patients" in error
+    assert "class 'covid' has 1 patients to draw into 3 folds" in error
 
 
-def test_patients_with_a_fixed_split_are_not_drawn(source: Path, out: Path) -> None:
-    rows = [f"Meier-{number},{('normal', 'covid')[number % 2]},test\n" for number in range(6)]
-    assert index(source, out, "patient_id,label,split\n" + "".join(rows), "--fold-count", "1") == 0
+def test_patients_with_a_fixed_split_are_not_drawn(source: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    splits = ("train", "validation", "test")
+    rows = [f"Meier-{number},{('normal', 'covid')[number % 2]},{splits[number // 2]}\n" for number in range(6)]
+    labels = "patient_id,label,split\n" + "".join(rows)
+    assert "fixes the split of every patient" in refused(source, out, capsys, labels, "--fold-count", "3")
+    without_test = refused(source, out, capsys, labels.replace("test", "train"), "--fold-count", "1")
+    assert "2 faults" in without_test
+    assert "no patient of class 'covid' has the split test" in without_test
+    assert index(source, out, labels, "--fold-count", "1") == 0
 
 
 @pytest.mark.parametrize(

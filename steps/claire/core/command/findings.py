@@ -59,13 +59,12 @@ class Findings:
         except ClaireError as error:
             self.fault(error.problem, error.remedy)
 
-    def raise_faults(self, what: str, remedy: str) -> None:
-        """Raise UsageError if there are faults: the only one as it is, several under `what` with a common remedy."""
+    def error(self, what: str, remedy: str) -> UsageError:
+        """Return the error of all faults: the only one as it is, several under `what` with a common remedy."""
         if len(self.faults) == 1:
-            raise UsageError(self.faults[0].problem, self.faults[0].remedy)
-        if self.faults:
-            lines = [line for fault in self.faults for line in fault.lines()]
-            raise UsageError("\n  ".join([f"{what} {len(self.faults)} faults:", *lines]), remedy)
+            return UsageError(self.faults[0].problem, self.faults[0].remedy)
+        lines = [line for fault in self.faults for line in fault.lines()]
+        return UsageError("\n  ".join([f"{what} {len(self.faults)} faults:", *lines]), remedy)
 
 
 def _add(findings: list[Finding], finding: Finding) -> None:
