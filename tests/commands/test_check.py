@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from claire.commands.check import WORKFLOW, _fits, check_job, read_ports
+from claire.commands.check.job import WORKFLOW, _fits, check_job, read_ports
 from claire.core.command.errors import UsageError
 from claire.core.command.yaml_files import read_yaml_mapping
 from hypothesis import HealthCheck, given, settings
@@ -138,6 +138,6 @@ def test_a_local_url_is_a_path(job: dict, tmp_path: Path) -> None:
 def test_an_installation_without_a_checkout_asks_for_the_workflow(
     job: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("claire.commands.check.WORKFLOW", tmp_path / "main.cwl")
+    monkeypatch.setattr("claire.commands.check.work.WORKFLOW", tmp_path / "main.cwl")
     assert check(job, tmp_path) == 2
     assert "--workflow is missing" in capsys.readouterr().err

@@ -43,11 +43,15 @@ class Request:
 
 @dataclass(frozen=True)
 class Scan:
-    """A chosen series with a label; `row` is its row's value of the key column, `problem` why ingest sets it aside."""
+    """A chosen series with a label; `row` is its row's value of the key column.
+
+    `reason` (of `contracts.rejects`) and `problem` say why ingest will set it aside; "" if it will not for its header.
+    """
 
     series: Series
     label: Label
     row: str
+    reason: str
     problem: str
     patient: PatientKey
 
@@ -66,7 +70,7 @@ class Outlook:
     @property
     def entering(self) -> list[Scan]:
         """The labelled scans that nothing in their headers sets aside."""
-        return [scan for scan in self.labelled if not scan.problem]
+        return [scan for scan in self.labelled if not scan.reason]
 
 
 def names_of(series: Series) -> Names | None:
@@ -126,22 +130,26 @@ def _labelled(series: Sequence[Series], verdicts: Sequence[Verdict], request: Re
         label = request.labels.find(names) if names else None
         if not (verdict.chosen and header and names and label):
             continue
-        problem = _unfit(header, each.instances, request.min_slices)
-        if not problem and not label.patient:
+        reason, problem = _unfit(header, each.instances, request.min_slices)
+        if not reason and not label.patient:
             nameless = each.kind != DICOM and not header.patient_id
             problem = _NAMELESS if nameless else identity_problem(header, ambiguous, shared)
+            reason = "ambiguous_patient" if problem else ""
         patient = ("table", label.patient) if label.patient else ("header", *each.patient)
-        scans.append(Scan(each, label, request.labels.matches(names)[0], problem, patient))
+        scans.append(Scan(each, label, request.labels.matches(names)[0], reason, problem, patient))
     return scans
 
 
-def _unfit(header: Header, instances: int, min_slices: int) -> str:
+def _unfit(header: Header, instances: int, min_slices: int) -> tuple[str, str]:
+    """Return (reason, problem) of a header for which ingest sets a series aside, else ("", "")."""
     reason, detail = unfit(header.modality, header.sop_class, header.image_type, header.description)
     if reason:
-        return detail or reason
+        return reason, detail or reason
+    if header.burned_in:
+        return "burned_in", "annotation is burned into the pixels"
     if instances < min_slices:
-        return f"fewer slices than --min-slices {min_slices}"
-    return "annotation is burned into the pixels" if header.burned_in else ""
+        return "too_few_slices", f"fewer slices than --min-slices {min_slices}"
+    return "", ""
 
 
 def _check_rows(series: Sequence[Series], outlook: Outlook, request: Request) -> None:
@@ -191,7 +199,7 @@ def _check_set_aside(outlook: Outlook) -> None:
     """Warn of labelled series that ingest will set aside; a fault where it will do so with all of them."""
     by_problem: dict[str, list[Series]] = defaultdict(list)
     for scan in outlook.labelled:
-        if scan.problem:
+        if scan.reason:
             by_problem[scan.problem].append(scan.series)
     everything = not outlook.entering
     for problem, series in sorted(by_problem.items()):
@@ -205,7 +213,7 @@ def _check_set_aside(outlook: Outlook) -> None:
 
 def _note_nifti(outlook: Outlook) -> None:
     """Say by which rule the patients of NIfTI files are told apart."""
-    rules = Counter(_nifti_rule(scan) for scan in outlook.labelled if scan.series.kind != DICOM and not scan.problem)
+    rules = Counter(_nifti_rule(scan) for scan in outlook.labelled if scan.series.kind != DICOM and not scan.reason)
     for rule, count in sorted(rules.items()):
         outlook.findings.note(f"{count} NIfTI files: the patient is {rule}")
 

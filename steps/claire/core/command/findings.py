@@ -46,10 +46,12 @@ class Findings:
         _add(self.notes, Finding(text, "", tuple(names)))
 
     def add(self, others: Findings) -> None:
-        """Add everything that others hold."""
-        self.faults += others.faults
-        self.warnings += others.warnings
-        self.notes += others.notes
+        """Add what others hold and is not there already."""
+        for mine, theirs in zip(
+            (self.faults, self.warnings, self.notes), (others.faults, others.warnings, others.notes), strict=True
+        ):
+            for finding in theirs:
+                _add(mine, finding)
 
     @contextmanager
     def collect(self) -> Iterator[None]:
