@@ -1,16 +1,16 @@
 """Disk and memory that a run needs, against what this machine has. Rough, from above, and from headers alone.
 
-Disk, all bytes before compression: scans are slices × rows × columns × 2 of the chosen series with a label; prepared
-slices and the cohort each hold size² × 3 bytes a slice (HU and lungs), as if the filter dropped none; each training
-keeps two copies of its weights of 50 MiB. Memory: one training takes 0.6 GiB and, for each slice of a batch, 2.5 kB a
-pixel of the input (ResNet-18 and DenseNet-121 on a processor; on a GPU that memory is the GPU's).
+Disk, all bytes before compression: scans are slices × rows × columns × 2 of the series that can enter; prepared slices
+and the cohort each hold size² × 3 bytes a slice (HU and lungs), as if the filter dropped none; a training holds three
+int16 views of each slice that its network sees, and keeps two copies of its weights of 50 MiB. Memory of a training on
+a processor: 0.7 GiB, 0.5 GiB of views and, for each pixel of a batch, 1.2 kB (ResNet of basic blocks) or 4.5 kB
+(measured: DenseNet-121, ResNet-50); on a GPU the latter is the GPU's.
 """
 
 from __future__ import annotations
 
 import shutil
 import tempfile
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,18 +23,21 @@ from claire.core.sources.formats import DICOM, VOLUMES
 from claire.index.series import Series
 
 GIB = 2**30
-_HU_BYTES, _PREPARED_BYTES, _WEIGHTS_BYTES = 2, 3, 2 * 50 * 2**20
-_BASE_MEMORY, _PIXEL_MEMORY = int(0.6 * GIB), 2500
-#: Compressed CT takes at least this share of its bytes: a disk with less is too small whatever the data are.
+_VIEWS, _HU_BYTES, _PREPARED_BYTES, _WEIGHTS_BYTES = 3, 2, 3, 2 * 50 * 2**20
+_BASE_MEMORY, _PIXEL_MEMORY = int(1.2 * GIB), 4500
+_SMALL = {name: 1200 for name in ("torchvision:resnet18", "torchvision:resnet34")}
+#: Compression and dropped slices leave at least this share of the scans' and the cohort's bytes: a disk with less is
+#: clearly too small.
 _SURELY = 0.5
 
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes of disk by what they hold, and of memory of the largest training."""
+    """Bytes: of disk for scans and cohort, for the views of a training, for weights; of memory of a training."""
 
     data: int
-    trainings: int
+    views: int
+    weights: int
     memory: int
 
 
@@ -42,8 +45,10 @@ def estimate(series: Sequence[Series], size: int, plan: Plan | None, variants: S
     """Return what a run over these series needs; `size` is that of prepared slices."""
     voxels = sum(map(voxels_of, series))
     slices = sum(each.instances for each in series)
+    views = max((_VIEWS * variant.slices * variant.size**2 for variant in variants), default=0)
     return Needs(
         _HU_BYTES * voxels + 2 * _PREPARED_BYTES * size**2 * slices,
+        _HU_BYTES * views * len(series),
         _WEIGHTS_BYTES * plan.trainings if plan else 0,
         max((training_memory(variant) for variant in variants), default=0),
     )
@@ -61,7 +66,7 @@ def voxels_of(series: Series) -> int:
 def training_memory(variant: Variant) -> int:
     """Return the bytes that a training of this variant may take."""
     images = variant.batch_size * (1 if variant.labels == "inherited" else variant.slices)
-    return _BASE_MEMORY + _PIXEL_MEMORY * images * variant.size**2
+    return _BASE_MEMORY + _SMALL.get(variant.architecture, _PIXEL_MEMORY) * images * variant.size**2
 
 
 def available_memory() -> int:
@@ -73,21 +78,17 @@ def available_memory() -> int:
 
 def check_needs(needs: Needs, job: Job, findings: Findings) -> None:
     """Warn where disk or memory of this machine may not be enough; a fault if the disk is clearly too small."""
-    store = job.value("store")
-    on_disk: dict[int, int] = defaultdict(int)
-    places: dict[int, Path] = {}
-    for place, count in ((Path(tempfile.gettempdir()), needs.data), (Path(store or Path.cwd()), needs.trainings)):
-        existing = next(path for path in (place, *place.parents) if path.exists())
-        device = existing.stat().st_dev
-        on_disk[device] += count
-        places.setdefault(device, existing)
-    for device, count in on_disk.items():
-        free = shutil.disk_usage(places[device]).free
-        text = f"{gib(free)} are free on the disk of {places[device]}, and a run may need {gib(count)} there"
+    temporary, kept = Path(tempfile.gettempdir()), Path(job.value("store") or Path.cwd())
+    disks = [(temporary, needs.data + needs.views, needs.data), (kept, needs.weights, 0)]
+    if _device(temporary) == _device(kept):
+        disks = [(temporary, needs.data + needs.views + needs.weights, needs.data)]
+    for place, most, data in disks:
+        free = shutil.disk_usage(_existing(place)).free
+        text = f"{gib(free)} are free on the disk of {place}, and a run may need {gib(most)} there"
         remedy = "Free some space, or set TMPDIR and `store` to a larger disk."
-        if free < _SURELY * count:
+        if free < _SURELY * data:
             findings.fault(text, remedy)
-        elif free < count:
+        elif free < most:
             findings.warn(text, remedy)
     memory = available_memory()
     if memory and memory < needs.memory:
@@ -95,6 +96,14 @@ def check_needs(needs: Needs, job: Job, findings: Findings) -> None:
             f"{gib(memory)} of memory are available, and a training may take {gib(needs.memory)} on a processor",
             "Use a machine with more, a GPU, or a smaller batch_size, slices or size in the grid.",
         )
+
+
+def _existing(place: Path) -> Path:
+    return next(path for path in (place, *place.parents) if path.exists())
+
+
+def _device(place: Path) -> int:
+    return _existing(place).stat().st_dev
 
 
 def gib(count: int) -> str:

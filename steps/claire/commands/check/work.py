@@ -127,8 +127,8 @@ def _summary(checked: Checked) -> Iterator[str]:
     if checked.needs:
         needs = checked.needs
         yield (
-            f"needs      at most {gib(needs.data)} of disk for data, {gib(needs.trainings)} for trainings; "
-            f"{gib(needs.memory)} of memory a training"
+            f"needs      at most {gib(needs.data)} of disk for data, {gib(needs.views)} for each training, "
+            f"{gib(needs.weights)} for weights; {gib(needs.memory)} of memory a training"
         )
     yield f"found      {len(findings.faults)} faults, {len(findings.warnings)} warnings"
 

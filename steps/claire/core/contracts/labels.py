@@ -102,7 +102,9 @@ def _values(key: str, names: Names) -> Iterable[str]:
         yield getattr(names, key)
         return
     yield from names.paths
-    folders = {folder for path in names.paths for folder in map(str, PurePosixPath(path).parents) if folder != "."}
+    parents = {path.rpartition("/")[0] for path in names.paths} - {""}
+    folders = {str(folder) for parent in parents for folder in (PurePosixPath(parent), *PurePosixPath(parent).parents)}
+    folders.discard(".")
     yield from sorted(folders, key=lambda folder: (-folder.count("/"), folder))
 
 
