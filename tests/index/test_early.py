@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pydicom
 import pytest
 import yaml
+from claire.core.contracts.labels import Label, LabelTable
+from claire.index.choice import Rule, choose
+from claire.index.early import Request, foretell
+from claire.index.series import find_series
 
 from tests.support.command import claire
 from tests.support.damage import require_told
@@ -64,7 +69,8 @@ def test_a_table_that_matches_no_series_is_refused(source: Path, out: Path, caps
 
 
 def test_empty_labels_are_no_labels(source: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "none of the 6 chosen series" in refused(source, out, capsys, table("", "", "", "", "", ""))
+    error = refused(source, out, capsys, table("", "", "", "", "", ""))
+    assert "none of the 6 chosen series has a label: 6 have a row in the labels table, with an empty label" in error
 
 
 def test_no_known_negative_class_asks_for_classes(source: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,3 +186,43 @@ def test_a_file_whose_header_is_damaged_has_no_label(
     assert "6 of 6 chosen series have a label" in capsys.readouterr().err
     assert index(source, out, labels, "--list") == 0
     assert "broken.dcm" in capsys.readouterr().out
+
+
+def test_all_faults_are_told_at_once(source: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "".join(f"Meier-{number},{('covid', 'flu')[number % 2]},{number // 4}\n" for number in range(6))
+    error = refused(source, out, capsys, f"patient_id,label,patient\n{rows}", "--fold-count", "4")
+    for words in (
+        "labels, patients, classes and folds have 3 faults:",
+        "2 patients have scans with different labels (lines 2, 3, 4, 5, 6 and 1 more of the labels table)",
+        "all patients have the label 'covid': there is nothing to distinguish",
+        "class 'covid' has 2 patients to draw into 4 folds",
+    ):
+        assert words in error, error
+
+
+def test_slice_labels_are_checked_with_the_labels(
+    source: Path, out: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    labels = table("normal", "covid", "normal", "covid", "normal", "covid")
+    slices = tmp_path / "slices.csv"
+    slices.write_text("patient_id,slice,label\nMeier-0,1,cavity\n")
+    error = refused(source, out, capsys, labels, "--slice-labels", str(slices))
+    assert "slices are labelled 'cavity', but the classes are covid, normal" in error
+    slices.write_text("patient_id,slice,label\nMeier-0,1,normal\n")
+    assert index(source, out, labels, "--slice-labels", str(slices)) == 0
+    assert set(json.loads((out / "index.run.json").read_text())["inputs"]) == {"labels", "slice_labels"}
+    assert "slice_labels" in yaml.safe_load((ROOT / "cwl/data.cwl").read_text())["steps"]["index"]["in"]
+    slices.write_text("patient_id,label\nMeier-0,normal\n")
+    both = refused(source, tmp_path / "other", capsys, labels.replace("label", "lable"), "--slice-labels", str(slices))
+    assert "has no column label" in both
+    assert "needs one column of slice and sop_uid" in both
+
+
+def test_the_way_in_which_cohort_draws_is_foretold(source: Path) -> None:
+    series = find_series(source, 1, Counter())
+    labels = LabelTable("patient_id", {f"Meier-{n}": Label(("normal", "covid")[n % 2]) for n in range(6)}, {})
+    outlook = foretell(series, choose(series, Rule()), Request(labels, fold_count=3))
+    assert outlook.findings.faults == []
+    assert outlook.folds is not None
+    assert Counter(outlook.folds.fold.values()) == {0: 2, 1: 2, 2: 2}
+    assert outlook.classes == ("normal", "covid")

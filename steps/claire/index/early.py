@@ -98,11 +98,7 @@ def foretell(series: Sequence[Series], verdicts: Sequence[Verdict], request: Req
         _files(each for each in outlook.chosen if label_of(each, request.labels) is None),
     )
     if not outlook.labelled:
-        findings.fault(
-            f"none of the {len(outlook.chosen)} chosen series has a label: the labels table matches none of them",
-            "Compare its key column with the headers of the series; spreadsheets drop leading zeros.",
-            [*request.labels.rows],
-        )
+        _refuse_unlabelled(series, outlook, request.labels)
         return outlook
     _check_rows(series, outlook, request)
     _check_set_aside(outlook)
@@ -150,6 +146,23 @@ def _unfit(header: Header, instances: int, min_slices: int) -> tuple[str, str]:
     if instances < min_slices:
         return "too_few_slices", f"fewer slices than --min-slices {min_slices}"
     return "", ""
+
+
+def _refuse_unlabelled(series: Sequence[Series], outlook: Outlook, table: LabelTable) -> None:
+    problem = f"none of the {len(outlook.chosen)} chosen series has a label"
+    with_row = sum(bool(names and table.matches(names)) for names in map(names_of, outlook.chosen))
+    if with_row:
+        outlook.findings.fault(
+            f"{problem}: {with_row} have a row in the labels table, with an empty label",
+            "Fill in the column `label`.",
+        )
+        return
+    outlook.findings.fault(
+        f"{problem}: the labels table matches none of them",
+        _near_matches(table.key, [*table.rows], series)
+        or "Compare its key column with the headers of the series; spreadsheets drop leading zeros.",
+        [*table.rows],
+    )
 
 
 def _check_rows(series: Sequence[Series], outlook: Outlook, request: Request) -> None:

@@ -68,8 +68,8 @@ def check(parameters: Parameters) -> Checked:
     if checked.seen:
         size = job.options("preprocess").get("size") or model_of("preprocess").model_fields["size"].default
         outlook = checked.seen.outlook
-        series = [scan.series for scan in outlook.entering] if outlook else checked.seen.chosen
-        checked.needs = estimate(series, size, checked.plan, planned[1] if planned else [])
+        entering = [scan.series for scan in outlook.entering] if outlook else []
+        checked.needs = estimate(entering or checked.seen.chosen, size, checked.plan, planned[1] if planned else [])
         check_needs(checked.needs, job, findings)
     return checked
 
@@ -120,7 +120,7 @@ def _summary(checked: Checked) -> Iterator[str]:
         yield f"series     {len(seen.series)} found, {len(seen.chosen)} chosen" + (
             f", {len(outlook.labelled)} with a label, {len(outlook.entering)} can enter" if outlook else ""
         )
-        if outlook:
+        if outlook and outlook.patients:
             yield from _patients(outlook)
     if checked.plan:
         yield f"trainings  {cost_line(checked.plan)}"
