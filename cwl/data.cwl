@@ -32,7 +32,7 @@ inputs:
 steps:
   index:
     run: tools/index.cwl
-    in: {source: source, labels: labels, classes: classes, fold_count: fold_count, min_slices: min_slices, parameters: index_options}
+    in: {source: source, labels: labels, slice_labels: slice_labels, classes: classes, fold_count: fold_count, min_slices: min_slices, parameters: index_options}
     out: [shard_lists, record]
   ingest:
     run: tools/ingest.cwl

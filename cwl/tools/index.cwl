@@ -3,7 +3,7 @@ class: CommandLineTool
 label: Find the series
 doc: |
   Finds the DICOM series and NIfTI files under a directory from their headers alone, chooses one per acquisition by a
-  rule and cuts them into shards of similar size. It checks labels, classes and folds before any voxel is read. It
+  rule and cuts them into shards of similar size. It checks labels, patients, classes and folds before any voxel is read. It
   rejects nothing: what was not chosen stands in the shards with the reason. They hold paths and UIDs and stay at the
   site.
 requirements:
@@ -19,6 +19,7 @@ arguments: [--threads, $(runtime.cores)]
 inputs:
   source: {type: [Directory, string], inputBinding: {prefix: --source}, label: Series, doc: "Directory of DICOM series or NIfTI files, or its path at the site"}
   labels: {type: ["null", File, string], inputBinding: {prefix: --labels}, label: Labels, doc: "CSV table with a label for each patient, study, series or path: checked against the series"}
+  slice_labels: {type: ["null", File, string], inputBinding: {prefix: --slice-labels}, label: Slice labels, doc: "CSV table with labels of single slices: checked with the labels"}
   classes: {type: "string?", inputBinding: {prefix: --classes}, label: Classes, doc: "Class names in order, separated by commas; the first is the negative class"}
   fold_count: {type: "int?", inputBinding: {prefix: --fold-count}, label: Folds, doc: "Folds that each class must have patients for"}
   min_slices: {type: "int?", inputBinding: {prefix: --min-slices}, label: Fewest slices, doc: "Slices that a series should have"}

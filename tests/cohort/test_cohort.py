@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from claire.cohort.draw import Patient, draw_folds
 from claire.core.command.errors import UsageError
 from claire.core.command.tables import read_csv
 from claire.core.contracts.classes import class_order
 from claire.core.contracts.cohort import open_cohort
+from claire.core.contracts.fold_draw import Patient, draw_folds
 from claire.core.contracts.folds import read_folds
 from claire.core.contracts.prepared import PreparedScan, write_prepared
 from claire.core.contracts.rejects import Reject, write_rejects

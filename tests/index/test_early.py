@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pydicom
 import pytest
 import yaml
+from claire.core.contracts.labels import Label, LabelTable
+from claire.index.choice import Rule, choose
+from claire.index.early import Request, foretell
+from claire.index.series import find_series
 
 from tests.support.command import claire
 from tests.support.damage import require_told
@@ -20,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 def source(tmp_path: Path) -> Path:
     """Six patients, one series each, whose voxels cannot be read: only their headers are whole."""
     for number in range(6):
-        made = SeriesMaker(chest(3, 8), patient=f"Meier-{number}", study=f"1.5.{number}", series=f"1.6.{number}")
+        made = SeriesMaker(chest(20, 8), patient=f"Meier-{number}", study=f"1.5.{number}", series=f"1.6.{number}")
         for path in made.write(tmp_path / f"in/p{number}").iterdir():
             data = pydicom.dcmread(path)
             data.PixelData = b"\0\0"
@@ -64,7 +69,8 @@ def test_a_table_that_matches_no_series_is_refused(source: Path, out: Path, caps
 
 
 def test_empty_labels_are_no_labels(source: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "none of the 6 chosen series" in refused(source, out, capsys, table("", "", "", "", "", ""))
+    error = refused(source, out, capsys, table("", "", "", "", "", ""))
+    assert "none of the 6 chosen series has a label: 6 have a row in the labels table, with an empty label" in error
 
 
 def test_no_known_negative_class_asks_for_classes(source: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,9 +92,24 @@ def test_classes_that_are_not_the_labels_are_refused(
 @pytest.mark.parametrize(
     ("labels", "folds", "problem", "remedy"),
     [
-        ("normal covid normal covid normal covid", "5", "class 'covid' has 3 labelled", "--fold-count 3 at most"),
-        ("normal normal normal normal covid covid", "3", "class 'covid' has 2 labelled", "3 are the least"),
-        ("normal normal normal normal covid covid", "1", "class 'covid' has 2 labelled", "3 are the least"),
+        (
+            "normal covid normal covid normal covid",
+            "5",
+            "class 'covid' has 3 patients to draw into 5 folds",
+            "--fold-count 3 at most",
+        ),
+        (
+            "normal normal normal normal covid covid",
+            "3",
+            "class 'covid' has 2 patients to draw into 3 folds",
+            "3 are the least",
+        ),
+        (
+            "normal normal normal normal covid covid",
+            "1",
+            "class 'covid' has 2 patients to draw into 3 folds",
+            "3 are the least",
+        ),
     ],
 )
 def test_a_class_with_fewer_patients_than_folds_is_refused(
@@ -104,12 +125,18 @@ def test_scans_of_one_patient_of_the_table_count_once(
 ) -> None:
     rows = [f"Meier-{number},{('normal', 'covid')[number % 2]},one{number % 2}\n" for number in range(6)]
     error = refused(source, out, capsys, "patient_id,label,patient\n" + "".join(rows), "--fold-count", "3")
-    assert "class 'covid' has 1 labelled patients" in error
+    assert "class 'covid' has 1 patients to draw into 3 folds" in error
 
 
-def test_patients_with_a_fixed_split_are_not_drawn(source: Path, out: Path) -> None:
-    rows = [f"Meier-{number},{('normal', 'covid')[number % 2]},test\n" for number in range(6)]
-    assert index(source, out, "patient_id,label,split\n" + "".join(rows), "--fold-count", "1") == 0
+def test_patients_with_a_fixed_split_are_not_drawn(source: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    splits = ("train", "validation", "test")
+    rows = [f"Meier-{number},{('normal', 'covid')[number % 2]},{splits[number // 2]}\n" for number in range(6)]
+    labels = "patient_id,label,split\n" + "".join(rows)
+    assert "fixes the split of every patient" in refused(source, out, capsys, labels, "--fold-count", "3")
+    without_test = refused(source, out, capsys, labels.replace("test", "train"), "--fold-count", "1")
+    assert "2 faults" in without_test
+    assert "no patient of class 'covid' has the split test" in without_test
+    assert index(source, out, labels, "--fold-count", "1") == 0
 
 
 @pytest.mark.parametrize(
@@ -160,3 +187,43 @@ def test_a_file_whose_header_is_damaged_has_no_label(
     assert "6 of 6 chosen series have a label" in capsys.readouterr().err
     assert index(source, out, labels, "--list") == 0
     assert "broken.dcm" in capsys.readouterr().out
+
+
+def test_all_faults_are_told_at_once(source: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "".join(f"Meier-{number},{('covid', 'flu')[number % 2]},{number // 4}\n" for number in range(6))
+    error = refused(source, out, capsys, f"patient_id,label,patient\n{rows}", "--fold-count", "4")
+    for words in (
+        "labels, patients, classes and folds have 3 faults:",
+        "2 patients have scans with different labels (lines 2, 3, 4, 5, 6 and 1 more of the labels table)",
+        "all patients have the label 'covid': there is nothing to distinguish",
+        "class 'covid' has 2 patients to draw into 4 folds",
+    ):
+        assert words in error, error
+
+
+def test_slice_labels_are_checked_with_the_labels(
+    source: Path, out: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    labels = table("normal", "covid", "normal", "covid", "normal", "covid")
+    slices = tmp_path / "slices.csv"
+    slices.write_text("patient_id,slice,label\nMeier-0,1,cavity\n")
+    error = refused(source, out, capsys, labels, "--slice-labels", str(slices))
+    assert "slices are labelled 'cavity', but the classes are covid, normal" in error
+    slices.write_text("patient_id,slice,label\nMeier-0,1,normal\n")
+    assert index(source, out, labels, "--slice-labels", str(slices)) == 0
+    assert set(json.loads((out / "index.run.json").read_text())["inputs"]) == {"labels", "slice_labels"}
+    assert "slice_labels" in yaml.safe_load((ROOT / "cwl/data.cwl").read_text())["steps"]["index"]["in"]
+    slices.write_text("patient_id,label\nMeier-0,normal\n")
+    both = refused(source, tmp_path / "other", capsys, labels.replace("label", "lable"), "--slice-labels", str(slices))
+    assert "has no column label" in both
+    assert "needs one column of slice and sop_uid" in both
+
+
+def test_the_way_in_which_cohort_draws_is_foretold(source: Path) -> None:
+    series = find_series(source, 1, Counter())
+    labels = LabelTable("patient_id", {f"Meier-{n}": Label(("normal", "covid")[n % 2]) for n in range(6)}, {})
+    outlook = foretell(series, choose(series, Rule()), Request(labels, fold_count=3))
+    assert outlook.findings.faults == []
+    assert outlook.folds is not None
+    assert Counter(outlook.folds.fold.values()) == {0: 2, 1: 2, 2: 2}
+    assert outlook.classes == ("normal", "covid")

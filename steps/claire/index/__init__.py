@@ -1,8 +1,8 @@
 """Find the series under a directory, choose one per acquisition and cut them into shards.
 
 Only headers are read, each once. Nothing is rejected here: series that are not chosen are listed in the shards with
-the reason. With --labels the table, the classes and the folds are checked before any voxel is read. The shards hold
-paths and UIDs and stay at the site.
+the reason. With --labels the tables, the patients, the classes and the folds are checked before any voxel is read, and
+all that is wrong is told at once. The shards hold paths and UIDs and stay at the site.
 """
 
 from __future__ import annotations
@@ -22,6 +22,11 @@ class Parameters(StepParameters):
         None,
         help="CSV table of labels: checked against the series before any voxel is read",
         details="The workflow gives it, so that a table that matches nothing is refused in seconds.",
+    )
+    slice_labels: InputFile | None = parameter(
+        None,
+        help="CSV table with labels of single slices: checked with --labels",
+        details="As `ingest` takes it.",
     )
     classes: str = parameter(
         "",

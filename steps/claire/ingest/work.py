@@ -13,10 +13,11 @@ from claire.core.contracts.labels import read_labels, read_slice_labels
 from claire.core.contracts.rejects import Reject, reject, write_rejects
 from claire.core.contracts.scans import write_scans
 from claire.core.contracts.shard_list import ListedSeries, read_shard_list
+from claire.core.privacy.patients import ambiguous_patients, shared_studies
 from claire.core.privacy.pseudonym import read_key
 from claire.core.sources.formats import DICOM, VOLUMES
 from claire.ingest import Parameters
-from claire.ingest.patients import ambiguous_patients, first_headers, shared_studies
+from claire.ingest.patients import first_headers
 from claire.ingest.private import Outcome, make_private, write_private
 from claire.ingest.scan import make_scan
 from claire.ingest.site import Site

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from claire.core.command.errors import UsageError
+from claire.core.command.findings import Findings
 from claire.core.command.progress import log
 from claire.core.command.record import Record
 from claire.core.contracts.folds import require_count
@@ -18,21 +20,55 @@ from claire.plan.grid import expand, load_grid
 
 def run(parameters: Parameters) -> None:
     """Read the grid, then list the plan or write it."""
-    require_count(parameters.fold_count)
-    require_folds(parameters.explain_folds or (), parameters.fold_count)
-    grid = load_grid(parameters.grid)
-    variants = expand(grid, parameters.seed)
-    for variant in variants:
-        require_known(variant.architecture, variant.dimensions)
     names = [path.name for path in parameters.pretrained]
-    plan = make_plan(grid.name, variants, parameters.fold_count, names)
+    request = Request(parameters.grid, parameters.fold_count, parameters.seed, parameters.explain_folds or (), names)
+    findings = Findings()
+    planned = survey(request, findings)
+    if planned is None:
+        raise findings.error("grid and folds have", "Correct each of them.")
+    plan, variants = planned
     if parameters.list:
         print(variant_table(plan, variants))
         return
     files = {"grid": parameters.grid, **{f"pretrained/{path.name}": path for path in parameters.pretrained}}
-    recorded = parameters.recorded() | {"name": grid.name}
+    recorded = parameters.recorded() | {"name": plan.name}
     with Record("plan", "", parameters.out, recorded, files) as record:
         write_plan_files(parameters.out, plan, variants, record)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a plan is made from; `pretrained` are the names of the weights files."""
+
+    grid: Path
+    fold_count: int
+    seed: int = 0
+    explain_folds: Sequence[int] = ()
+    pretrained: Sequence[str] = ()
+
+
+def survey(request: Request, findings: Findings) -> tuple[Plan, list[Variant]] | None:
+    """Return the plan and its variants, or None after adding every fault of grid, networks, weights and folds."""
+    fault_count = len(findings.faults)
+    with findings.collect():
+        require_count(request.fold_count)
+    with findings.collect():
+        require_folds(request.explain_folds, request.fold_count)
+    name, variants = "", list[Variant]()
+    with findings.collect():
+        grid = load_grid(request.grid)
+        name, variants = grid.name, expand(grid, request.seed)
+    for architecture, dimensions in dict.fromkeys((each.architecture, each.dimensions) for each in variants):
+        with findings.collect():
+            require_known(architecture, dimensions)
+    for pretraining in dict.fromkeys(each.pretraining for each in variants):
+        with findings.collect():
+            weights_position(pretraining, request.pretrained)
+    if len(findings.faults) > fault_count:
+        return None
+    with findings.collect():
+        return make_plan(name, variants, request.fold_count, request.pretrained), variants
+    return None
 
 
 def require_folds(folds: Sequence[int], fold_count: int) -> None:

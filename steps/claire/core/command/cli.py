@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from claire.core.command.parameters import Parameter, StepParameters, describe
+from claire.core.command.parameters import Parameter, StepParameters, describe, explain
 
 P = TypeVar("P", bound=StepParameters)
 
@@ -67,6 +67,6 @@ def _help(parameter: Parameter) -> str:
 def _fault(fault: Any, parameters: Sequence[Parameter]) -> str:
     name, text = str(fault["loc"][0]) if fault["loc"] else "", str(fault["msg"])
     parameter = next((each for each in parameters if each.name == name), None)
-    if parameter is None or fault["type"] == "value_error":
-        return f"argument {parameter.flag if parameter else name}: {text.removeprefix('Value error, ')}"
-    return f"argument {parameter.flag}: expected {parameter.expected}, got '{fault['input']}'"
+    if parameter is None:
+        return f"argument {name}: {text.removeprefix('Value error, ')}"
+    return f"argument {parameter.flag}: {explain(parameter, fault)}"

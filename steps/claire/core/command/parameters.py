@@ -11,13 +11,13 @@ and everything else follows from the fields: name (`--shards`), type, default, b
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -156,6 +156,24 @@ class Parameter:
         noun = nouns.get(self.kind, "a path")
         limits = " and ".join(f"{phrase} {limit:g}" for phrase, limit in self.bounds)
         return f"{noun} of {limits}" if limits else noun
+
+
+def explain(parameter: Parameter, fault: Any) -> str:
+    """Return a fault that pydantic reports for a parameter in words: `expected an integer of at least 1, got '-3'`."""
+    if fault["type"] == "value_error":
+        return str(fault["msg"]).removeprefix("Value error, ")
+    return f"expected {parameter.expected}, got '{fault['input']}'"
+
+
+def refused_values(model: type[StepParameters], values: Mapping[str, object]) -> dict[str, str]:
+    """Return the faults of some values of a model's parameters in words, by name; other parameters may be missing."""
+    parameters = {parameter.name: parameter for parameter in describe(model) if parameter.name in values}
+    try:
+        model.model_validate({name: values[name] for name in parameters})
+    except ValidationError as error:
+        faults = [(str(fault["loc"][0]), fault) for fault in error.errors(include_url=False) if fault["loc"]]
+        return {name: explain(parameters[name], fault) for name, fault in faults if name in parameters}
+    return {}
 
 
 def describe(model: type[StepParameters]) -> list[Parameter]:

@@ -47,23 +47,36 @@ class Label:
 
 @dataclass(frozen=True)
 class LabelTable:
-    """Labels by the values of one key column."""
+    """Labels by the values of one key column; `lines` are those of the file, by the same values."""
 
     key: str
     rows: Mapping[str, Label]
+    lines: Mapping[str, int]
 
     def find(self, names: Names) -> Label | None:
         """Return the row of a series, None if there is none or it has no label."""
         row = next((self.rows[value] for value in _values(self.key, names) if value in self.rows), None)
         return row if row and row.label else None
 
+    def matches(self, names: Names) -> list[str]:
+        """Return the values of the key column that match a series, the most specific first."""
+        return [value for value in _values(self.key, names) if value in self.rows]
+
 
 @dataclass(frozen=True)
 class SliceTable:
-    """Labels of slices by the values of one key column; the inner key is a position in the sorted scan or a SOP UID."""
+    """Labels of slices by the values of one key column; the inner key is a position in the sorted scan or a SOP UID.
+
+    `lines` are the first ones of the file, by the values of the key column.
+    """
 
     key: str
     rows: Mapping[str, Mapping[int | str, str]]
+    lines: Mapping[str, int]
+
+    def matches(self, names: Names) -> list[str]:
+        """Return the values of the key column that match a series, the most specific first."""
+        return [value for value in _values(self.key, names) if value in self.rows]
 
     def find(self, names: Names, sop_uids: Iterable[str], count: int) -> list[str | None] | None:
         """Return a class name or None for each of `count` sorted slices; None if no slice is labelled.
@@ -89,7 +102,9 @@ def _values(key: str, names: Names) -> Iterable[str]:
         yield getattr(names, key)
         return
     yield from names.paths
-    folders = {folder for path in names.paths for folder in map(str, PurePosixPath(path).parents) if folder != "."}
+    parents = {path.rpartition("/")[0] for path in names.paths} - {""}
+    folders = {str(folder) for parent in parents for folder in (PurePosixPath(parent), *PurePosixPath(parent).parents)}
+    folders.discard(".")
     yield from sorted(folders, key=lambda folder: (-folder.count("/"), folder))
 
 
@@ -108,6 +123,7 @@ def read_labels(path: Path) -> LabelTable:
     rows = read_csv(path, ["label"], what)
     what = f"{what} {path.name}"
     key = _key_column(rows, COLUMNS, what)
+    lines: dict[str, int] = {}
     labels: dict[str, Label] = {}
     for line, row in enumerate(rows, start=2):
         name, label = _key(plain(row[key]), key), _label(row, f"line {line} of the {what}")
@@ -118,7 +134,8 @@ def read_labels(path: Path) -> LabelTable:
                 f"line {line} of the {what} contradicts an earlier line with the same {key}",
                 "Keep one line per key.",
             )
-    return LabelTable(key, labels)
+        lines.setdefault(name, line)
+    return LabelTable(key, labels, lines)
 
 
 def read_slice_labels(path: Path) -> SliceTable:
@@ -130,6 +147,7 @@ def read_slice_labels(path: Path) -> SliceTable:
     column = "slice" if rows and "slice" in rows[0] else "sop_uid"
     if rows and ("slice" in rows[0]) == ("sop_uid" in rows[0]):
         raise UsageError(f"the {what} needs one column of slice and sop_uid", "Name each slice in one way.")
+    lines: dict[str, int] = {}
     labels: dict[str, dict[int | str, str]] = {}
     for line, row in enumerate(rows, start=2):
         if not row["label"]:
@@ -141,7 +159,8 @@ def read_slice_labels(path: Path) -> SliceTable:
         slice_key = int(row["slice"]) if column == "slice" else row["sop_uid"]
         if labels.setdefault(_key(row[key], key), {}).setdefault(slice_key, row["label"]) != row["label"]:
             raise UsageError(f"line {line} of the {what} contradicts an earlier line", "Keep one line per slice.")
-    return SliceTable(key, labels)
+        lines.setdefault(_key(row[key], key), line)
+    return SliceTable(key, labels, lines)
 
 
 def _key_column(rows: list[dict[str, str]], known: Iterable[str], what: str) -> str:

@@ -1,16 +1,13 @@
-"""Folds: patients dealt out, balanced by class and site, from a seed."""
+"""Folds: patients dealt out, balanced by class and site, from a seed. `cohort` draws them, `index` foretells them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from claire.cohort.checks import require_one_value
 from claire.core.command.errors import UsageError
 from claire.core.contracts.folds import Folds, TableSplit
-from claire.core.contracts.scans import ScanFacts
 
 
 @dataclass(frozen=True)
@@ -21,24 +18,6 @@ class Patient:
     label: str
     site: str
     split: TableSplit
-
-
-def patients_of(scans: Sequence[ScanFacts]) -> list[Patient]:
-    """Return the patients in order of their pseudonyms.
-
-    Raises ClaireError when the scans of one have different labels or fixed splits.
-    """
-    require_one_value(scans, "label", [scan.label for scan in scans])
-    require_one_value(scans, "split", [scan.split for scan in scans])
-    scans_of: dict[str, list[ScanFacts]] = defaultdict(list)
-    for scan in scans:
-        scans_of[scan.patient].append(scan)
-    return [Patient(patient, own[0].label, _usual_site(own), own[0].split) for patient, own in sorted(scans_of.items())]
-
-
-def _usual_site(scans: Sequence[ScanFacts]) -> str:
-    sites = Counter(scan.site for scan in scans)
-    return min(sites, key=lambda site: (-sites[site], site))
 
 
 def draw_folds(patients: Sequence[Patient], fold_count: int, seed: int) -> Folds:
@@ -71,13 +50,21 @@ def _shuffled(patient: str, seed: int) -> bytes:
 
 def require_classes_in_all_roles(patients: Sequence[Patient], folds: Folds, classes: Sequence[str]) -> None:
     """Raise UsageError unless every class trains, validates and tests in every fold."""
+    for fault in class_faults(patients, folds, classes):
+        raise fault
+
+
+def class_faults(patients: Sequence[Patient], folds: Folds, classes: Sequence[str]) -> Iterator[UsageError]:
+    """Yield the error of each class that does not train, validate and test in every fold."""
     label = {patient.patient: patient.label for patient in patients}
+    faulty: set[str] = set()
     for k in range(folds.count):
         roles = folds.roles(k)
         for role in ("train", "validation", "test"):
-            missing = set(classes) - {label[patient] for patient in roles[role]}
-            if missing:
-                raise UsageError(*_too_few(sorted(missing)[0], role, patients, folds))
+            missing = set(classes) - {label[patient] for patient in roles[role]} - faulty
+            faulty |= missing
+            for name in sorted(missing):
+                yield UsageError(*_too_few(name, role, patients, folds))
 
 
 def _too_few(name: str, role: str, patients: Sequence[Patient], folds: Folds) -> tuple[str, str]:
