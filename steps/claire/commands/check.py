@@ -18,9 +18,10 @@ import yaml
 
 from claire.core.command.errors import UsageError
 from claire.core.command.parameters import InputFile, StepParameters, parameter
+from claire.core.command.shipped import shipped
 from claire.core.command.yaml_files import read_yaml_mapping
 
-WORKFLOW = Path(__file__).parents[3] / "cwl/main.cwl"
+WORKFLOW = shipped("cwl/main.cwl")
 #: Inputs that name a place where a step writes: an absolute path, or it lies in a job's folder and vanishes with it.
 PLACES = ("private", "store")
 _PYTHON = {"int": (int,), "float": (int, float), "boolean": (bool,), "string": (str,)}
