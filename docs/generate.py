@@ -3,8 +3,8 @@
     python -m docs.generate             write everything (`make generated`)
     python -m docs.generate --check     fail where a file is not current (a test does)
 
-Generated: cwl/types/<step>.yml, docs/schemas/*.json, docs/pictures/workflow.dot, configs/grids/grid.schema.json and
-the tables between `<!-- flags: STEP -->` and `<!-- end of flags -->` in docs/usage.md.
+Generated: cwl/types/<step>.yml, docs/schemas/*.json, docs/pictures/workflow.dot, configs/grids/grid.schema.json,
+ro-crate-metadata.json and the tables between `<!-- flags: STEP -->` and `<!-- end of flags -->` in docs/usage.md.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from claire.core.command.parameters import FILES, Parameter, StepParameters, des
 from claire.core.command.tables import Row
 from claire.plan.grid import grid_schema
 
+from docs.crate import workflow_crate
 from docs.picture import dot
 
 ROOT = Path(__file__).parents[1]
@@ -152,6 +153,7 @@ def generated() -> dict[Path, str]:
             files[ROOT / f"cwl/types/{step}.yml"] = cwl_record(step, fields)
     files[ROOT / "configs/grids/grid.schema.json"] = json.dumps(grid_schema(), indent=1) + "\n"
     files[ROOT / "docs/usage.md"] = usage()
+    files[ROOT / "ro-crate-metadata.json"] = workflow_crate(ROOT)
     files[ROOT / "docs/pictures/workflow.dot"] = dot(ROOT / "cwl/main.cwl")
     return files
 

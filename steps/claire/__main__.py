@@ -25,6 +25,14 @@ def usage() -> str:
     return "\n".join([*lines, "", "`claire STEP --help` describes every flag of a step."])
 
 
+def _near(name: str) -> str:
+    """Return the steps and commands that a misspelt name is near to, as a question."""
+    from difflib import get_close_matches  # noqa: PLC0415 (for a slip only: `claire --help` is to be fast)
+
+    near = get_close_matches(name.lower().replace("_", "-"), [*STEPS, *COMMANDS], n=2)
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the step or command named first in `argv`; return its exit code (2 for wrong usage)."""
     name, *step_argv = [*(sys.argv[1:] if argv is None else argv)] or ["--help"]
@@ -35,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(__version__)
         return 0
     if name not in STEPS and name not in COMMANDS:
-        print(f"claire: there is no step '{name}'. `claire --help` lists them.", file=sys.stderr)
+        print(f"claire: there is no step '{name}'{_near(name)}. `claire --help` lists them.", file=sys.stderr)
         return 2
     from claire.core.command.execute import execute  # noqa: PLC0415 (`claire --help` needs no pydantic)
 

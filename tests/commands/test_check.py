@@ -13,9 +13,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import yaml
-from claire.commands.check.job import WORKFLOW, _fits, check_job, read_ports
+from claire.commands.check.job import _fits, check_job, read_ports
 from claire.commands.check.needs import training_memory
 from claire.core.command.errors import UsageError
+from claire.core.command.shipped import shipped
 from claire.core.command.yaml_files import read_yaml_mapping
 from claire.core.contracts.variant import Variant
 from hypothesis import HealthCheck, given, settings
@@ -25,7 +26,7 @@ from tests.support.damage import damaged, require_told
 from tests.support.dicom_maker import SeriesMaker, chest, edit
 
 ROOT = Path(__file__).parents[2]
-PORTS = read_ports(WORKFLOW)
+PORTS = read_ports(shipped("cwl/main.cwl"))
 
 
 PATIENTS = 9
@@ -187,14 +188,6 @@ def test_a_file_that_is_not_here_is_refused(
 
 def test_a_local_url_is_a_path(job: dict, tmp_path: Path) -> None:
     assert check({**job, "key": {"class": "File", "location": f"file://{tmp_path}/key"}}, tmp_path) == 0
-
-
-def test_an_installation_without_a_checkout_asks_for_the_workflow(
-    job: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("claire.commands.check.work.WORKFLOW", tmp_path / "main.cwl")
-    assert check(job, tmp_path) == 2
-    assert "--workflow is missing" in capsys.readouterr().err
 
 
 def write_grid(folder: Path, **base: object) -> dict[str, str]:

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 import claire
 from claire.report.inputs import Inputs
-from claire.report.sections import cohort, curves, provenance, results, saliency, summary
+from claire.report.sections import cohort, curves, paper, provenance, results, saliency, summary
 from claire.report.tables import Table
 
 SECTIONS = (
@@ -31,6 +31,7 @@ SECTIONS = (
     ("scans", "Scans"),
     ("rejects", "Rejects"),
     ("provenance", "Provenance"),
+    ("paper", "For your paper"),
     ("glossary", "Glossary"),
 )
 
@@ -70,6 +71,7 @@ def _context(inputs: Inputs, picture_limit: int) -> dict[str, Any]:
         "pages": saliency.pages(inputs, picture_limit),
         "charts": curves.charts(inputs),
         "provenance": _provenance(inputs),
+        "paper": paper.paper(inputs),
         "headline": results.headline(inputs),
         "facts": results.facts(inputs),
         "fired": results.fired(inputs),

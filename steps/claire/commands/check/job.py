@@ -16,7 +16,6 @@ from claire import __version__
 from claire.core.command.findings import Findings
 from claire.core.command.yaml_files import read_yaml_mapping
 
-WORKFLOW = Path(__file__).parents[4] / "cwl/main.cwl"
 #: Inputs that name a place where a step writes: an absolute path, or it lies in a job's folder and vanishes with it.
 PLACES = ("private", "store")
 #: Inputs of earlier versions, and what they are now.

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from claire.commands.check import Parameters
 from claire.commands.check.inputs import Seen, check_key, check_places, look, read_tables
-from claire.commands.check.job import WORKFLOW, Job, read_job
+from claire.commands.check.job import Job, read_job
 from claire.commands.check.needs import Needs, check_needs, estimate, gib
 from claire.commands.check.values import check_grid, check_values, model_of
 from claire.core.command.errors import UsageError
 from claire.core.command.findings import Finding, Findings
+from claire.core.command.shipped import shipped
 from claire.core.contracts.plan import Plan
 from claire.index.early import Outlook
 from claire.plan.work import cost_line
@@ -50,9 +51,7 @@ def run(parameters: Parameters) -> None:
 
 def check(parameters: Parameters) -> Checked:
     """Return all that is found in a job. Raises UsageError only if it is no job at all."""
-    workflow = parameters.workflow or WORKFLOW
-    if not workflow.is_file():
-        raise UsageError("--workflow is missing: this installation has no checkout beside it", "Name cwl/main.cwl.")
+    workflow = parameters.workflow or shipped("cwl/main.cwl")
     findings = Findings()
     job = read_job(parameters.job, workflow, findings)
     checked = Checked(job, workflow, findings)

@@ -26,12 +26,16 @@ def parser(step: str, doc: str | None, model: type[StepParameters]) -> argparse.
         argument_default=argparse.SUPPRESS,
     )
     for parameter in describe(model):
-        if parameter.positional:
-            step_parser.add_argument(parameter.name, metavar=parameter.flag, help=_help(parameter))
-        else:
-            options = _options(parameter)
-            step_parser.add_argument(parameter.flag, required=parameter.required, help=_help(parameter), **options)
+        add_argument(step_parser, parameter)
     return step_parser
+
+
+def add_argument(step_parser: argparse.ArgumentParser, parameter: Parameter) -> argparse.Action:
+    """Add one parameter to a parser; return the argument."""
+    if parameter.positional:
+        return step_parser.add_argument(parameter.name, metavar=parameter.flag, help=_help(parameter))
+    options = _options(parameter)
+    return step_parser.add_argument(parameter.flag, required=parameter.required, help=_help(parameter), **options)
 
 
 def parse(step: str, doc: str | None, model: type[P], argv: Sequence[str] | None) -> P:

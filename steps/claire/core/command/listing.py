@@ -20,4 +20,6 @@ COMMANDS = {
     "check": "Check a job file before anything is run.",
     "phantom": "Make a seeded cohort of synthetic chest CT series with known truth.",
     "compare": "Compare the results of two runs of the pipeline.",
+    "completion": "Print the completion of commands and flags for a shell.",
+    "version": "Print the version of this installation and of what it runs on.",
 }
