@@ -369,8 +369,8 @@ def run_seed(seed: int, arms: Sequence[str], network: str, epochs: int, maps: st
         share, augmentation, refinement = ARMS[arm]
         training, validation = as_cohort(sets[share][:train_n]), as_cohort(sets[share][train_n:])
         variant = Variant(
-            architecture=architecture, dimensions=dimensions, size=80, slices=12, view="box", epochs=epochs, batch_size=4, learning_rate=rate,
-            patience=epochs, seed=seed, augmentation=augmentation,
+            architecture=architecture, dimensions=dimensions, size=80, slices=12, view="box", epochs=epochs,
+            batch_size=4, learning_rate=rate, patience=epochs, seed=seed, augmentation=augmentation,
         )  # fmt: skip
         started = time.perf_counter()
         key = (share, augmentation)

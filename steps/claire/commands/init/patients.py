@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Literal
 
+from claire.core.privacy.patients import ambiguous_patients, shared_studies
 from claire.core.privacy.pseudonym import is_generic
 from claire.core.sources.nifti import SUFFIXES
 from claire.index.choice import Rule, Verdict
 from claire.index.series import Series
-from claire.ingest.patients import ambiguous_patients, shared_studies
 
 #: What names a patient: the header, the BIDS subject of a path, the file of a NIfTI scan, the folder or study.
 NamedBy = Literal["PatientID", "BIDS subject", "file", "study"]
