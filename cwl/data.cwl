@@ -24,6 +24,7 @@ inputs:
   fold_count: {type: int, default: 5, label: Folds, doc: "Folds of the cross-validation, at least 3; 1 where the labels table fixes every split"}
   seed: {type: int, default: 0, label: Seed, doc: "Seed of the folds"}
   min_slices: {type: "int?", label: Fewest slices, doc: "Series with fewer slices are set aside (default 20)"}
+  data_store: {type: "string?", label: Store at the data, doc: "Absolute path at the data site that keeps finished data steps, evaluations and reports"}
   index_options: {type: ["null", "types/index.yml#index_parameters"], label: Options of index, doc: "How series are found and chosen"}
   ingest_options: {type: ["null", "types/ingest.yml#ingest_parameters"], label: Options of ingest, doc: "How series become scans"}
   preprocess_options: {type: ["null", "types/preprocess.yml#preprocess_parameters"], label: Options of preprocess, doc: "Which slices are kept, and their size"}
@@ -44,19 +45,20 @@ steps:
       slice_labels: slice_labels
       key: key
       private: private
+      store: data_store
       min_slices: min_slices
       parameters: ingest_options
     out: [scans, rejects, record]
   segment:
     run: tools/segment.cwl
     scatter: scans
-    in: {scans: ingest/scans}
+    in: {scans: ingest/scans, store: data_store}
     out: [lungs, rejects, record]
   preprocess:
     run: tools/preprocess.cwl
     scatter: [scans, lungs]
     scatterMethod: dotproduct
-    in: {scans: ingest/scans, lungs: segment/lungs, parameters: preprocess_options}
+    in: {scans: ingest/scans, lungs: segment/lungs, store: data_store, parameters: preprocess_options}
     out: [prepared, rejects, record]
   cohort:
     run: tools/cohort.cwl
@@ -66,6 +68,7 @@ steps:
       fold_count: fold_count
       seed: seed
       classes: classes
+      store: data_store
       parameters: cohort_options
     out: [cohort, cohort_summary, scans, folds, rejects, record]
 

@@ -23,6 +23,7 @@ inputs:
   explain_folds: {type: "int[]?", label: Explained folds, doc: "Folds whose test scans are explained; all by default"}
   seed: {type: int, default: 0, label: Seed, doc: "Seed of the intervals"}
   store: {type: "string?", label: Store, doc: "Absolute path where trainings are executed that keeps finished ones"}
+  data_store: {type: "string?", label: Store at the data, doc: "Absolute path at the data site that keeps finished data steps, evaluations and reports"}
   cores: {type: int, default: 1, label: Cores a training, doc: "Processor cores of one training"}
   train_options: {type: ["null", "types/train.yml#train_parameters"], label: Options of train, doc: "Where networks are trained"}
   evaluate_options: {type: ["null", "types/evaluate.yml#evaluate_parameters"], label: Options of evaluate, doc: "How variants are compared"}
@@ -51,6 +52,7 @@ steps:
       cohort_summary: cohort_summary
       explain_folds: explain_folds
       seed: seed
+      store: data_store
       parameters: evaluate_options
     out: [leaderboard, metrics, comparisons, curves, winner, winner_positions, explained_positions, judge_positions, record]
 

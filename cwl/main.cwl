@@ -30,7 +30,8 @@ inputs:
   private: {type: "string?", label: Private directory, doc: "Absolute path at the data site that receives the table of pseudonyms; else it is dropped"}
   grid: {type: File, label: Grid, doc: "YAML grid of variants"}
   pretrained: {type: "File[]?", label: Pretrained weights, doc: "Weights files that variants of the grid name as their pretraining"}
-  store: {type: "string?", label: Store, doc: "Absolute path where trainings are executed that keeps finished ones"}
+  store: {type: "string?", label: Store, doc: "Absolute path where trainings and saliency are executed that keeps their finished results"}
+  data_store: {type: "string?", label: Store at the data, doc: "Absolute path at the data site that keeps finished data steps, evaluations and reports"}
   classes: {type: "string?", label: Classes, doc: "Class names in order, separated by commas; the first is the negative class. Asked for where it is not known"}
   fold_count: {type: int, default: 5, label: Folds, doc: "Folds of the cross-validation, at least 3; 1 where the labels table fixes every split"}
   seed: {type: int, default: 0, label: Seed, doc: "Seed of folds, trainings, intervals and saliency"}
@@ -65,6 +66,7 @@ steps:
       fold_count: fold_count
       seed: seed
       min_slices: min_slices
+      data_store: data_store
       index_options: index_options
       ingest_options: ingest_options
       preprocess_options: preprocess_options
@@ -84,6 +86,7 @@ steps:
       explain_folds: explain_folds
       seed: seed
       store: store
+      data_store: data_store
       cores: cores
       train_options: train_options
       evaluate_options: evaluate_options
@@ -113,6 +116,7 @@ steps:
       seed: seed
       return_saliency: return_saliency
       cores: cores
+      store: store
       parameters: explain_options
     out: [saliency, overlays, lesions, lesion_table, explained_weights, record]
   report:
@@ -130,6 +134,7 @@ steps:
       overlays: explain/overlays
       records: {source: [plan/record, data/records, experiment/records, explain/record], linkMerge: merge_flattened}
       images: images
+      store: data_store
       parameters: report_options
     out: [page, crate, record]
 

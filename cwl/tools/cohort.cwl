@@ -25,6 +25,7 @@ inputs:
   fold_count: {type: "int?", inputBinding: {prefix: --fold-count}, label: Folds, doc: "Folds of the cross-validation, at least 3; 1 where every split is fixed"}
   seed: {type: "int?", inputBinding: {prefix: --seed}, label: Seed, doc: "Seed of the folds"}
   classes: {type: "string?", inputBinding: {prefix: --classes}, label: Classes, doc: "Class names in order, separated by commas; the first is the negative class"}
+  store: {type: "string?", inputBinding: {prefix: --store}, label: Store, doc: "Absolute path where the step is executed that keeps finished results"}
   parameters: {type: ["null", "../types/cohort.yml#cohort_parameters"], inputBinding: {}, label: Parameters, doc: "The flags of the step, each with its default"}
 
 outputs:

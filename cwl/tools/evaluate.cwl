@@ -32,6 +32,7 @@ inputs:
     inputBinding: {prefix: --explain-folds, valueFrom: $(fold_list(self))}
     label: Explained folds
     doc: Folds whose test scans are explained; all by default
+  store: {type: "string?", inputBinding: {prefix: --store}, label: Store, doc: "Absolute path where the step is executed that keeps finished results"}
   parameters: {type: ["null", "../types/evaluate.yml#evaluate_parameters"], inputBinding: {}, label: Parameters, doc: "The flags of the step, each with its default"}
 
 outputs:

@@ -28,6 +28,7 @@ inputs:
   images: {type: "../types/images.yml#images", default: phantom, inputBinding: {prefix: --images}, label: Pictures, doc: "Whose pictures are drawn: none, phantom or all"}
   seed: {type: "int?", inputBinding: {prefix: --seed}, label: Seed, doc: "Seed of everything that is drawn"}
   return_saliency: {type: boolean, default: false, label: Return saliency, doc: "Whether the saliency volumes leave the place where they were made"}
+  store: {type: "string?", inputBinding: {prefix: --store}, label: Store, doc: "Absolute path where the step is executed that keeps finished results"}
   parameters: {type: ["null", "../types/explain.yml#explain_parameters"], inputBinding: {}, label: Parameters, doc: "The flags of the step, each with its default"}
   cores: {type: int, default: 1, label: Cores, doc: "Processor cores of the job"}
 

@@ -22,6 +22,7 @@ inputs:
   key: {type: [File, string], inputBinding: {prefix: --key}, label: Key, doc: "Secret key of the pseudonyms, at least 16 bytes"}
   private: {type: "string?", inputBinding: {prefix: --private}, label: Private directory, doc: "Absolute path at the site that receives the table of pseudonyms; else it is dropped"}
   min_slices: {type: "int?", inputBinding: {prefix: --min-slices}, label: Fewest slices, doc: "Series with fewer slices are set aside"}
+  store: {type: "string?", inputBinding: {prefix: --store}, label: Store, doc: "Absolute path where the step is executed that keeps finished results"}
   parameters: {type: ["null", "../types/ingest.yml#ingest_parameters"], inputBinding: {}, label: Parameters, doc: "The flags of the step, each with its default"}
 
 outputs:

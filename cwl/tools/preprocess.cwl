@@ -17,6 +17,7 @@ arguments: [--threads, $(runtime.cores)]
 inputs:
   scans: {type: File, inputBinding: {prefix: --scans}, label: Scans, doc: "scans.zip of ingest: the scans of one shard"}
   lungs: {type: File, inputBinding: {prefix: --lungs}, label: Lung masks, doc: "lungs.zip of segment, of the same shard"}
+  store: {type: "string?", inputBinding: {prefix: --store}, label: Store, doc: "Absolute path where the step is executed that keeps finished results"}
   parameters: {type: ["null", "../types/preprocess.yml#preprocess_parameters"], inputBinding: {}, label: Parameters, doc: "The flags of the step, each with its default"}
 
 outputs:

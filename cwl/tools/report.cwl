@@ -36,6 +36,7 @@ inputs:
   overlays: {type: "File[]", label: Overlays, doc: "overlays.zip files of explain"}
   records: {type: "File[]", label: Records, doc: "Records of all steps"}
   images: {type: "../types/images.yml#images", default: phantom, inputBinding: {prefix: --images}, label: Pictures, doc: "Whose pictures stand in the page: none, phantom or all"}
+  store: {type: "string?", inputBinding: {prefix: --store}, label: Store, doc: "Absolute path where the step is executed that keeps finished results"}
   parameters: {type: ["null", "../types/report.yml#report_parameters"], inputBinding: {}, label: Parameters, doc: "The flags of the step, each with its default"}
 
 outputs:

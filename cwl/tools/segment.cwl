@@ -15,6 +15,7 @@ arguments: [--threads, $(runtime.cores)]
 
 inputs:
   scans: {type: File, inputBinding: {prefix: --scans}, label: Scans, doc: "scans.zip of ingest: the scans of one shard"}
+  store: {type: "string?", inputBinding: {prefix: --store}, label: Store, doc: "Absolute path where the step is executed that keeps finished results"}
 
 outputs:
   lungs: {type: File, outputBinding: {glob: "*.lungs.zip"}, format: "edam:format_3987", label: Lung masks, doc: "Mask of right and left lung and quality facts of each scan"}

@@ -7,10 +7,10 @@ refused, so that it says what became of every series.
 
 from __future__ import annotations
 
-from claire.core.command.parameters import Manifest, StepParameters, parameter
+from claire.core.command.parameters import Manifest, StoredParameters, parameter
 
 
-class Parameters(StepParameters):
+class Parameters(StoredParameters):
     """Parameters of `claire cohort`."""
 
     prepared: Manifest = parameter(help="manifest of the NNNN.prepared.h5 files of preprocess")

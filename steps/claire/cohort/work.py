@@ -7,6 +7,7 @@ from claire.cohort.gather import Gathered, gather
 from claire.cohort.members import cohort_scans, voxel_blocks
 from claire.core.command.progress import progress
 from claire.core.command.record import Record
+from claire.core.command.store import stored
 from claire.core.contracts.cohort import write_cohort
 from claire.core.contracts.cohort_summary import write_cohort_summary
 from claire.core.contracts.folds import require_count, write_folds
@@ -14,6 +15,11 @@ from claire.core.contracts.scan_table import write_scan_table
 
 
 def run(parameters: Parameters) -> None:
+    """Join the shards, or take the finished cohort from the store."""
+    stored("cohort", parameters, join)
+
+
+def join(parameters: Parameters) -> None:
     """Gather the shards, check them, and write the cohort, its tables and the record."""
     require_count(parameters.fold_count)
     files = {f"prepared/{path.name}": path for path in parameters.prepared}

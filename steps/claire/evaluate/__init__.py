@@ -8,10 +8,10 @@ best on validation predicts the test patients.
 
 from __future__ import annotations
 
-from claire.core.command.parameters import InputFile, Integers, Manifest, StepParameters, parameter
+from claire.core.command.parameters import InputFile, Integers, Manifest, StoredParameters, parameter
 
 
-class Parameters(StepParameters):
+class Parameters(StoredParameters):
     """Parameters of `claire evaluate`."""
 
     runs: Manifest = parameter(

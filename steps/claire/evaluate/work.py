@@ -10,6 +10,7 @@ from claire.core.command.errors import UsageError
 from claire.core.command.files import sha256_file, sha256_json
 from claire.core.command.progress import log, progress
 from claire.core.command.record import Record
+from claire.core.command.store import stored
 from claire.core.contracts.metrics import Figure, Metrics, write_metrics
 from claire.core.contracts.result_tables import write_comparisons, write_curves, write_leaderboard
 from claire.core.contracts.winner import write_winner
@@ -22,6 +23,11 @@ from claire.evaluate.selection import rank
 
 
 def run(parameters: Parameters) -> None:
+    """Compare the runs, or take the finished comparison from the store."""
+    stored("evaluate", parameters, compare)
+
+
+def compare(parameters: Parameters) -> None:
     """Compare the runs of the manifest and write all tables."""
     hashes = {
         "runs": sha256_json([sha256_file(path) for path in parameters.runs]),

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from claire.core.command.parameters import InputFile, StepParameters, parameter
+from claire.core.command.parameters import InputFile, StoredParameters, parameter
 from claire.core.privacy.pictures import Policy
 
 
-class Parameters(StepParameters):
+class Parameters(StoredParameters):
     """Parameters of `claire explain`."""
 
     weights: InputFile = parameter(help="`<run>.safetensors` of the run; names variant and fold")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +13,13 @@ import numpy as np
 from claire.core.command.errors import ClaireError, RejectedScan
 from claire.core.command.progress import log, progress
 from claire.core.command.record import Record
+from claire.core.command.store import stored
 from claire.core.contracts.archive import ArchiveWriter, write_archive
 from claire.core.contracts.cohort import Scan
 from claire.core.contracts.gates import is_better
 from claire.core.contracts.lesions import ExplainedScan, LesionsDocument, write_lesion_table, write_lesions
 from claire.core.contracts.run import Predictions
+from claire.core.networks.architectures import own_source
 from claire.core.statistics.decisions import decide
 from claire.explain import Parameters
 from claire.explain.documents import add_maps, lesions_document, write_explained_weights
@@ -32,17 +35,26 @@ from claire.explain.scan import Setting, explain_scan
 
 
 def run(parameters: Parameters) -> None:
-    """Explain the test scans of the weights' fold and write maps, pictures and lesions; or list what gates need."""
+    """Explain the test scans of the weights' fold, or take them from the store; or list what gates need."""
     if parameters.list:
         for line in list_gates(parameters.weights, parameters.run, parameters.folds):
             print(line)
         return
     inputs = open_inputs(parameters)
+    known = {
+        "cohort": inputs.cohort.sha256,
+        "device": inputs.probe.device.kind,
+        "architecture": own_source(inputs.facts.variant.architecture),
+    }
+    stored("explain", parameters, partial(explain_fold, inputs), known)
+
+
+def explain_fold(inputs: Inputs, parameters: Parameters) -> None:
+    """Explain the test scans of a fold and write maps, pictures, lesions and the record."""
     recorded = parameters.recorded() | {"device": inputs.probe.device.kind}
     hashed: dict[str, Path | str] = {name: getattr(parameters, name) for name in ("weights", "run", "folds")}
     hashed["cohort"] = inputs.cohort.sha256
-    if parameters.judge is not None:
-        hashed["judge"] = parameters.judge
+    hashed |= {name: path for name in ("judge", "winner") if (path := getattr(parameters, name)) is not None}
     with Record("explain", inputs.run.name, parameters.out, recorded, hashed) as record:
         explain(inputs, parameters, record)
 

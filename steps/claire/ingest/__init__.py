@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from claire.core.command.parameters import InputDirectory, InputFile, SitePath, StepParameters, parameter
+from claire.core.command.parameters import InputDirectory, InputFile, SitePath, StoredParameters, parameter
 
 
-class Parameters(StepParameters):
+class Parameters(StoredParameters):
     """Parameters of `claire ingest`."""
 
     source: InputDirectory = parameter(help="the directory that index was pointed to")

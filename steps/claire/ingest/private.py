@@ -32,11 +32,11 @@ def make_private(folder: Path) -> None:
         make_directory(folder, "--private")
 
 
-def write_private(folder: Path, stem: str, outcomes: Iterable[Outcome], headers: Mapping[int, Header]) -> None:
-    """Write the table from pseudonyms to series, mode 0600."""
+def write_private(folder: Path, stem: str, outcomes: Iterable[Outcome], headers: Mapping[int, Header]) -> Path:
+    """Write the table from pseudonyms to series, mode 0600; return its path."""
     with only_for_owner():
         rows = [_row(stem, outcome, headers.get(outcome.series.line)) for outcome in outcomes]
-        write_csv(folder / f"{stem}.private.csv", COLUMNS, rows)
+        return write_csv(folder / f"{stem}.private.csv", COLUMNS, rows)
 
 
 def _row(stem: str, outcome: Outcome, header: Header | None) -> dict[str, Any]:

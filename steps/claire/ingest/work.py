@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from claire.core.command.errors import RejectedScan, require
+from claire.core.command.files import sha256_file
 from claire.core.command.progress import about, log, progress
-from claire.core.command.record import Record
+from claire.core.command.record import Record, read_record
+from claire.core.command.store import Entry, stored
 from claire.core.contracts.archive import stem_of
 from claire.core.contracts.labels import read_labels, read_slice_labels
 from claire.core.contracts.rejects import Reject, reject, write_rejects
 from claire.core.contracts.scans import write_scans
 from claire.core.contracts.shard_list import ListedSeries, read_shard_list
 from claire.core.privacy.patients import ambiguous_patients, shared_studies
-from claire.core.privacy.pseudonym import read_key
+from claire.core.privacy.pseudonym import Pseudonyms, read_key
 from claire.core.sources.formats import DICOM, VOLUMES
 from claire.ingest import Parameters
 from claire.ingest.patients import first_headers
@@ -24,11 +27,9 @@ from claire.ingest.site import Site
 
 
 def run(parameters: Parameters) -> None:
-    """Write scans, rejects, the private table and the record of one shard."""
+    """Write scans, rejects, the private table and the record of one shard, or take them from the store."""
     stem = stem_of(parameters.shard)
     about("ingest", stem)
-    pseudonyms, labels = read_key(parameters.key), read_labels(parameters.labels)
-    slice_labels = read_slice_labels(parameters.slice_labels) if parameters.slice_labels else None
     series = read_shard_list(parameters.shard)
     unknown = sorted({each.kind for each in series} - {DICOM, *VOLUMES})
     require(
@@ -37,8 +38,6 @@ def run(parameters: Parameters) -> None:
         f"got {', '.join(unknown)}",
         "Run `claire index` of this version again.",
     )
-    inputs = {"shard": parameters.shard, "labels": parameters.labels}
-    inputs |= {"slice_labels": parameters.slice_labels} if parameters.slice_labels else {}
     if parameters.private:
         require(
             parameters.private.is_absolute(),
@@ -48,6 +47,42 @@ def run(parameters: Parameters) -> None:
         make_private(parameters.private)
     else:
         log.info("no --private: the table from pseudonyms to series is not written")
+    known = {"source": [list(file_state(parameters.source / name)) for each in series for name in each.files]}
+    stored("ingest", parameters, partial(ingest, series), known, partial(private_is_whole, parameters))
+
+
+def file_state(path: Path) -> tuple[int, int]:
+    """Return size and time of change (ns) of a source file, as make and git tell whether it changed; −1 if absent."""
+    try:
+        status = path.stat()
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
+def private_is_whole(parameters: Parameters, entry: Entry) -> bool:
+    """Return whether the private table of a stored result is in --private: it is kept nowhere else."""
+    if parameters.private is None:
+        return True
+    stem = stem_of(parameters.shard)
+    table, record = parameters.private / f"{stem}.private.csv", entry.folder / f"{stem}.ingest.run.json"
+    if not table.is_file() or not record.is_file():
+        return False
+    return read_record(record).facts.get("private_table") == seal(table, read_key(parameters.key))
+
+
+def seal(table: Path, pseudonyms: Pseudonyms) -> str:
+    """Return a keyed hash of the private table: it tells nothing to who does not have the key."""
+    return pseudonyms.digest("private table", "", sha256_file(table)).hex()
+
+
+def ingest(series: Sequence[ListedSeries], parameters: Parameters) -> None:
+    """Write scans, rejects, the private table and the record of one shard."""
+    stem = stem_of(parameters.shard)
+    pseudonyms, labels = read_key(parameters.key), read_labels(parameters.labels)
+    slice_labels = read_slice_labels(parameters.slice_labels) if parameters.slice_labels else None
+    inputs = {"shard": parameters.shard, "labels": parameters.labels}
+    inputs |= {"slice_labels": parameters.slice_labels} if parameters.slice_labels else {}
     with Record("ingest", stem, parameters.out, parameters.recorded(), inputs) as record:
         headers = first_headers(parameters.source, series)
         site = Site(
@@ -64,7 +99,7 @@ def run(parameters: Parameters) -> None:
         )
         outcomes = write_outputs(parameters.out, series, site, record)
         if parameters.private:
-            write_private(parameters.private, stem, outcomes, headers)
+            record.facts["private_table"] = seal(write_private(parameters.private, stem, outcomes, headers), pseudonyms)
 
 
 def write_outputs(out: Path, series: Sequence[ListedSeries], site: Site, record: Record) -> list[Outcome]:

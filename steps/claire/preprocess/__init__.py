@@ -7,10 +7,10 @@ training reads (`claire.core.networks.view`).
 
 from __future__ import annotations
 
-from claire.core.command.parameters import InputFile, StepParameters, parameter
+from claire.core.command.parameters import InputFile, StoredParameters, parameter
 
 
-class Parameters(StepParameters):
+class Parameters(StoredParameters):
     """Parameters of `claire preprocess`."""
 
     scans: InputFile = parameter(help="NNNN.scans.zip of ingest: the scans of one shard")

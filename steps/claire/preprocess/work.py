@@ -9,6 +9,7 @@ import numpy as np
 from claire.core.command.errors import ClaireError, RejectedScan, require
 from claire.core.command.progress import about, progress
 from claire.core.command.record import Record
+from claire.core.command.store import stored
 from claire.core.contracts.archive import stem_of
 from claire.core.contracts.masks import MasksReader
 from claire.core.contracts.prepared import PreparedScan, PreparedWriter, write_prepared
@@ -19,9 +20,14 @@ from claire.preprocess.prepare import Filter, prepare
 
 
 def run(parameters: Parameters) -> None:
+    """Prepare a shard, or take the finished one from the store."""
+    about("preprocess", stem_of(parameters.scans))
+    stored("preprocess", parameters, preprocess)
+
+
+def preprocess(parameters: Parameters) -> None:
     """Write `NNNN.prepared.h5`, the rejects and the record; one scan is in memory at a time."""
     stem = stem_of(parameters.scans)
-    about("preprocess", stem)
     require(
         stem == stem_of(parameters.lungs),
         f"--scans is of shard {stem}, --lungs of shard {stem_of(parameters.lungs)}",

@@ -7,11 +7,11 @@ in machine-readable form (`ro-crate-metadata.json`), from the records.
 
 from __future__ import annotations
 
-from claire.core.command.parameters import InputFile, Manifest, StepParameters, parameter
+from claire.core.command.parameters import InputFile, Manifest, StoredParameters, parameter
 from claire.core.privacy.pictures import Policy
 
 
-class Parameters(StepParameters):
+class Parameters(StoredParameters):
     """Parameters of `claire report`."""
 
     leaderboard: InputFile = parameter(help="leaderboard.csv of evaluate")

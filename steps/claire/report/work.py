@@ -5,6 +5,7 @@ from __future__ import annotations
 from claire.core.command.errors import require
 from claire.core.command.files import sha256_file, write_json, write_text
 from claire.core.command.record import Record
+from claire.core.command.store import stored
 from claire.report import Parameters
 from claire.report.crate import crate
 from claire.report.inputs import read_inputs
@@ -15,6 +16,11 @@ MANIFESTS = ("lesions", "overlays", "records")
 
 
 def run(parameters: Parameters) -> None:
+    """Write the report, or take the finished one from the store."""
+    stored("report", parameters, write_report)
+
+
+def write_report(parameters: Parameters) -> None:
     """Read everything, write the page, the crate and the record."""
     tables = {name: getattr(parameters, name) for name in TABLES}
     inputs = read_inputs(

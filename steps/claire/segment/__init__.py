@@ -6,10 +6,10 @@ stay inside the mask, the trachea stays outside. A scan without lungs is set asi
 
 from __future__ import annotations
 
-from claire.core.command.parameters import InputFile, StepParameters, parameter
+from claire.core.command.parameters import InputFile, StoredParameters, parameter
 
 
-class Parameters(StepParameters):
+class Parameters(StoredParameters):
     """Parameters of `claire segment`."""
 
     scans: InputFile = parameter(help="NNNN.scans.zip of ingest: the scans of one shard")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from claire.core.command.errors import RejectedScan
 from claire.core.command.progress import about, progress
 from claire.core.command.record import Record
+from claire.core.command.store import stored
 from claire.core.contracts.archive import stem_of
 from claire.core.contracts.masks import write_masks
 from claire.core.contracts.rejects import Reject, reject, write_rejects
@@ -15,9 +16,14 @@ from claire.segment.lungs import segment_lungs
 
 
 def run(parameters: Parameters) -> None:
+    """Mask the lungs of a shard, or take the finished masks from the store."""
+    about("segment", stem_of(parameters.scans))
+    stored("segment", parameters, segment)
+
+
+def segment(parameters: Parameters) -> None:
     """Write `NNNN.lungs.zip`, the rejects and the record; one scan is in memory at a time."""
     stem = stem_of(parameters.scans)
-    about("segment", stem)
     rejects: list[Reject] = []
     with Record("segment", stem, parameters.out, parameters.recorded(), {"scans": parameters.scans}) as record:
         path = parameters.out / f"{stem}.lungs.zip"

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from claire.core.command.parameters import InputFile, SitePath, StepParameters, parameter
+from claire.core.command.parameters import InputFile, StoredParameters, parameter
 
 
-class Parameters(StepParameters):
+class Parameters(StoredParameters):
     """Parameters of `claire train`."""
 
     variant: InputFile = parameter(
@@ -34,11 +34,6 @@ class Parameters(StepParameters):
         help="weights file that the variant's pretraining names",
         details="A safetensors file, or a torch file of tensors alone: a pickle that could run code is refused. "
         "Weights are matched by name and shape; log and record say what was loaded, left random and unused.",
-    )
-    store: SitePath | None = parameter(
-        None,
-        help="absolute path of a directory that keeps finished trainings and checkpoints",
-        details="Give it wherever a job can be killed (see below).",
     )
     device: Literal["auto", "cpu", "cuda"] = parameter(
         "auto",

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from claire.core.command.errors import ClaireError, require
 from claire.core.command.files import sha256_file
-from claire.core.command.record import source_hash
+from claire.core.command.sources import step_hash
 from claire.core.contracts.cohort import Cohort, Scan, open_cohort
 from claire.core.contracts.folds import Folds, read_folds
 from claire.core.contracts.run import run_name
 from claire.core.contracts.variant import Variant, VariantDocument, read_variant
+from claire.core.networks.architectures import own_source
 from claire.core.networks.devices import Device
 from claire.train import Parameters
 
@@ -92,10 +92,10 @@ def _check_roles(scans: dict[str, list[Scan]], cohort: Cohort, fold: int) -> Non
 def store_key(job: Job, folds: Path, device: Device) -> dict[str, Any]:
     """Return everything that the result of a training depends on; its hash is the key in the store."""
     return {
-        "source": source_hash(),
+        "source": step_hash("train"),
         "libraries": versions(),
         "variant": VariantDocument.of(job.variant).model_dump(mode="json"),
-        "architecture": _own_source(job.variant.architecture),
+        "architecture": own_source(job.variant.architecture),
         "cohort": job.cohort.sha256,
         "folds": sha256_file(folds),
         "fold": job.fold,
@@ -107,14 +107,3 @@ def store_key(job: Job, folds: Path, device: Device) -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Return the versions of the libraries that shape a training."""
     return {name: version(name) for name in LIBRARIES}
-
-
-def _own_source(architecture: str) -> str | None:
-    library, _, name = architecture.partition(":")
-    if library != "python":
-        return None
-    try:
-        spec = find_spec(name.partition(":")[0])
-    except (ImportError, ValueError):
-        return None
-    return sha256_file(Path(spec.origin)) if spec and spec.origin and Path(spec.origin).is_file() else None

@@ -48,14 +48,7 @@ def run(parameters: Parameters) -> None:
         train(job, device, parameters.out, inputs, None)
         return
     entry = open_entry(parameters.store, "train", store_key(job, parameters.folds, device))
-    if entry.drop_if_damaged():
-        log.warning("the result in the store is damaged: moved aside as .damaged; training again")
-    if entry.finished:
-        log.info("already finished: taken from the store")
-    else:
-        with entry.publishing() as staging:
-            train(job, device, staging, inputs, entry.partial / "checkpoint.pt")
-    entry.fetch(parameters.out, last=".run.json")
+    entry.obtain(lambda staging: train(job, device, staging, inputs, entry.partial / "checkpoint.pt"), parameters.out)
 
 
 def train(job: Job, device: Device, out: Path, inputs: Mapping[str, Path | str], checkpoint: Path | None) -> None:

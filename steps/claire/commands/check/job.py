@@ -17,7 +17,7 @@ from claire.core.command.findings import Findings
 from claire.core.command.yaml_files import read_yaml_mapping
 
 #: Inputs that name a place where a step writes: an absolute path, or it lies in a job's folder and vanishes with it.
-PLACES = ("private", "store")
+PLACES = ("private", "store", "data_store")
 #: Inputs of earlier versions, and what they are now.
 RENAMED = {"folds": "fold_count", "explain_limit": "explain_options: {limit: …}", "weights": "pretrained"}
 _PYTHON = {"int": (int,), "float": (int, float), "boolean": (bool,), "string": (str,)}

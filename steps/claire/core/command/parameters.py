@@ -116,6 +116,16 @@ class StepParameters(BaseModel):
         return self.model_dump(mode="json", include=set(names))
 
 
+class StoredParameters(StepParameters):
+    """The parameters of a step whose finished results are kept."""
+
+    store: SitePath | None = parameter(
+        None,
+        help="absolute path of a directory that keeps finished results and checkpoints",
+        details="With it a run that was interrupted goes on where it ended: give it wherever a job can be killed.",
+    )
+
+
 @dataclass(frozen=True)
 class Parameter:
     """One parameter, as used for its flag, its documentation and its CWL port.

@@ -18,9 +18,11 @@ from pydantic import JsonValue
 
 import claire
 from claire.core.command.documents import Document, Part, read_document, write_document
-from claire.core.command.files import make_directory, sha256_file
+from claire.core.command.files import make_directory, sha256_file, sha256_json
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+#: What differs at each execution of the same.
+EACH_TIME = {"started", "seconds", "cpu_seconds", "peak_memory_mib", "host"}
 REMEDY = "Give the *.run.json files as the steps wrote them; run the step that wrote this one again."
 
 
@@ -77,6 +79,16 @@ def write_record(folder: Path, record: StepRecord) -> Path:
 def read_record(path: Path) -> StepRecord:
     """Read a record. Raises ClaireError if it is not as a step wrote it."""
     return read_document(path, StepRecord, REMEDY)
+
+
+def hash_input(path: Path) -> str:
+    """Return the SHA-256 of an input; of a record without what differs at each execution: times, memory, host."""
+    if not path.name.endswith(".run.json"):
+        return sha256_file(path)
+    lasting = read_record(path).model_dump(
+        mode="json", exclude={"started", "seconds", "cpu_seconds", "peak_memory_mib", "host"}
+    )
+    return sha256_json(lasting)
 
 
 @cache

@@ -1,8 +1,8 @@
 """Finished results stored by content key, so that a failed workflow is simply run again.
 
 `<store>/<step>/<key>/` holds a finished result, published by one rename, read-only and for its owner alone.
-`<store>/<step>/<key>.partial/` holds the checkpoint of an unfinished one. Several processes may compute the same key at
-once: the first to finish publishes, the others use its result.
+`<store>/<step>/<key>.partial/` holds the checkpoint of an unfinished one; `<store>/<step>/<key>.lease` names the
+process that works on it: another one with the same key waits and takes its result.
 """
 
 from __future__ import annotations
@@ -10,15 +10,68 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.command.files import atomic_path, make_directory, sha256_file, sha256_json
-from claire.core.command.record import read_record
+from claire.core.command.lease import lease
+from claire.core.command.parameters import StoredParameters, describe
+from claire.core.command.progress import log
+from claire.core.command.record import hash_input, read_record
+from claire.core.command.sources import step_hash, step_libraries
+
+#: Voxels on their way through the data steps: linked out of the store. Everything else may stand in somebody's results,
+#: and is copied: nothing there leads into the store.
+LINKED = (".scans.zip", ".lungs.zip", ".prepared.h5", "cohort.h5")
+#: The end of the file that engines wait for.
+LAST = ".run.json"
+P = TypeVar("P", bound=StoredParameters)
+
+
+def stored(
+    step: str,
+    parameters: P,
+    work: Callable[[P], None],
+    known: Mapping[str, Any] | None = None,
+    usable: Callable[[Entry], bool] | None = None,
+) -> None:
+    """Do the work of a step, or take its finished result from the store.
+
+    The key: the sources and libraries of the step, its flags, and the names and hashes of its input files. `known`
+    gives parts of the key in place of files that need not be hashed, by flag; `usable` says whether a finished result
+    serves here: where it does not, the work is done again beside it.
+    """
+    if parameters.store is None:
+        work(parameters)
+        return
+    entry = open_entry(parameters.store, step, step_key(step, parameters, known or {}))
+    if usable and entry.finished and not usable(entry):
+        work(parameters)
+        return
+    entry.obtain(lambda staging: work(parameters.model_copy(update={"out": staging})), parameters.out)
+
+
+def step_key(step: str, parameters: StoredParameters, known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything that the result of a step depends on; its hash is the key in the store."""
+    inputs: dict[str, Any] = {}
+    for each in describe(type(parameters)):
+        value = getattr(parameters, each.name)
+        if each.name in known:
+            inputs[each.name] = known[each.name]
+        elif each.kind == "file" and value is not None:
+            inputs[each.name] = [value.name, hash_input(value)]
+        elif each.kind == "manifest":
+            inputs[each.name] = [[path.name, hash_input(path)] for path in value]
+    return {
+        "source": step_hash(step),
+        "libraries": step_libraries(step),
+        "parameters": parameters.recorded(),
+        "inputs": inputs | {name: value for name, value in known.items() if name not in inputs},
+    }
 
 
 @dataclass(frozen=True)
@@ -31,6 +84,21 @@ class Entry:
     def finished(self) -> bool:
         """Whether the result exists. It was complete when it was published."""
         return self.folder.is_dir()
+
+    def obtain(self, make: Callable[[Path], None], out: Path) -> None:
+        """Put the result into `out`: the finished one, or the one that `make` writes into an empty folder.
+
+        While another process makes it, wait for it.
+        """
+        with lease(self.folder.with_name(self.folder.name + ".lease")):
+            if self.drop_if_damaged():
+                log.warning("the result in the store is damaged: moved aside as .damaged; making it again")
+            if self.finished:
+                log.info("already finished: taken from the store")
+            else:
+                with self.publishing() as staging:
+                    make(staging)
+            self.fetch(out)
 
     def drop_if_damaged(self) -> bool:
         """Move a finished result aside if its files do not match its record; return whether it was moved."""
@@ -68,11 +136,11 @@ class Entry:
             shutil.rmtree(staging, ignore_errors=True)
         shutil.rmtree(self.partial, ignore_errors=True)
 
-    def fetch(self, out: Path, last: str) -> list[Path]:
-        """Hard-link (or copy) the files of a finished result into `out`; files that end in `last` are placed last."""
+    def fetch(self, out: Path) -> list[Path]:
+        """Copy the files of a finished result into `out`, voxels of data steps by a hard link; the record is last."""
         make_directory(out, "--out")
-        names = sorted((path.name for path in self.folder.iterdir()), key=lambda name: (name.endswith(last), name))
-        return [_link(self.folder / name, out / name) for name in names]
+        names = sorted((path.name for path in self.folder.iterdir()), key=lambda name: (name.endswith(LAST), name))
+        return [_fetch(self.folder / name, out / name) for name in names]
 
 
 def open_entry(store: Path, step: str, key: Mapping[str, Any]) -> Entry:
@@ -117,11 +185,12 @@ def _make_durable(folder: Path) -> None:
             path.chmod(0o400)
 
 
-def _link(source: Path, target: Path) -> Path:
+def _fetch(source: Path, target: Path) -> Path:
     with atomic_path(target) as part:
         part.unlink(missing_ok=True)
-        try:
-            os.link(source, part)
-        except OSError:
-            shutil.copyfile(source, part)
+        if source.name.endswith(LINKED):
+            with suppress(OSError):  # another file system, or none that links
+                part.hardlink_to(source)
+                return target
+        shutil.copyfile(source, part)
     return target

@@ -6,8 +6,11 @@ A wrong name in a grid is thus reported before any data are read. A test compare
 from __future__ import annotations
 
 from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
 
 from claire.core.command.errors import UsageError
+from claire.core.command.files import sha256_file
 
 TORCHVISION_2D = """
 alexnet convnext_base convnext_large convnext_small convnext_tiny densenet121 densenet161 densenet169 densenet201
@@ -52,3 +55,15 @@ def require_known(architecture: str, dimensions: str) -> None:
     library, _, name = architecture.partition(":")
     if library == "torchvision" and name not in known_names(library, dimensions):
         raise unknown_network(architecture, dimensions)
+
+
+def own_source(architecture: str) -> str | None:
+    """Return the SHA-256 of the module of `python:module:factory`; None for networks of a library."""
+    library, _, name = architecture.partition(":")
+    if library != "python":
+        return None
+    try:
+        spec = find_spec(name.partition(":")[0])
+    except (ImportError, ValueError):
+        return None
+    return sha256_file(Path(spec.origin)) if spec and spec.origin and Path(spec.origin).is_file() else None
