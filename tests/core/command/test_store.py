@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,13 +21,18 @@ def entry(tmp_path: Path) -> Entry:
 
 
 def publish(entry: Entry, content: str = "result") -> None:
-    with entry.publishing() as folder, Record("train", "a", folder, {}, {}) as record:
-        (folder / "a.zip").write_text(content)
-        record.output(folder / "a.zip")
+    with entry.publishing() as folder:
+        write(folder, content)
+
+
+def write(folder: Path, content: str = "result", name: str = "a.zip") -> None:
+    with Record("train", "a", folder, {}, {}) as record:
+        (folder / name).write_text(content)
+        record.output(folder / name)
 
 
 def fetched(entry: Entry, out: Path) -> list[Path]:
-    return entry.fetch(out, last=".run.json")
+    return entry.fetch(out)
 
 
 def test_a_result_comes_out_as_it_went_in(entry: Entry, tmp_path: Path) -> None:
@@ -61,13 +67,18 @@ def test_a_result_with_a_damaged_record_is_moved_aside(entry: Entry, content: by
     assert [path.suffix for path in entry.folder.parent.iterdir()] == [".damaged"]
 
 
-def test_a_result_is_linked_and_read_only(entry: Entry, tmp_path: Path) -> None:
+def test_a_result_is_copied_so_that_nothing_leads_into_the_store(entry: Entry, tmp_path: Path) -> None:
     publish(entry)
     path = fetched(entry, tmp_path / "out")[0]
-    assert path.samefile(entry.folder / "a.zip")
+    assert not path.samefile(entry.folder / "a.zip")
     assert not path.is_symlink()
-    assert stat.S_IMODE(path.stat().st_mode) == 0o400
+    assert stat.S_IMODE((entry.folder / "a.zip").stat().st_mode) == 0o400
     assert stat.S_IMODE(entry.folder.stat().st_mode) == 0o500
+
+
+def test_voxels_between_data_steps_are_linked(entry: Entry, tmp_path: Path) -> None:
+    entry.obtain(lambda folder: write(folder, name="0000.scans.zip"), tmp_path / "out")
+    assert (tmp_path / "out/0000.scans.zip").samefile(entry.folder / "0000.scans.zip")
 
 
 def test_nobody_else_may_enter_the_store(entry: Entry, tmp_path: Path) -> None:
@@ -85,15 +96,17 @@ def test_a_store_that_stood_open_is_closed(tmp_path: Path) -> None:
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-def test_across_file_systems_it_is_copied(entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_across_file_systems_voxels_are_copied(entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(18, "Invalid cross-device link")
 
-    publish(entry)
+    with entry.publishing() as folder:
+        write(folder, name="cohort.h5")
     monkeypatch.setattr(os, "link", refuse)
-    path = fetched(entry, tmp_path / "out")[0]
-    assert path.read_text() == "result"
-    assert not path.samefile(entry.folder / "a.zip")
+    paths = fetched(entry, tmp_path / "out")
+    assert [path.name for path in paths] == ["cohort.h5", "a.train.run.json"]
+    assert paths[0].read_text() == "result"
+    assert not paths[0].samefile(entry.folder / "cohort.h5")
 
 
 def test_results_of_an_earlier_run_in_the_folder_are_replaced(entry: Entry, tmp_path: Path) -> None:
@@ -147,3 +160,21 @@ def test_a_store_that_cannot_be_written_is_told_before_work(tmp_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(ClaireError, match="cannot be written"):
         open_entry(tmp_path / "file" / "store", "train", {})
+
+
+def test_of_two_that_begin_at_once_the_second_takes_the_result(entry: Entry, tmp_path: Path) -> None:
+    made: list[Path] = []
+
+    def slowly(folder: Path) -> None:
+        made.append(folder)
+        time.sleep(0.5)
+        write(folder)
+
+    workers = [threading.Thread(target=entry.obtain, args=(slowly, tmp_path / f"out{k}")) for k in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(made) == 1
+    assert [(tmp_path / f"out{k}/a.zip").read_text() for k in range(4)] == ["result"] * 4
+    assert [path.name for path in entry.folder.parent.iterdir()] == [entry.folder.name]

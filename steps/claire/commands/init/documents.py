@@ -148,7 +148,8 @@ labels: {{class: File, path: {_quoted(job.folder / LABELS)}}}   # fill in the co
 key: {{class: File, path: {_quoted(job.folder / KEY)}}}   # secret key of the pseudonyms; keep it
 grid: {{class: File, path: {_quoted(job.folder / GRID)}}}   # the variants that are trained and compared
 private: {_quoted(job.folder / "private")}   # receives the table from pseudonyms to patients; stays here
-store: {_quoted(job.folder / "store")}   # keeps finished trainings, so that a run can go on
+store: {_quoted(job.folder / "store")}   # keeps finished trainings and saliency, so that a run can go on
+data_store: {_quoted(job.folder / "store")}   # the same for the data steps, evaluation and report
 {_classes_line(job)}
 fold_count: {job.fold_count}   # {_fold_reason(job)}
 seed: {job.seed}   # of folds, trainings and intervals: the same seed gives the same result

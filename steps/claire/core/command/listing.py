@@ -16,6 +16,8 @@ STEPS = {
     "report": "Write everything into one self-contained HTML page.",
 }
 COMMANDS = {
+    "run": "Check a job and run it: progress shown, the engine's chatter in a log, the cause of a failure told.",
+    "status": "Print what the run in a folder does now.",
     "init": "Make a project of your own series: labels table, key, grid, job file and what a run will cost.",
     "check": "Check a job file before anything is run.",
     "phantom": "Make a seeded cohort of synthetic chest CT series with known truth.",

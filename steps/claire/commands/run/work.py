@@ -1,0 +1,179 @@
+"""A run from its job file to its results."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from claire.commands.check import Parameters as CheckParameters
+from claire.commands.check.work import check, report
+from claire.commands.run import Parameters
+from claire.commands.run.arrange import PAGE, arrange
+from claire.commands.run.engine import command_line, end, start
+from claire.commands.run.watch import Watch
+from claire.core.command.documents import Part
+from claire.core.command.errors import ClaireError, UsageError
+from claire.core.command.files import write_text
+from claire.core.command.lease import is_abandoned, lease, read_holder
+
+#: Everything that a run writes besides its results lies here, in --out.
+SCRATCH = ".run"
+LOG = "log.txt"
+#: Seconds between two drawings of the live table.
+REDRAW = 0.5
+
+
+class StepState(Part):
+    """A step as `claire status` prints it."""
+
+    name: str
+    state: str
+    done: int
+    started: int
+    line: str
+
+
+class RunState(Part):
+    """`.run/state.json`: what a run does, for `claire status`."""
+
+    job: str
+    process: int
+    state: str
+    seconds: float
+    steps: tuple[StepState, ...]
+
+
+def run(parameters: Parameters) -> None:
+    """Check the job, run it and arrange the results. Raises UsageError for a faulty job, ClaireError if it fails."""
+    out = parameters.out.resolve()
+    parameters = parameters.model_copy(update={"out": out})
+    with _alone(out):
+        asked = CheckParameters(job=parameters.job, no_headers=parameters.no_headers, threads=parameters.threads)
+        checked = check(asked)
+        print("\n".join(report(checked, False)), flush=True)
+        if checked.findings.faults:
+            raise checked.error()
+        if not checked.job.value("store"):
+            print("no `store` in the job: a run that is interrupted begins anew", flush=True)
+        scratch, outputs = _fresh(out / SCRATCH)
+        watch = Watch()
+        code = _follow(command_line(parameters, scratch, outputs), parameters, scratch, outputs, watch)
+        if code or not any(outputs.rglob(PAGE)):
+            raise _failure(parameters, watch)
+        arrange(outputs, out)
+        for folder in ("tmp", "out"):
+            shutil.rmtree(scratch / folder, ignore_errors=True)
+    print(f"done in {time.monotonic() - watch.begun:.0f} s: open {out / PAGE}")
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold the folder of the results; refuse it while another run works there."""
+    (out / SCRATCH).mkdir(mode=0o700, exist_ok=True)
+    path = out / SCRATCH / "lease"
+    holder = read_holder(path)
+    if path.exists() and not is_abandoned(path, holder):
+        who = f"process {holder.process} on {holder.host}" if holder else "another process"
+        raise UsageError(f"--out {out} is in use: {who} runs there", "Wait for it, or name another folder.")
+    with lease(path):
+        yield
+
+
+def _fresh(scratch: Path) -> tuple[Path, Path]:
+    """Return the folders of engine and outputs, emptied; the log of the run before is kept as log.1.txt, …"""
+    for folder in ("tmp", "out", "results"):
+        shutil.rmtree(scratch / folder, ignore_errors=True)
+    log = scratch.parent / LOG
+    if log.exists():
+        number = next(number for number in range(1, 10**6) if not log.with_name(f"log.{number}.txt").exists())
+        log.rename(log.with_name(f"log.{number}.txt"))
+    return scratch, scratch / "results"
+
+
+def _follow(command: list[str], parameters: Parameters, scratch: Path, outputs: Path, watch: Watch) -> int:
+    """Run the engine, show what it does, keep every line in the log; return its exit code. Ends it on Ctrl-C."""
+    screen = Screen(sys.stdout.isatty())
+    process = start(command, scratch, outputs)
+    assert process.stdout is not None  # noqa: S101 (a pipe was asked for)
+    try:
+        with (parameters.out / LOG).open("w", encoding="utf-8") as log:
+            for line in process.stdout:
+                log.write(line)
+                shown = watch.read(line.rstrip("\n"))
+                if shown or screen.due():
+                    log.flush()
+                    screen.show(watch, shown)
+                    _write_state(scratch, parameters, watch, "running")
+        code = process.wait()
+    except BaseException:
+        end(process)
+        _write_state(scratch, parameters, watch, "stopped")
+        print(
+            f"\nstopped: everything on this machine has ended. `claire run` with the same job goes on; log: "
+            f"{parameters.out / LOG}",
+            file=sys.stderr,
+            flush=True,
+        )
+        raise
+    _write_state(scratch, parameters, watch, "failed" if code else "done")
+    return code
+
+
+class Screen:
+    """The live table on a terminal, plain lines elsewhere."""
+
+    def __init__(self, live: bool) -> None:
+        self.live, self.drawn, self.last = live, 0, 0.0
+
+    def due(self) -> bool:
+        """Return whether the table should be drawn again."""
+        return time.monotonic() - self.last > REDRAW
+
+    def show(self, watch: Watch, line: str) -> None:
+        """Draw the table anew, or print a line."""
+        if not self.live:
+            if line:
+                print(line, flush=True)
+            self.last = time.monotonic()
+            return
+        if not self.due():
+            return
+        rows = [*watch.table(shutil.get_terminal_size().columns)]
+        print((f"\x1b[{self.drawn}A" if self.drawn else "") + "\n".join(f"\x1b[K{row}" for row in rows), flush=True)
+        self.drawn, self.last = len(rows), time.monotonic()
+
+
+def _write_state(scratch: Path, parameters: Parameters, watch: Watch, state: str) -> None:
+    steps = tuple(
+        StepState(name=name, state=step.state, done=step.done, started=step.started, line=step.line)
+        for name, step in watch.steps.items()
+    )
+    seconds = round(time.monotonic() - watch.begun, 1)
+    document = RunState(job=parameters.job.name, process=os.getpid(), state=state, seconds=seconds, steps=steps)
+    write_text(scratch / "state.json", document.model_dump_json(indent=1))
+
+
+def read_state(out: Path) -> RunState:
+    """Read what the run in a folder does. Raises UsageError if none was begun there."""
+    try:
+        return RunState.model_validate_json((out / SCRATCH / "state.json").read_bytes())
+    except FileNotFoundError as error:
+        raise UsageError(f"{out} holds no run", "Name the --out of `claire run`.") from error
+    except ValidationError as error:
+        raise ClaireError(f"the state of the run in {out} is not readable", "Run `claire run` again.") from error
+
+
+def _failure(parameters: Parameters, watch: Watch) -> ClaireError:
+    cause = watch.cause or "no step told a cause; the last lines of the log say what the engine met"
+    return ClaireError(
+        f"the run failed. First cause:\n  {cause}",
+        f"Every line is in {parameters.out / LOG}. Correct the cause and run the same command again: what is finished "
+        "lies in the store of the job and is not done again.",
+    )

@@ -1,0 +1,28 @@
+"""Print what the run in a folder does now.
+
+It may run on another terminal: the state is read from the folder of its results.
+"""
+
+from __future__ import annotations
+
+from claire.commands.run.work import SCRATCH, read_state
+from claire.core.command.lease import is_abandoned, read_holder
+from claire.core.command.parameters import InputDirectory, StepParameters, parameter
+
+
+class Parameters(StepParameters):
+    """Parameters of `claire status`."""
+
+    results: InputDirectory = parameter(help="the --out of `claire run`", positional=True)
+
+
+def run(parameters: Parameters) -> None:
+    """Print the state of the run: a line a step."""
+    state = read_state(parameters.results)
+    lease = parameters.results / SCRATCH / "lease"
+    lives = lease.exists() and not is_abandoned(lease, read_holder(lease))
+    word = state.state if lives or state.state != "running" else "killed; `claire run` with the same job goes on"
+    print(f"{state.job}: {word}, {state.seconds:.0f} s")
+    for step in state.steps:
+        jobs = f"{step.done}/{max(step.started, step.done)}" if step.started or step.done else ""
+        print(f"{step.name:<11}{step.state:<9}{jobs:>9}  {step.line}".rstrip())
