@@ -76,9 +76,11 @@ def test_a_project_is_taken_by_check_plan_and_index(source: Path, tmp_path: Path
     told = capsys.readouterr().out
     assert "8 series, 8 chosen, of 8 patients" in told
     assert f"claire check {folder}/job.yml" in told
-    assert claire("check", [str(folder / "job.yml")]) == 0
+    assert claire("check", [str(folder / "job.yml")]) == 2
+    assert "8 have a row in the labels table, with an empty label" in capsys.readouterr().err
     assert claire("plan", ["--grid", str(folder / "grid.yml"), "--fold-count", "3", "--list"]) == 0
     labelled(folder, {f"M-{number:04d}": ("normal", "covid")[number % 2] for number in range(8)})
+    assert claire("check", [str(folder / "job.yml")]) == 0
     capsys.readouterr()
     flags = ["--source", str(source), "--labels", str(folder / "labels.csv"), "--fold-count", "3", "--out", str(out)]
     assert claire("index", flags) == 0

@@ -13,6 +13,7 @@ from claire.core.contracts.labels import Label, LabelTable
 from claire.index.choice import Rule, choose
 from claire.index.early import Request, foretell
 from claire.index.series import find_series
+from claire.index.tree import Passed
 
 from tests.support.command import claire
 from tests.support.damage import require_told
@@ -220,7 +221,7 @@ def test_slice_labels_are_checked_with_the_labels(
 
 
 def test_the_way_in_which_cohort_draws_is_foretold(source: Path) -> None:
-    series = find_series(source, 1, Counter())
+    series = find_series(source, 1, Passed())
     labels = LabelTable("patient_id", {f"Meier-{n}": Label(("normal", "covid")[n % 2]) for n in range(6)}, {})
     outlook = foretell(series, choose(series, Rule()), Request(labels, fold_count=3))
     assert outlook.findings.faults == []

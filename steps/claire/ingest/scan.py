@@ -52,9 +52,10 @@ def make_scan(series: ListedSeries, site: Site, repeated: bool = False) -> tuple
     """
     if series.problem:
         raise RejectedScan("unreadable", series.problem)
+    if not series.chosen and series.modality not in ("CT", ""):
+        raise RejectedScan("not_ct", series.why)
     if not series.chosen:
-        no_ct = series.modality not in ("CT", "")
-        raise RejectedScan("not_ct" if no_ct else "not_chosen", series.why)
+        raise RejectedScan("not_chosen", series.why)
     if repeated:
         raise RejectedScan("inconsistent", "the series is a duplicate in the shard")
     headers = read_headers(series, site)

@@ -80,14 +80,14 @@ def end(process: subprocess.Popen[str]) -> None:
 
 
 def members(session: int) -> list[int]:
-    """Return the processes of a session: engines start each step in a process group of its own."""
+    """Return the living processes of a session: engines start each step in a process group of its own."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
         except OSError:  # ended meanwhile
             continue
-        if int(fields[3]) == session:
+        if int(fields[3]) == session and fields[0] != "Z":
             found.append(int(folder.name))
     return found
 

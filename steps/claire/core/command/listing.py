@@ -18,6 +18,7 @@ STEPS = {
 COMMANDS = {
     "run": "Check a job and run it: progress shown, the engine's chatter in a log, the cause of a failure told.",
     "status": "Print what the run in a folder does now.",
+    "store": "Look into a store of finished results: what it holds, whether it is whole, what can go.",
     "init": "Make a project of your own series: labels table, key, grid, job file and what a run will cost.",
     "check": "Check a job file before anything is run.",
     "phantom": "Make a seeded cohort of synthetic chest CT series with known truth.",

@@ -85,10 +85,7 @@ def hash_input(path: Path) -> str:
     """Return the SHA-256 of an input; of a record without what differs at each execution: times, memory, host."""
     if not path.name.endswith(".run.json"):
         return sha256_file(path)
-    lasting = read_record(path).model_dump(
-        mode="json", exclude={"started", "seconds", "cpu_seconds", "peak_memory_mib", "host"}
-    )
-    return sha256_json(lasting)
+    return sha256_json(read_record(path).model_dump(mode="json", exclude=EACH_TIME))
 
 
 @cache

@@ -7,6 +7,7 @@ process that works on it: another one with the same key waits and takes its resu
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -17,16 +18,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from claire.core.command.errors import ClaireError, UsageError
-from claire.core.command.files import atomic_path, make_directory, sha256_file, sha256_json
+from claire.core.command.files import atomic_path, make_directory, sha256_file, sha256_json, write_json
 from claire.core.command.lease import lease
 from claire.core.command.parameters import StoredParameters, describe
 from claire.core.command.progress import log
-from claire.core.command.record import hash_input, read_record
+from claire.core.command.record import hash_input
 from claire.core.command.sources import step_hash, step_libraries
 
 #: Voxels on their way through the data steps: linked out of the store. Everything else may stand in somebody's results,
 #: and is copied: nothing there leads into the store.
 LINKED = (".scans.zip", ".lungs.zip", ".prepared.h5", "cohort.h5")
+#: The SHA-256 of every file of a result, written when it is published.
+SUMS = ".sha256.json"
 #: The end of the file that engines wait for.
 LAST = ".run.json"
 P = TypeVar("P", bound=StoredParameters)
@@ -85,6 +88,11 @@ class Entry:
         """Whether the result exists. It was complete when it was published."""
         return self.folder.is_dir()
 
+    @property
+    def whole(self) -> bool:
+        """Whether the files of a finished result are as they were published."""
+        return _is_whole(self.folder)
+
     def obtain(self, make: Callable[[Path], None], out: Path) -> None:
         """Put the result into `out`: the finished one, or the one that `make` writes into an empty folder.
 
@@ -101,8 +109,8 @@ class Entry:
             self.fetch(out)
 
     def drop_if_damaged(self) -> bool:
-        """Move a finished result aside if its files do not match its record; return whether it was moved."""
-        if not self.finished or _is_whole(self.folder):
+        """Move a finished result aside if its files are not as published; return whether it was moved."""
+        if not self.finished or self.whole:
             return False
         aside = tempfile.mkdtemp(prefix=f"{self.folder.name}.", suffix=".damaged", dir=self.folder.parent)
         with suppress(FileNotFoundError):  # another process was faster
@@ -124,6 +132,7 @@ class Entry:
         staging = Path(tempfile.mkdtemp(prefix=f"{self.folder.name}.", suffix=".new", dir=self.folder.parent))
         try:
             yield staging
+            write_json(staging / SUMS, {path.name: sha256_file(path) for path in staging.iterdir()})
             _make_durable(staging)
             try:
                 staging.rename(self.folder)
@@ -139,7 +148,8 @@ class Entry:
     def fetch(self, out: Path) -> list[Path]:
         """Copy the files of a finished result into `out`, voxels of data steps by a hard link; the record is last."""
         make_directory(out, "--out")
-        names = sorted((path.name for path in self.folder.iterdir()), key=lambda name: (name.endswith(LAST), name))
+        results = (path.name for path in self.folder.iterdir() if path.name != SUMS)
+        names = sorted(results, key=lambda name: (name.endswith(LAST), name))
         return [_fetch(self.folder / name, out / name) for name in names]
 
 
@@ -168,11 +178,13 @@ def open_entry(store: Path, step: str, key: Mapping[str, Any]) -> Entry:
 
 
 def _is_whole(folder: Path) -> bool:
+    """Return whether every file of a result is as it was published. Without its sums a result counts as damaged."""
     try:
-        (record,) = folder.glob("*.run.json")
-        outputs = read_record(record).outputs
-        return all(sha256_file(folder / name) == sha256 for name, sha256 in outputs.items())
-    except (FileNotFoundError, ValueError, ClaireError):
+        sums = json.loads((folder / SUMS).read_bytes())
+        return {path.name for path in folder.iterdir()} == {SUMS, *sums} and all(
+            sha256_file(folder / name) == sha256 for name, sha256 in sums.items()
+        )
+    except (OSError, ValueError, TypeError, AttributeError):
         return False
 
 
