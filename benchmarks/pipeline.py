@@ -8,13 +8,20 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
+
+
+def _records(results: Path) -> Iterator[Path]:
+    """Yield the records of a run as `claire run` arranges them, or as an engine leaves them."""
+    arranged = results / "provenance"
+    return arranged.rglob("*.run.json") if arranged.is_dir() else results.glob("*.run.json")
 
 
 def main(results: Path) -> None:
     """Print one row per step: executions, total and longest seconds, and the largest peak memory."""
     steps: dict[str, list[dict]] = defaultdict(list)
-    for path in sorted(results.glob("*.run.json")):
+    for path in sorted(_records(results)):
         record = json.loads(path.read_text())
         steps[record["step"]].append(record)
     if not steps:
