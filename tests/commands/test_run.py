@@ -33,6 +33,20 @@ def test_lines_of_cwltool_count_the_jobs_of_a_step() -> None:
     assert (step.started, step.done, step.state) == (2, 1, "running")
 
 
+def test_lines_of_streamflow_count_the_jobs_of_a_step() -> None:
+    watch = Watch()
+    for number in range(2):
+        watch.read(
+            f"2026-01-01 INFO     EXECUTING step /data/ingest (job /data/ingest/0.{number}) locally into directory"
+        )
+    assert watch.steps["ingest"].state == "running"
+    watch.read("2026-01-01 INFO     COMPLETED Step /data/ingest")
+    watch.read("2026-01-01 INFO     COMPLETED copy from /data/train to /work/train")
+    watch.read("2026-01-01 INFO     EXECUTING step /plan (job /plan/0) locally into directory /work")
+    assert (watch.steps["ingest"].done, watch.steps["ingest"].state) == (2, "done")
+    assert (watch.steps["plan"].started, watch.steps["train"].state) == (1, "waiting")
+
+
 def test_the_first_error_of_a_step_is_the_cause_with_its_remedy() -> None:
     watch = Watch()
     for line in (

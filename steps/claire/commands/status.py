@@ -5,7 +5,7 @@ It may run on another terminal: the state is read from the folder of its results
 
 from __future__ import annotations
 
-from claire.commands.run.work import SCRATCH, read_state
+from claire.commands.run.state import SCRATCH, read_state
 from claire.core.command.lease import is_abandoned, read_holder
 from claire.core.command.parameters import InputDirectory, StepParameters, parameter
 

@@ -11,7 +11,7 @@ from claire.core.command.listing import STEPS
 
 #: Lines of cwltool about a job, of StreamFlow about a step, of a step while it works, and of a step that fails.
 _CWLTOOL = re.compile(r"\[job (\w+?)(?:_\d+)?\] (completed success|completed permanentFail|/\S+\$)")
-_STREAMFLOW = re.compile(r"\b(EXECUTING|COMPLETED|FAILED) \S*?step [\w/-]*?/?(\w+)(?:/\d+)?\b")
+_STREAMFLOW = re.compile(r"\b(EXECUTING step|COMPLETED Step|FAILED Step) (?:/[\w/-]*)?/(\w+)\b")
 _STEP = re.compile(r"^(?:\[.*?\] )?(\d\d:\d\d:\d\d) claire (\w+)(?: (\S+))?: (.*)")
 _FAULT = re.compile(r"^claire (\w+): (.+)")
 
@@ -68,9 +68,11 @@ class Watch:
 
     def _count(self, name: str, what: str) -> None:
         step = self.steps[name]
-        step.done += what in ("completed success", "COMPLETED")
-        step.failed += what in ("completed permanentFail", "FAILED")
-        step.started += what.endswith("$") or what == "EXECUTING"
+        step.started += what.endswith("$") or what == "EXECUTING step"
+        step.failed += what in ("completed permanentFail", "FAILED Step")
+        step.done += what == "completed success"
+        if what == "COMPLETED Step":  # StreamFlow tells the end of all jobs of a step at once
+            step.done = step.started
 
     def table(self, width: int = 100) -> Iterator[str]:
         """Yield the live table: step, state, jobs, last line."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 import time
@@ -10,44 +9,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from claire.commands.check import Parameters as CheckParameters
 from claire.commands.check.work import check, report
 from claire.commands.run import Parameters
 from claire.commands.run.arrange import PAGE, arrange
 from claire.commands.run.engine import command_line, end, start
+from claire.commands.run.state import SCRATCH, write_state
 from claire.commands.run.watch import Watch
-from claire.core.command.documents import Part
 from claire.core.command.errors import ClaireError, UsageError
-from claire.core.command.files import write_text
 from claire.core.command.lease import is_abandoned, lease, read_holder
 
-#: Everything that a run writes besides its results lies here, in --out.
-SCRATCH = ".run"
 LOG = "log.txt"
 #: Seconds between two drawings of the live table.
 REDRAW = 0.5
-
-
-class StepState(Part):
-    """A step as `claire status` prints it."""
-
-    name: str
-    state: str
-    done: int
-    started: int
-    line: str
-
-
-class RunState(Part):
-    """`.run/state.json`: what a run does, for `claire status`."""
-
-    job: str
-    process: int
-    state: str
-    seconds: float
-    steps: tuple[StepState, ...]
 
 
 def run(parameters: Parameters) -> None:
@@ -110,11 +84,11 @@ def _follow(command: list[str], parameters: Parameters, scratch: Path, outputs: 
                 if shown or screen.due():
                     log.flush()
                     screen.show(watch, shown)
-                    _write_state(scratch, parameters, watch, "running")
+                    write_state(scratch, parameters.job.name, watch, "running")
         code = process.wait()
     except BaseException:
         end(process)
-        _write_state(scratch, parameters, watch, "stopped")
+        write_state(scratch, parameters.job.name, watch, "stopped")
         print(
             f"\nstopped: everything on this machine has ended. `claire run` with the same job goes on; log: "
             f"{parameters.out / LOG}",
@@ -122,7 +96,7 @@ def _follow(command: list[str], parameters: Parameters, scratch: Path, outputs: 
             flush=True,
         )
         raise
-    _write_state(scratch, parameters, watch, "failed" if code else "done")
+    write_state(scratch, parameters.job.name, watch, "failed" if code else "done")
     return code
 
 
@@ -148,26 +122,6 @@ class Screen:
         rows = [*watch.table(shutil.get_terminal_size().columns)]
         print((f"\x1b[{self.drawn}A" if self.drawn else "") + "\n".join(f"\x1b[K{row}" for row in rows), flush=True)
         self.drawn, self.last = len(rows), time.monotonic()
-
-
-def _write_state(scratch: Path, parameters: Parameters, watch: Watch, state: str) -> None:
-    steps = tuple(
-        StepState(name=name, state=step.state, done=step.done, started=step.started, line=step.line)
-        for name, step in watch.steps.items()
-    )
-    seconds = round(time.monotonic() - watch.begun, 1)
-    document = RunState(job=parameters.job.name, process=os.getpid(), state=state, seconds=seconds, steps=steps)
-    write_text(scratch / "state.json", document.model_dump_json(indent=1))
-
-
-def read_state(out: Path) -> RunState:
-    """Read what the run in a folder does. Raises UsageError if none was begun there."""
-    try:
-        return RunState.model_validate_json((out / SCRATCH / "state.json").read_bytes())
-    except FileNotFoundError as error:
-        raise UsageError(f"{out} holds no run", "Name the --out of `claire run`.") from error
-    except ValidationError as error:
-        raise ClaireError(f"the state of the run in {out} is not readable", "Run `claire run` again.") from error
 
 
 def _failure(parameters: Parameters, watch: Watch) -> ClaireError:
