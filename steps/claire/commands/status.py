@@ -6,7 +6,8 @@ It may run on another terminal: the state is read from the folder of its results
 from __future__ import annotations
 
 from claire.commands.run.state import SCRATCH, read_state
-from claire.core.command.lease import is_abandoned, read_holder
+from claire.commands.run.watch import row
+from claire.core.command.lease import is_held
 from claire.core.command.parameters import InputDirectory, StepParameters, parameter
 
 
@@ -19,10 +20,8 @@ class Parameters(StepParameters):
 def run(parameters: Parameters) -> None:
     """Print the state of the run: a line a step."""
     state = read_state(parameters.results)
-    lease = parameters.results / SCRATCH / "lease"
-    lives = lease.exists() and not is_abandoned(lease, read_holder(lease))
+    lives = is_held(parameters.results / SCRATCH / "lease")
     word = state.state if lives or state.state != "running" else "killed; `claire run` with the same job goes on"
     print(f"{state.job}: {word}, {state.seconds:.0f} s")
     for step in state.steps:
-        jobs = f"{step.done}/{max(step.started, step.done)}" if step.started or step.done else ""
-        print(f"{step.name:<11}{step.state:<9}{jobs:>9}  {step.line}".rstrip())
+        print(row(step.name, step.state, step.done, step.started, step.line).rstrip())

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from claire.core.command.errors import ClaireError
-from claire.core.command.lease import is_abandoned, read_holder
+from claire.core.command.lease import is_held
 from claire.core.command.listing import STEPS
 from claire.core.command.parameters import InputDirectory, StepParameters, parameter
 from claire.core.command.store import Entry
@@ -61,11 +61,10 @@ def remains(folder: Path) -> Iterator[Path]:
     """Yield what no run needs: damaged results, and staging folders and leases of processes that are gone."""
     yield from folder.glob("*.damaged")
     for path in folder.glob("*.lease"):
-        if is_abandoned(path, read_holder(path)):
+        if not is_held(path):
             yield path
     for path in folder.glob("*.new"):
-        lease = folder / f"{path.name.partition('.')[0]}.lease"
-        if not lease.exists() or is_abandoned(lease, read_holder(lease)):
+        if not is_held(folder / f"{path.name.partition('.')[0]}.lease"):
             yield path
 
 

@@ -23,7 +23,6 @@ class Step:
     started: int = 0
     done: int = 0
     failed: int = 0
-    stored: int = 0
     line: str = ""
 
     @property
@@ -54,7 +53,6 @@ class Watch:
         if (found := _STEP.match(line)) and found[2] in self.steps:
             step = self.steps[found[2]]
             step.line = " ".join(part for part in found.groups()[2:] if part)
-            step.stored += "already finished: taken from the store" in line
             return line
         if found := _FAULT.match(line):
             if not self.cause:
@@ -78,5 +76,10 @@ class Watch:
         """Yield the live table: step, state, jobs, last line."""
         yield f"{'step':<11}{'state':<9}{'done':>9}  {time.monotonic() - self.begun:.0f} s"
         for name, step in self.steps.items():
-            jobs = f"{step.done}/{max(step.started, step.done)}" if step.started or step.done else ""
-            yield f"{name:<11}{step.state:<9}{jobs:>9}  {step.line}"[:width]
+            yield row(name, step.state, step.done, step.started, step.line)[:width]
+
+
+def row(name: str, state: str, done: int, started: int, line: str) -> str:
+    """Return a step as a row of the table: state, jobs done of those begun, last line."""
+    jobs = f"{done}/{max(started, done)}" if started or done else ""
+    return f"{name:<11}{state:<9}{jobs:>9}  {line}"

@@ -17,7 +17,7 @@ from claire.commands.run.engine import command_line, end, start
 from claire.commands.run.state import SCRATCH, write_state
 from claire.commands.run.watch import Watch
 from claire.core.command.errors import ClaireError, UsageError
-from claire.core.command.lease import is_abandoned, lease, read_holder
+from claire.core.command.lease import is_held, lease, read_holder
 
 LOG = "log.txt"
 #: Seconds between two drawings of the live table.
@@ -52,8 +52,8 @@ def _alone(out: Path) -> Iterator[None]:
     """Hold the folder of the results; refuse it while another run works there."""
     (out / SCRATCH).mkdir(mode=0o700, exist_ok=True)
     path = out / SCRATCH / "lease"
-    holder = read_holder(path)
-    if path.exists() and not is_abandoned(path, holder):
+    if is_held(path):
+        holder = read_holder(path)
         who = f"process {holder.process} on {holder.host}" if holder else "another process"
         raise UsageError(f"--out {out} is in use: {who} runs there", "Wait for it, or name another folder.")
     with lease(path):

@@ -71,6 +71,11 @@ def is_abandoned(path: Path, holder: Holder | None) -> bool:
     return False
 
 
+def is_held(path: Path) -> bool:
+    """Return whether a living process holds a lease."""
+    return path.exists() and not is_abandoned(path, read_holder(path))
+
+
 def _acquire(path: Path, holder: Holder) -> None:
     told = -TELL
     while not _create(path, holder):
