@@ -14,6 +14,7 @@ import yaml
 from claire.commands.run import Parameters
 from claire.core.command.errors import UsageError
 from claire.core.command.files import write_text
+from claire.core.command.lease import process_fields
 from claire.core.command.shipped import shipped
 from claire.core.command.yaml_files import read_yaml_mapping
 
@@ -81,15 +82,8 @@ def end(process: subprocess.Popen[str]) -> None:
 
 def members(session: int) -> list[int]:
     """Return the living processes of a session: engines start each step in a process group of its own."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:  # ended meanwhile
-            continue
-        if int(fields[3]) == session and fields[0] != "Z":
-            found.append(int(folder.name))
-    return found
+    processes = [int(folder.name) for folder in Path("/proc").glob("[0-9]*")]
+    return [each for each in processes if _lives(each) and process_fields(each)[3:4] == [str(session)]]
 
 
 def _signal(process: int, number: int) -> None:
@@ -100,7 +94,4 @@ def _signal(process: int, number: int) -> None:
 
 
 def _lives(process: int) -> bool:
-    try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    return process_fields(process)[:1] not in ([], ["Z"])

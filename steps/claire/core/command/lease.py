@@ -130,7 +130,12 @@ def _beat(path: Path, holder: Holder, ended: threading.Event) -> None:
 
 def _started(process: int) -> str:
     """Return the start of a process of this host, "" if it is gone or the system does not say."""
+    return "".join(process_fields(process)[19:20])
+
+
+def process_fields(process: int) -> list[str]:
+    """Return the fields of /proc/PID/stat (proc(5)): 0 state, 3 session, 19 start; [] if it is gone."""
     try:
-        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []

@@ -90,8 +90,14 @@ class Entry:
 
     @property
     def whole(self) -> bool:
-        """Whether the files of a finished result are as they were published."""
-        return _is_whole(self.folder)
+        """Whether every file of a finished result is as it was published; without its sums it counts as damaged."""
+        try:
+            sums = json.loads((self.folder / SUMS).read_bytes())
+            return {path.name for path in self.folder.iterdir()} == {SUMS, *sums} and all(
+                sha256_file(self.folder / name) == sha256 for name, sha256 in sums.items()
+            )
+        except (OSError, ValueError, TypeError, AttributeError):
+            return False
 
     def obtain(self, make: Callable[[Path], None], out: Path) -> None:
         """Put the result into `out`: the finished one, or the one that `make` writes into an empty folder.
@@ -175,17 +181,6 @@ def open_entry(store: Path, step: str, key: Mapping[str, Any]) -> Entry:
             "Give --store a directory that this user may write, or leave it out.",
         ) from error
     return Entry(folder / sha256_json(key))
-
-
-def _is_whole(folder: Path) -> bool:
-    """Return whether every file of a result is as it was published. Without its sums a result counts as damaged."""
-    try:
-        sums = json.loads((folder / SUMS).read_bytes())
-        return {path.name for path in folder.iterdir()} == {SUMS, *sums} and all(
-            sha256_file(folder / name) == sha256 for name, sha256 in sums.items()
-        )
-    except (OSError, ValueError, TypeError, AttributeError):
-        return False
 
 
 def _make_durable(folder: Path) -> None:
