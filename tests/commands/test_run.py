@@ -13,7 +13,7 @@ import pytest
 import yaml
 from claire.commands.run import Parameters
 from claire.commands.run.arrange import MOST, arrange
-from claire.commands.run.engine import end, members, write_site
+from claire.commands.run.engine import end, end_all, left_behind, members, write_site
 from claire.commands.run.watch import Watch
 from claire.core.command.lease import lease
 from claire.core.command.shipped import shipped
@@ -59,6 +59,33 @@ def test_the_first_error_of_a_step_is_the_cause_with_its_remedy() -> None:
     assert watch.cause == "claire train: a file is gone\n  Restore it."
     assert watch.steps["train"].line == "v1-f0 epoch 1"
     assert any(row.startswith("train") and "v1-f0 epoch 1" in row for row in watch.table())
+
+
+def test_the_table_has_the_losses_of_running_trainings_and_the_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, clock = Watch({"train": 4}), iter([0.0])
+    assert any(row.split() == ["train", "waiting", "4"] for row in watch.table())
+    monkeypatch.setattr("claire.commands.run.watch.time.monotonic", lambda: next(clock, 20.0))
+    for number in ("", "_2", "_3"):
+        watch.read(f"[2026-01-01 10:00:00] INFO [job train{number}] /w/out/a$ claire \\")
+    watch.read("10:00:00 claire train v1-f2: already finished: taken from the store")
+    watch.read("10:00:00 claire train v1-f0: epoch 1/4: loss 0.6, validation loss 0.7, AUC 0.71; 9 s")
+    watch.read("10:00:09 claire train v1-f1: epoch 2/4: loss 0.5, validation loss 0.6, AUC 0.81; 9 s")
+    watch.read("[2026-01-01 10:00:09] INFO [job train_3] completed success")
+    rows = [*watch.table()]
+    assert next(row for row in rows if row.startswith("train")).split() == ["train", "running", "1/4", "60", "s"]
+    assert "  v1-f0          epoch 1/4: loss 0.6, validation loss 0.7, AUC 0.71; 9 s" in rows
+    assert not any("v1-f2" in row for row in rows)
+
+
+def test_what_a_killed_run_left_working_is_found_by_its_session_and_folder(tmp_path: Path) -> None:
+    sleep = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
+    process = subprocess.Popen(sleep, cwd=tmp_path, stdout=subprocess.PIPE, start_new_session=True)
+    assert process.stdout
+    process.stdout.readline()
+    assert left_behind(process.pid, tmp_path / "elsewhere") == []
+    assert left_behind(process.pid, tmp_path) == [process.pid]
+    end_all([process.pid], process.poll)
+    assert left_behind(process.pid, tmp_path) == []
 
 
 def test_results_are_arranged_and_those_of_an_earlier_run_kept(tmp_path: Path) -> None:

@@ -394,3 +394,17 @@ def test_a_relative_private_directory_is_refused(tmp_path: Path, capsys: pytest.
     assert done.code == 2
     assert "relative path" in capsys.readouterr().err
     assert not (done.out / "0000.scans.zip").exists()
+
+
+def test_only_labels_of_this_shard_make_it_anew(tmp_path: Path) -> None:
+    make(tmp_path)
+    options = ("--store", str(tmp_path / "store"))
+    results = tmp_path / "store/ingest"
+    for labels, count in (
+        ("patient_id,label\n4711,x\n", 1),
+        ("patient_id,label\nsomebody,y\n4711,x\n", 1),
+        ("patient_id,label\n4711,y\n", 2),
+        ("patient_id,label,site\n4711,x,A\n", 3),
+    ):
+        assert go(tmp_path, *options, labels=labels).code == 0
+        assert len([*results.iterdir()]) == count, labels

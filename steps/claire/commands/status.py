@@ -24,4 +24,4 @@ def run(parameters: Parameters) -> None:
     word = state.state if lives or state.state != "running" else "killed; `claire run` with the same job goes on"
     print(f"{state.job}: {word}, {state.seconds:.0f} s")
     for step in state.steps:
-        print(row(step.name, step.state, step.done, step.started, step.line).rstrip())
+        print(row(step.name, step.state, step.done, step.jobs, step.seconds_left, step.line).rstrip())

@@ -18,11 +18,18 @@ from claire.ingest.site import Site
 
 def find_label(series: ListedSeries, header: Header, site: Site) -> tuple[Label, Names]:
     """Return the label of a series and its names. Raises RejectedScan (`no_label`)."""
-    names = Names(header.patient_id, header.study_uid, header.series_uid, series.files)
+    names = names_of(series, header)
     label = site.labels.find(names)
     if label is None:
         raise RejectedScan("no_label", f"the table has no label for its {site.labels.key}")
     return label, names
+
+
+def names_of(series: ListedSeries, header: Header | None) -> Names:
+    """Return the names of a series at the site; without a readable header those that index found."""
+    if header is None:
+        return Names("", series.study_uid, series.series_uid, series.files)
+    return Names(header.patient_id, header.study_uid, header.series_uid, series.files)
 
 
 def find_patient(header: Header, label: Label, site: Site) -> str:

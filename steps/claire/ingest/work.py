@@ -12,7 +12,6 @@ from claire.core.command.progress import about, log, progress
 from claire.core.command.record import Record, read_record
 from claire.core.command.store import Entry, stored
 from claire.core.contracts.archive import stem_of
-from claire.core.contracts.labels import read_labels, read_slice_labels
 from claire.core.contracts.rejects import Reject, reject, write_rejects
 from claire.core.contracts.scans import write_scans
 from claire.core.contracts.shard_list import ListedSeries, read_shard_list
@@ -20,10 +19,10 @@ from claire.core.privacy.patients import ambiguous_patients, shared_studies
 from claire.core.privacy.pseudonym import Pseudonyms, read_key
 from claire.core.sources.formats import DICOM, VOLUMES
 from claire.ingest import Parameters
-from claire.ingest.patients import first_headers
 from claire.ingest.private import Outcome, make_private, write_private
 from claire.ingest.scan import make_scan
 from claire.ingest.site import Site
+from claire.ingest.tables import Tables, read_tables
 
 
 def run(parameters: Parameters) -> None:
@@ -47,8 +46,12 @@ def run(parameters: Parameters) -> None:
         make_private(parameters.private)
     else:
         log.info("no --private: the table from pseudonyms to series is not written")
-    known = {"source": [list(file_state(parameters.source / name)) for each in series for name in each.files]}
-    stored("ingest", parameters, partial(ingest, series), known, partial(private_is_whole, parameters))
+    tables = read_tables(parameters, series)
+    known = {
+        "source": [list(file_state(parameters.source / name)) for each in series for name in each.files],
+        **tables.digests(series),
+    }
+    stored("ingest", parameters, partial(ingest, series, tables), known, partial(private_is_whole, parameters))
 
 
 def file_state(path: Path) -> tuple[int, int]:
@@ -76,20 +79,17 @@ def seal(table: Path, pseudonyms: Pseudonyms) -> str:
     return pseudonyms.digest("private table", "", sha256_file(table)).hex()
 
 
-def ingest(series: Sequence[ListedSeries], parameters: Parameters) -> None:
+def ingest(series: Sequence[ListedSeries], tables: Tables, parameters: Parameters) -> None:
     """Write scans, rejects, the private table and the record of one shard."""
     stem = stem_of(parameters.shard)
-    pseudonyms, labels = read_key(parameters.key), read_labels(parameters.labels)
-    slice_labels = read_slice_labels(parameters.slice_labels) if parameters.slice_labels else None
-    inputs = {"shard": parameters.shard, "labels": parameters.labels}
-    inputs |= {"slice_labels": parameters.slice_labels} if parameters.slice_labels else {}
+    pseudonyms, headers = tables.pseudonyms, tables.headers
+    inputs: dict[str, Path | str] = {"shard": parameters.shard, **tables.digests(series)}
     with Record("ingest", stem, parameters.out, parameters.recorded(), inputs) as record:
-        headers = first_headers(parameters.source, series)
         site = Site(
             source=parameters.source,
             shard=stem,
-            labels=labels,
-            slice_labels=slice_labels,
+            labels=tables.labels,
+            slice_labels=tables.slice_labels,
             pseudonyms=pseudonyms,
             ambiguous=ambiguous_patients(headers.values()),
             shared_studies=shared_studies(headers.values()),

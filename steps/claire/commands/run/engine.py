@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
@@ -69,15 +70,35 @@ def start(command: list[str], scratch: Path, outputs: Path) -> subprocess.Popen[
 
 def end(process: subprocess.Popen[str]) -> None:
     """End the engine and all that it started on this machine: SIGTERM, and SIGKILL to what is left 6 s later."""
-    group = members(process.pid)
+    end_all(members(process.pid), process.poll)
+    process.wait()
+
+
+def end_all(processes: Sequence[int], reap: Callable[[], object] = lambda: None) -> None:
+    """End processes: SIGTERM, and SIGKILL to what is left 6 s later. `reap` takes the exit code of a child among them.
+
+    A process that another one cannot see the end of, because its parent does not look, counts as gone.
+    """
     for number in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + GRACE
-        for each in group:
+        for each in processes:
             _signal(each, number)
-        while any(_lives(each) for each in group) and time.monotonic() < deadline:
-            process.poll()
+        while any(_lives(each) for each in processes) and time.monotonic() < deadline:
+            reap()
             time.sleep(0.1)
-    process.wait()
+
+
+def left_behind(session: int, scratch: Path) -> list[int]:
+    """Return what a killed run left working: the processes of its engine's session, if they work in its folder."""
+    left = members(session)
+    return left if any(_works_in(each, scratch) for each in left) else []
+
+
+def _works_in(process: int, folder: Path) -> bool:
+    try:
+        return Path(f"/proc/{process}/cwd").resolve().is_relative_to(folder)
+    except OSError:
+        return False
 
 
 def members(session: int) -> list[int]:

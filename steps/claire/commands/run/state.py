@@ -23,29 +23,41 @@ class StepState(Part):
     name: str
     state: str
     done: int
-    started: int
+    jobs: int
+    seconds_left: float | None
     line: str
 
 
 class RunState(Part):
-    """`.run/state.json`: what a run does, for `claire status`."""
+    """`.run/state.json`: what a run does, for `claire status`; `engine` is the session of its engine's processes."""
 
     job: str
     process: int
+    engine: int
     state: str
     seconds: float
     steps: tuple[StepState, ...]
 
 
-def write_state(scratch: Path, job: str, watch: Watch, state: str) -> None:
+def write_state(scratch: Path, job: str, watch: Watch, engine: int, state: str) -> None:
     """Write what a run does into its scratch folder."""
     steps = tuple(
-        StepState(name=name, state=step.state, done=step.done, started=step.started, line=step.line)
+        StepState(
+            name=name, state=step.state, done=step.done, jobs=step.jobs, seconds_left=step.seconds_left, line=step.line
+        )
         for name, step in watch.steps.items()
     )
     seconds = round(time.monotonic() - watch.begun, 1)
-    document = RunState(job=job, process=os.getpid(), state=state, seconds=seconds, steps=steps)
+    document = RunState(job=job, process=os.getpid(), engine=engine, state=state, seconds=seconds, steps=steps)
     write_text(scratch / "state.json", document.model_dump_json(indent=1))
+
+
+def read_engine(out: Path) -> int | None:
+    """Return the session of the engine that last ran in a folder; None if none is known."""
+    try:
+        return read_state(out).engine
+    except ClaireError:
+        return None
 
 
 def read_state(out: Path) -> RunState:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from claire.core.command.listing import STEPS
@@ -14,16 +14,31 @@ _CWLTOOL = re.compile(r"\[job (\w+?)(?:_\d+)?\] (completed success|completed per
 _STREAMFLOW = re.compile(r"\b(EXECUTING step|COMPLETED Step|FAILED Step) (?:/[\w/-]*)?/(\w+)\b")
 _STEP = re.compile(r"^(?:\[.*?\] )?(\d\d:\d\d:\d\d) claire (\w+)(?: (\S+))?: (.*)")
 _FAULT = re.compile(r"^claire (\w+): (.+)")
+#: How far a shard or run is: "epoch 3/20", "series 12/40", "scans explained 3/18".
+_SHARE = re.compile(r"(\d+)/(\d+)")
+#: How a step says that nothing was left to do (core.command.store).
+TAKEN = "already finished"
+#: Running shards or runs that the table shows of a step.
+SHOWN = 4
 
 
 @dataclass
 class Step:
-    """A step of the run: its jobs that were started, done and failed, and the last line that it wrote."""
+    """A step of the run: its jobs that were started, done, failed and taken from the store, and its last lines.
 
+    `total`: its jobs as far as known beforehand; `active`: last line of each shard or run, the latest last; `shares`:
+    how far each is, 0 to 1; `begun`: clock of the first job that worked.
+    """
+
+    total: int = 0
     started: int = 0
     done: int = 0
     failed: int = 0
+    taken: int = 0
     line: str = ""
+    active: dict[str, str] = field(default_factory=dict)
+    shares: dict[str, float] = field(default_factory=dict)
+    begun: float | None = None
 
     @property
     def state(self) -> str:
@@ -32,17 +47,54 @@ class Step:
             return "failed"
         if not (self.started or self.line):
             return "waiting"
-        return "done" if self.done >= self.started else "running"
+        return "done" if self.done >= max(self.started, self.total) else "running"
+
+    @property
+    def jobs(self) -> int:
+        """Its jobs, as far as they are known now."""
+        return max(self.total, self.started, self.done)
+
+    @property
+    def running(self) -> dict[str, str]:
+        """The last line of each shard or run that runs, as far as the count of running jobs tells."""
+        count = min(SHOWN, self.started - self.done - self.failed)
+        return dict([*self.active.items()][-count:]) if count > 0 else {}
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated seconds until its last job ends, at the pace so far; None before a pace is known."""
+        begun_shares = sorted(self.shares.values())[-max(self.started - self.done, 0) :] if self.shares else []
+        part = sum(begun_shares) if self.started > self.done else 0.0
+        worked, remaining = self.done - self.taken + part, self.jobs - self.done - part
+        if self.begun is None or worked <= 0 or self.state != "running":
+            return None
+        return (time.monotonic() - self.begun) * remaining / worked
+
+    def hear(self, name: str, text: str) -> None:
+        """Take in a line of a shard or run."""
+        self.line = f"{name} {text}".strip()
+        self.active.pop(name, None)
+        self.active[name] = text
+        if text.startswith(TAKEN):
+            self.taken += 1
+        elif self.begun is None:
+            self.begun = time.monotonic()
+        if (share := _SHARE.search(text)) and int(share[2]):
+            self.shares[name] = max(self.shares.get(name, 0.0), min(1.0, int(share[1]) / int(share[2])))
 
 
 @dataclass
 class Watch:
     """The state of a run. `cause`: the first error of a step with its remedy, "" if none was seen."""
 
-    steps: dict[str, Step] = field(default_factory=lambda: {name: Step() for name in STEPS})
+    totals: Mapping[str, int] = field(default_factory=dict)
+    steps: dict[str, Step] = field(init=False)
     cause: str = ""
     begun: float = field(default_factory=time.monotonic)
     _inside: bool = False
+
+    def __post_init__(self) -> None:
+        self.steps = {name: Step(self.totals.get(name, 0)) for name in STEPS}
 
     def read(self, line: str) -> str:
         """Take in a line; return it if it is for people, else ""."""
@@ -51,8 +103,7 @@ class Watch:
             return line
         self._inside = False
         if (found := _STEP.match(line)) and found[2] in self.steps:
-            step = self.steps[found[2]]
-            step.line = " ".join(part for part in found.groups()[2:] if part)
+            self.steps[found[2]].hear(found[3] or "", found[4])
             return line
         if found := _FAULT.match(line):
             if not self.cause:
@@ -70,16 +121,27 @@ class Watch:
         step.failed += what in ("completed permanentFail", "FAILED Step")
         step.done += what == "completed success"
         if what == "COMPLETED Step":  # StreamFlow tells the end of all jobs of a step at once
-            step.done = step.started
+            step.done = step.total = step.started
 
     def table(self, width: int = 100) -> Iterator[str]:
-        """Yield the live table: step, state, jobs, last line."""
-        yield f"{'step':<11}{'state':<9}{'done':>9}  {time.monotonic() - self.begun:.0f} s"
+        """Yield the live table: step, state, jobs, time left, last line; below a step what runs of it."""
+        yield f"{'step':<11}{'state':<9}{'done':>9}{'left':>9}  after {duration(time.monotonic() - self.begun)}"[:width]
         for name, step in self.steps.items():
-            yield row(name, step.state, step.done, step.started, step.line)[:width]
+            running = step.running
+            line = "" if len(running) > 1 else step.line
+            yield row(name, step.state, step.done, step.jobs, step.seconds_left, line)[:width]
+            if len(running) > 1:
+                yield from (f"  {run:<15}{text}"[:width] for run, text in sorted(running.items()))
 
 
-def row(name: str, state: str, done: int, started: int, line: str) -> str:
-    """Return a step as a row of the table: state, jobs done of those begun, last line."""
-    jobs = f"{done}/{max(started, done)}" if started or done else ""
-    return f"{name:<11}{state:<9}{jobs:>9}  {line}"
+def row(name: str, state: str, done: int, jobs: int, left: float | None, line: str) -> str:
+    """Return a step as a row of the table: state, jobs done of those known, time left, last line."""
+    count = f"{done}/{jobs}" if jobs and state != "waiting" else f"{jobs}" if jobs else ""
+    return f"{name:<11}{state:<9}{count:>9}{'' if left is None else duration(left):>9}  {line}"
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people: 12 s, 3 min, 1.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

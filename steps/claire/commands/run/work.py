@@ -7,14 +7,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from claire.commands.check import Parameters as CheckParameters
-from claire.commands.check.work import check, report
+from claire.commands.check.values import model_of
+from claire.commands.check.work import Checked, check, report
 from claire.commands.run import Parameters
 from claire.commands.run.arrange import PAGE, arrange
-from claire.commands.run.engine import command_line, end, start
-from claire.commands.run.state import SCRATCH, write_state
+from claire.commands.run.engine import command_line, end, end_all, left_behind, start
+from claire.commands.run.state import SCRATCH, read_engine, write_state
 from claire.commands.run.watch import Watch
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.command.lease import is_held, lease, read_holder
@@ -37,7 +39,7 @@ def run(parameters: Parameters) -> None:
         if not checked.job.value("store"):
             print("no `store` in the job: a run that is interrupted begins anew", flush=True)
         scratch, outputs = _fresh(out / SCRATCH)
-        watch = Watch()
+        watch = Watch(totals(checked))
         code = _follow(command_line(parameters, scratch, outputs), parameters, scratch, outputs, watch)
         if code or not any(outputs.rglob(PAGE)):
             raise _failure(parameters, watch)
@@ -45,6 +47,18 @@ def run(parameters: Parameters) -> None:
         for folder in ("tmp", "out"):
             shutil.rmtree(scratch / folder, ignore_errors=True)
     print(f"done in {time.monotonic() - watch.begun:.0f} s: open {out / PAGE}")
+
+
+def totals(checked: Checked) -> dict[str, int]:
+    """Return the jobs of each step as far as the job tells them; explain may get fewer folds."""
+    job, plan = checked.job, checked.plan
+    once = dict.fromkeys(("index", "plan", "cohort", "evaluate", "report"), 1)
+    shards = job.options("index").get("shards") or model_of("index").model_fields["shards"].default
+    known = once | dict.fromkeys(("ingest", "segment", "preprocess"), shards)
+    if plan:
+        explained = job.value("explain_folds")
+        known |= {"train": plan.trainings, "explain": plan.fold_count if explained is None else len(explained)}
+    return known
 
 
 @contextmanager
@@ -57,7 +71,17 @@ def _alone(out: Path) -> Iterator[None]:
         who = f"process {holder.process} on {holder.host}" if holder else "another process"
         raise UsageError(f"--out {out} is in use: {who} runs there", "Wait for it, or name another folder.")
     with lease(path):
+        _end_left_behind(out)
         yield
+
+
+def _end_left_behind(out: Path) -> None:
+    """End the engine of a run in this folder that was killed: it would work beside the new one."""
+    engine = read_engine(out)
+    left = left_behind(engine, out / SCRATCH) if engine else []
+    if left:
+        print(f"the run before was killed and left {len(left)} processes working: ending them", flush=True)
+        end_all(left)
 
 
 def _fresh(scratch: Path) -> tuple[Path, Path]:
@@ -76,7 +100,9 @@ def _follow(command: list[str], parameters: Parameters, scratch: Path, outputs: 
     screen = Screen(sys.stdout.isatty())
     process = start(command, scratch, outputs)
     assert process.stdout is not None  # noqa: S101 (a pipe was asked for)
+    tell = partial(write_state, scratch, parameters.job.name, watch, process.pid)
     try:
+        tell("running")
         with (parameters.out / LOG).open("w", encoding="utf-8") as log:
             for line in process.stdout:
                 log.write(line)
@@ -84,11 +110,12 @@ def _follow(command: list[str], parameters: Parameters, scratch: Path, outputs: 
                 if shown or screen.due():
                     log.flush()
                     screen.show(watch, shown)
-                    write_state(scratch, parameters.job.name, watch, "running")
+                    tell("running")
         code = process.wait()
+        screen.show(watch, "", last=True)
     except BaseException:
         end(process)
-        write_state(scratch, parameters.job.name, watch, "stopped")
+        tell("stopped")
         print(
             f"\nstopped: everything on this machine has ended. `claire run` with the same job goes on; log: "
             f"{parameters.out / LOG}",
@@ -96,7 +123,7 @@ def _follow(command: list[str], parameters: Parameters, scratch: Path, outputs: 
             flush=True,
         )
         raise
-    write_state(scratch, parameters.job.name, watch, "failed" if code else "done")
+    tell("failed" if code else "done")
     return code
 
 
@@ -110,17 +137,17 @@ class Screen:
         """Return whether the table should be drawn again."""
         return time.monotonic() - self.last > REDRAW
 
-    def show(self, watch: Watch, line: str) -> None:
-        """Draw the table anew, or print a line."""
+    def show(self, watch: Watch, line: str, last: bool = False) -> None:
+        """Draw the table anew, or print a line. Only the `last` table is surely drawn."""
         if not self.live:
             if line:
                 print(line, flush=True)
             self.last = time.monotonic()
             return
-        if not self.due():
+        if not (self.due() or last):
             return
         rows = [*watch.table(shutil.get_terminal_size().columns)]
-        print((f"\x1b[{self.drawn}A" if self.drawn else "") + "\n".join(f"\x1b[K{row}" for row in rows), flush=True)
+        print((f"\x1b[{self.drawn}A\x1b[J" if self.drawn else "") + "\n".join(rows), flush=True)
         self.drawn, self.last = len(rows), time.monotonic()
 
 
