@@ -129,8 +129,9 @@ def _beat(path: Path, holder: Holder, ended: threading.Event) -> None:
 
 
 def _started(process: int) -> str:
-    """Return the start of a process of this host, "" if it is gone or the system does not say."""
-    return "".join(process_fields(process)[19:20])
+    """Return the start of a process of this host, "" if it is gone or ended, or the system does not say."""
+    fields = process_fields(process)
+    return "" if fields[:1] == ["Z"] else "".join(fields[19:20])
 
 
 def process_fields(process: int) -> list[str]:
