@@ -16,6 +16,9 @@ MIB, GIB = 2**20, 2**30
 GUESSED_RATE = 0.025
 #: Without bf16 a processor takes about twice as long (docs/usage.md, train).
 _WITHOUT_BF16 = 2.0
+#: GPU seconds of the same on a V100 with fp16: half the published rate of ResNet-50 (about 850 images a second in
+#: training, NVIDIA DeepLearningExamples), scaled by the operations of the two networks and counted in forward passes.
+_GPU_RATE = 1 / 3000
 #: Time of other networks relative to ResNet-18, as measured on the demo.
 RELATIVE = {"torchvision:densenet121": 2.0}
 #: Index to preprocess, measured on real series of 512×512: CPU seconds a slice, bytes a voxel, bytes a prepared slice.
@@ -89,10 +92,17 @@ class Cost:
     cpu_seconds: dict[str, float]
     bytes: dict[str, float]
 
+    slices_forward: float
+
     @property
     def trainings(self) -> int:
         """Variants times folds."""
         return self.variants * self.fold_count
+
+    @property
+    def gpu_hours(self) -> float:
+        """Hours that all trainings would take one after the other on one V100: a guess."""
+        return self.slices_forward * _GPU_RATE / 3600
 
 
 def estimate(series: Sequence[Series], variants: Sequence[Variant], fold_count: int, rate: float) -> Cost:
@@ -115,6 +125,7 @@ def estimate(series: Sequence[Series], variants: Sequence[Variant], fold_count: 
             "cohort": (_PREPARED_BYTES + _COHORT_BYTES) * slices,
             "trainings": 2.0 * _WEIGHTS_BYTES * len(variants) * fold_count,
         },
+        fold_count * work,
     )
 
 
@@ -129,7 +140,8 @@ def cost_text(cost: Cost, machine: Machine, cores: int, measured: bool) -> str:
         f"what a run costs here (an estimate; rates: {source}):",
         f"  {cost.scans} scans, {cost.variants} variants x {cost.fold_count} folds = {cost.trainings} trainings",
         f"  time    at most {_duration(sum(hours.values()))} ({parts}),"
-        f" {jobs} trainings side by side on {machine.cores} cores; a GPU is much faster",
+        f" {jobs} trainings side by side on {machine.cores} cores",
+        f"  on GPUs about {_duration(cost.gpu_hours)} of one V100 for all trainings (a guess from published rates)",
         f"  memory  {jobs * TRAINING_MIB / 1024:.0f} GiB for these trainings; {machine.memory / GIB:.0f} GiB available",
         f"  disk    {needed / GIB:.1f} GiB ({', '.join(f'{k} {b / GIB:.1f}' for k, b in cost.bytes.items())});"
         f" {machine.disk / GIB:.0f} GiB free",
