@@ -136,7 +136,7 @@ def test_a_disk_that_fills_up_leaves_no_cohort(
     def fail(*_: object) -> tuple[np.ndarray, np.ndarray]:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("claire.cohort.members.read_voxels", fail)
+    monkeypatch.setattr("claire.core.contracts.members.read_voxels", fail)
     assert folder.run(some()) == 1
     require_told(capsys.readouterr().err, "cohort", "the disk is full", "Free some space")
     assert [path.name for path in folder.out.iterdir()] == ["rejects.csv"]

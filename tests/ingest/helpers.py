@@ -45,14 +45,16 @@ class Done:
         return only
 
 
-def go(folder: Path, *flags: str, labels: str = LABELS, key: str = KEY, out: str = "out") -> Done:
+def go(folder: Path, *flags: str, labels: str | None = LABELS, key: str = KEY, out: str = "out") -> Done:
     """Index `folder`/in and ingest it as one shard."""
     done = Done(folder / out, 0)
-    (folder / "labels.csv").write_text(labels)
+    if labels is not None:
+        (folder / "labels.csv").write_text(labels)
     (folder / "key").write_text(key)
     source = ["--source", str(folder / "in"), "--out", str(done.out)]
     assert claire("index", [*source, "--shards", "1", "--log-level", "warning"]) == 0
-    given = ["--shard", str(done.out / "0000.shard.jsonl"), "--labels", str(folder / "labels.csv")]
+    given = ["--shard", str(done.out / "0000.shard.jsonl")]
+    given += ["--labels", str(folder / "labels.csv")] if labels is not None else []
     done.code = claire("ingest", [*source, *given, "--key", str(folder / "key"), *flags])
     return done
 

@@ -408,3 +408,13 @@ def test_only_labels_of_this_shard_make_it_anew(tmp_path: Path) -> None:
     ):
         assert go(tmp_path, *options, labels=labels).code == 0
         assert len([*results.iterdir()]) == count, labels
+
+
+def test_without_a_table_scans_enter_unlabelled_and_the_nameless_are_patients_of_their_own(tmp_path: Path) -> None:
+    for name, patient in (("a", "anonymous"), ("b", "anonymous"), ("c", "4711")):
+        make(tmp_path, name=name, patient=patient, study=f"1.2.3.1.{ord(name)}", series=f"1.2.3.2.{ord(name)}")
+    done = go(tmp_path, labels=None)
+    facts = [facts for _, facts in done.scans()]
+    assert done.reasons == []
+    assert {each.label for each in facts} == {""}
+    assert len({each.patient for each in facts}) == 3

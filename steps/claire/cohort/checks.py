@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from claire.cohort.members import Member
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.contracts.archive import stem_of
+from claire.core.contracts.members import Member
 from claire.core.contracts.rejects import Reject, count_reasons
 from claire.core.contracts.scans import ScanFacts
 

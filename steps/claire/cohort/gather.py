@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from claire.cohort import Parameters, checks
-from claire.cohort.members import Member, read_members
 from claire.cohort.patients import patients_of
 from claire.core.command.errors import ClaireError
 from claire.core.contracts.classes import class_order
 from claire.core.contracts.fold_draw import Patient, draw_folds, require_classes_in_all_roles
 from claire.core.contracts.folds import Folds
+from claire.core.contracts.members import Member, read_members
 from claire.core.contracts.rejects import Reject, read_rejects, write_rejects
 
 

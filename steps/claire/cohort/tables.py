@@ -6,12 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 from claire.cohort.gather import Gathered
-from claire.cohort.members import Member
 from claire.core.command.progress import log
 from claire.core.contracts.cohort import Scan
 from claire.core.contracts.cohort_summary import Cell, CohortSummary
 from claire.core.contracts.fold_draw import Patient
 from claire.core.contracts.folds import FoldRow, Folds
+from claire.core.contracts.members import Member
 from claire.core.contracts.scan_table import ScanRow
 
 

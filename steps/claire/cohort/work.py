@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from claire.cohort import Parameters, tables
 from claire.cohort.gather import Gathered, gather
-from claire.cohort.members import cohort_scans, voxel_blocks
 from claire.core.command.progress import progress
 from claire.core.command.record import Record
 from claire.core.command.store import stored
 from claire.core.contracts.cohort import write_cohort
 from claire.core.contracts.cohort_summary import write_cohort_summary
 from claire.core.contracts.folds import require_count, write_folds
+from claire.core.contracts.members import cohort_scans, voxel_blocks
 from claire.core.contracts.scan_table import write_scan_table
 
 

@@ -17,7 +17,11 @@ class Parameters(StoredParameters):
 
     source: InputDirectory = parameter(help="the directory that index was pointed to")
     shard: InputFile = parameter(help="NNNN.shard.jsonl of index")
-    labels: InputFile = parameter(help="CSV table with a label for each patient or series", details="See below.")
+    labels: InputFile | None = parameter(
+        None,
+        help="CSV table with a label for each patient or series; without it scans enter unlabelled, to be predicted",
+        details="See below. Unlabelled scans whose header names no single patient are each their own patient.",
+    )
     slice_labels: InputFile | None = parameter(
         None,
         help="CSV table with labels of single slices",

@@ -17,8 +17,10 @@ from claire.ingest.site import Site
 
 
 def find_label(series: ListedSeries, header: Header, site: Site) -> tuple[Label, Names]:
-    """Return the label of a series and its names. Raises RejectedScan (`no_label`)."""
+    """Return the label of a series, "" without a table, and its names. Raises RejectedScan (`no_label`)."""
     names = names_of(series, header)
+    if site.labels is None:
+        return Label(""), names
     label = site.labels.find(names)
     if label is None:
         raise RejectedScan("no_label", f"the table has no label for its {site.labels.key}")
@@ -32,11 +34,16 @@ def names_of(series: ListedSeries, header: Header | None) -> Names:
     return Names(header.patient_id, header.study_uid, header.series_uid, series.files)
 
 
-def find_patient(header: Header, label: Label, site: Site) -> str:
-    """Return the pseudonym of the patient. Raises RejectedScan (`ambiguous_patient`)."""
+def find_patient(series: ListedSeries, header: Header, label: Label, site: Site) -> str:
+    """Return the pseudonym of the patient; an unlabelled scan whose header names none is a patient of its own.
+
+    Raises RejectedScan (`ambiguous_patient`) where a label hangs on who the patient is.
+    """
     if label.patient:
         return site.pseudonyms.patient("", label.patient)
     problem = identity_problem(header, site.ambiguous, site.shared_studies)
+    if problem and site.labels is None:
+        return site.pseudonyms.patient("series", series.name)
     if problem:
         raise RejectedScan("ambiguous_patient", problem)
     return site.pseudonyms.patient(header.issuer, header.patient_id)

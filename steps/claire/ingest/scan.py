@@ -62,7 +62,7 @@ def make_scan(series: ListedSeries, site: Site, repeated: bool = False) -> tuple
     header = headers[0][1]
     _check_kind([each for _, each in headers])
     label, names = find_label(series, header, site)
-    patient = find_patient(header, label, site)
+    patient = find_patient(series, header, label, site)
     loaded = load(series, headers, site)
     check_hu(loaded.volume.data)
     return loaded.volume, scan_facts(series, loaded, label, names, patient, site)

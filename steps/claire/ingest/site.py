@@ -11,7 +11,7 @@ from claire.core.privacy.pseudonym import Pseudonyms
 
 @dataclass(frozen=True)
 class Site:
-    """Source directory, tables, pseudonyms and flags.
+    """Source directory, tables, pseudonyms and flags. `labels`: None where scans enter unlabelled, to be predicted.
 
     `ambiguous`: (issuer, PatientID) that may be several people; `shared_studies`: StudyInstanceUIDs of several
     PatientIDs.
@@ -19,7 +19,7 @@ class Site:
 
     source: Path
     shard: str
-    labels: LabelTable
+    labels: LabelTable | None
     slice_labels: SliceTable | None
     pseudonyms: Pseudonyms
     ambiguous: frozenset[tuple[str, str]]

@@ -18,7 +18,7 @@ class Tables:
     """The key and the tables of the site, and the header of the first file of each readable line of a shard."""
 
     pseudonyms: Pseudonyms
-    labels: LabelTable
+    labels: LabelTable | None
     slice_labels: SliceTable | None
     headers: Mapping[int, Header]
 
@@ -36,5 +36,5 @@ class Tables:
 def read_tables(parameters: Parameters, series: Sequence[ListedSeries]) -> Tables:
     """Read the key, the tables and the first headers of a shard."""
     slices = read_slice_labels(parameters.slice_labels) if parameters.slice_labels else None
-    pseudonyms, labels = read_key(parameters.key), read_labels(parameters.labels)
-    return Tables(pseudonyms, labels, slices, first_headers(parameters.source, series))
+    labels = read_labels(parameters.labels) if parameters.labels else None
+    return Tables(read_key(parameters.key), labels, slices, first_headers(parameters.source, series))
