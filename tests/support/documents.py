@@ -19,7 +19,7 @@ from claire.core.contracts.run import Pretrained, RunFacts
 from claire.core.contracts.scans import ScanFacts
 from claire.core.contracts.shard_list import ListedSeries
 from claire.core.contracts.variant import Variant, VariantDocument
-from claire.core.contracts.weights import WeightsFacts
+from claire.core.contracts.weights_facts import WeightsFacts
 from claire.core.contracts.winner import Winner
 
 from tests.support.command import claire

@@ -10,7 +10,8 @@ from claire.core.contracts.cohort import Cohort, open_cohort
 from claire.core.contracts.folds import read_folds
 from claire.core.contracts.run import RunFacts, Split, prediction_rows, write_run
 from claire.core.contracts.variant import Variant
-from claire.core.contracts.weights import WeightsFacts, write_weights
+from claire.core.contracts.weights import write_weights
+from claire.core.contracts.weights_facts import WeightsFacts
 from claire.core.networks.build import build_network
 from claire.core.networks.devices import Device
 from claire.core.networks.input import to_input

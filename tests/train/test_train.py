@@ -19,7 +19,7 @@ from claire.core.contracts.cohort import Cohort, Scan, open_cohort, write_cohort
 from claire.core.contracts.folds import FixedSplit, FoldRow, read_folds, write_folds
 from claire.core.contracts.run import ScanPrediction, prediction_rows, read_predictions, read_run
 from claire.core.contracts.variant import Variant, write_variant
-from claire.core.contracts.weights import WeightsFacts
+from claire.core.contracts.weights_facts import WeightsFacts
 from claire.core.networks.build import load_network
 from claire.core.networks.predict import predict
 from claire.core.networks.view import cut_hu

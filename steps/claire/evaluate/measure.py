@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from claire.core.statistics import BoolArray, FloatArray, IntArray
-from claire.core.statistics.decisions import brier_scores, decide, log_losses, operating_points
+from claire.core.statistics.decisions import brier_scores, chosen_points, decide, log_losses, operating_points
 from claire.core.statistics.ranking import MAX_THRESHOLDS, Sweep, positive_classes, sweep
 from claire.evaluate.samples import Sample
 
@@ -40,9 +40,7 @@ def thresholds(validation: Sample | None) -> tuple[float, float] | None:
     """Return the operating points chosen on validation; None for more than two classes: the likeliest is decided."""
     if validation is None:
         return operating_points(np.zeros(0), np.zeros(0, bool))
-    if validation.probability.shape[1] > 2:
-        return None
-    return operating_points(validation.probability[:, 1], validation.target == 1)
+    return chosen_points(validation.probability, validation.target)
 
 
 def measure(sample: Sample, points: tuple[float, float] | None, weights: FloatArray) -> Measured:

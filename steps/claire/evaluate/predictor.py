@@ -12,7 +12,7 @@ from claire.core.contracts.metrics import Calibration, Confusion, Count, Externa
 from claire.core.contracts.result_tables import Curve, CurvePoint, Level
 from claire.core.contracts.run import Predictions, Run
 from claire.core.statistics import BoolArray, FloatArray, IntArray
-from claire.core.statistics.decisions import shift_prior
+from claire.core.statistics.decisions import learned_share, shift_prior
 from claire.evaluate import curves
 from claire.evaluate.auc import delong_limits
 from claire.evaluate.calibration import Estimate, calibration
@@ -156,7 +156,7 @@ def _calibrate(
     if len(classes) > 2:
         return Calibration(note="for two classes only"), []
     validation = {fold: evaluation.ranking.validated[chosen[fold]][fold].positive_share for fold in runs}
-    training = {fold: 0.5 if run.variant.class_weights else validation[fold] for fold, run in runs.items()}
+    training = {fold: learned_share(run.variant.class_weights, validation[fold]) for fold, run in runs.items()}
     probability = {fold: measured.sample.probability[:, 1] for fold, measured in patients.items()}
     shifted = {fold: shift_prior(probability[fold], training[fold], validation[fold]) for fold in patients}
     calibrated, points = _calibration(name, patients, shifted, classes[1])

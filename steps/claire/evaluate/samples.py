@@ -8,7 +8,6 @@ import numpy as np
 
 from claire.core.contracts.run import Predictions
 from claire.core.statistics import BoolArray, FloatArray, IntArray
-from claire.core.statistics.intervals import by_patient
 from claire.evaluate.inputs import Experiment
 
 
@@ -33,6 +32,4 @@ def to_sample(experiment: Experiment, predictions: Predictions) -> Sample:
 
 def to_patients(experiment: Experiment, predictions: Predictions) -> Sample:
     """Return one item per patient: the mean of its scans' probabilities."""
-    scans = to_sample(experiment, predictions)
-    units, first = np.unique(scans.unit, return_index=True)
-    return Sample(units, scans.target[first], by_patient(scans.probability, scans.unit))
+    return to_sample(experiment, predictions.by_patient())

@@ -15,7 +15,8 @@ from claire.core.contracts.archive import ArchiveWriter
 from claire.core.contracts.gates import gates, reliable
 from claire.core.contracts.lesions import ExplainedNetwork, ExplainedScan, LesionsDocument, MethodFigures
 from claire.core.contracts.run import Run
-from claire.core.contracts.weights import WeightsFacts, write_weights
+from claire.core.contracts.weights import write_weights
+from claire.core.contracts.weights_facts import WeightsFacts
 from claire.core.imaging.infill import INDEPENDENT
 from claire.core.imaging.volume import Volume, to_nifti_gz
 from claire.explain.evidence import Measured
@@ -46,6 +47,7 @@ def lesions_document(
             refined=chosen.refinement.taken,
             refinement=chosen.refinement,
             healer_steps=setting.parameters.heal_steps if setting.healer else 0,
+            healed_log_odds=None if measured.healed_odds is None else finite(measured.healed_odds, 6),
         ),
         evidence=measured.evidence,
         gates=judged,

@@ -12,7 +12,7 @@ from claire.core.contracts.cohort import Cohort, Scan, open_cohort
 from claire.core.contracts.folds import read_folds
 from claire.core.contracts.run import Run, read_run
 from claire.core.contracts.variant import differing_grid
-from claire.core.contracts.weights import WeightsFacts
+from claire.core.contracts.weights_facts import WeightsFacts
 from claire.core.contracts.winner import read_winner
 from claire.core.networks.build import load_network
 from claire.core.networks.devices import choose_device, make_deterministic

@@ -8,7 +8,8 @@ from pathlib import Path
 from claire.core.contracts.folds import read_folds
 from claire.core.contracts.gates import SHARES, Rule, needed
 from claire.core.contracts.run import Predictions, read_run
-from claire.core.contracts.weights import WeightsFacts, read_weights
+from claire.core.contracts.weights import read_weights
+from claire.core.contracts.weights_facts import WeightsFacts
 from claire.core.statistics.decisions import decide
 from claire.explain.refine import predicted_operating_point
 

@@ -20,7 +20,8 @@ from claire.core.contracts.run import (
     prediction_rows,
     write_run,
 )
-from claire.core.contracts.weights import WeightsFacts, write_weights
+from claire.core.contracts.weights import write_weights
+from claire.core.contracts.weights_facts import WeightsFacts
 from claire.core.networks.build import build_network
 from claire.core.networks.devices import Device, choose_device, make_deterministic
 from claire.core.networks.predict import predict

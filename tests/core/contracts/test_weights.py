@@ -13,7 +13,8 @@ import pytest
 import torch
 from claire.core.command.errors import ClaireError
 from claire.core.contracts.variant import Variant
-from claire.core.contracts.weights import WeightsFacts, read_weights, write_weights
+from claire.core.contracts.weights import read_weights, write_weights
+from claire.core.contracts.weights_facts import WeightsFacts
 from hypothesis import given, settings
 from safetensors.torch import load_file, save_file
 

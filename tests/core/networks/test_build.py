@@ -10,7 +10,8 @@ import pytest
 import torch
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.contracts.variant import Variant
-from claire.core.contracts.weights import WeightsFacts, write_weights
+from claire.core.contracts.weights import write_weights
+from claire.core.contracts.weights_facts import WeightsFacts
 from claire.core.networks.build import build_network, load_network
 from claire.core.networks.scan_network import ScanNetwork
 from torch import nn

@@ -140,13 +140,17 @@ class Refinement(Part):
 
 
 class ExplainedNetwork(Part):
-    """The explained network. `operating_point`: None for more than two classes (the likeliest class is called)."""
+    """The explained network. `operating_point`: None for more than two classes (the likeliest class is called).
+
+    `healed_log_odds`: median log-odds against the reference of the fold's validation scans without their opacities.
+    """
 
     auc_validation: float | None
     operating_point: float | None
     refined: bool
     refinement: Refinement
     healer_steps: int
+    healed_log_odds: float | None = None
 
 
 def _known_method(name: str) -> str:

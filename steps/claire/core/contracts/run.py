@@ -16,6 +16,7 @@ from claire.core.command.errors import ClaireError
 from claire.core.contracts.archive import ArchiveReader, write_archive
 from claire.core.contracts.cohort import Scan
 from claire.core.contracts.variant import Variant, VariantDocument, check_id
+from claire.core.statistics.intervals import by_patient
 
 REMEDY = "Run `claire train` again for this run."
 Split = Literal["validation", "test", "external"]
@@ -162,6 +163,15 @@ class Predictions:
         return Predictions(
             self.patient[keep], self.scan[keep], self.slice[keep], self.target[keep], self.probability[keep]
         )
+
+    def by_patient(self) -> Predictions:
+        """Return one row per patient, in the order of their names: the mean of the probabilities of its scans.
+
+        `scan` is that of the patient's first row, as is `target`.
+        """
+        patients, first = np.unique(self.patient, return_index=True)
+        mean = by_patient(self.probability, self.patient)
+        return Predictions(patients, self.scan[first], self.slice[first], self.target[first], mean)
 
 
 @dataclass(frozen=True)

@@ -10,24 +10,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from claire.core.command.documents import Document, parse_document
+from claire.core.command.documents import parse_document
 from claire.core.command.errors import ClaireError
 from claire.core.command.files import atomic
-from claire.core.contracts.variant import Variant
-
-REMEDY = "Train this run again."
-_KEY = "claire"
-
-
-class WeightsFacts(Document):
-    """The network of a weights file: run, variant, cohort. `refined`: trained further by explain."""
-
-    run: str
-    variant: Variant
-    fold: int
-    classes: tuple[str, ...]
-    cohort_sha256: str
-    refined: bool = False
+from claire.core.contracts.weights_facts import KEY, REMEDY, WeightsFacts
 
 
 def write_weights(path: Path, state: Mapping[str, Tensor], facts: WeightsFacts) -> Path:
@@ -37,7 +23,7 @@ def write_weights(path: Path, state: Mapping[str, Tensor], facts: WeightsFacts) 
     """
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     with atomic(path) as stream:
-        stream.write(save(tensors, {_KEY: facts.to_canonical_json()}))
+        stream.write(save(tensors, {KEY: facts.to_canonical_json()}))
     return path
 
 
@@ -49,9 +35,9 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], WeightsFacts]:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise ClaireError(f"{path.name} is not a weights file ({type(error).__name__})", REMEDY) from error
-    if _KEY not in metadata:
+    if KEY not in metadata:
         raise ClaireError(f"{path.name} is not a weights file of `claire train`", REMEDY)
-    facts = parse_document(metadata[_KEY], WeightsFacts, path.name, REMEDY)
+    facts = parse_document(metadata[KEY], WeightsFacts, path.name, REMEDY)
     if not all(bool(torch.isfinite(value).all()) for value in state.values() if value.is_floating_point()):
         raise ClaireError(f"{path.name} holds weights that are NaN or infinite", REMEDY)
     return state, facts

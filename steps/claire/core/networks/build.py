@@ -19,7 +19,8 @@ from torch.utils.hooks import RemovableHandle
 
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.contracts.variant import Variant
-from claire.core.contracts.weights import WeightsFacts, read_weights
+from claire.core.contracts.weights import read_weights
+from claire.core.contracts.weights_facts import WeightsFacts
 from claire.core.networks.architectures import require_known, unknown_network
 from claire.core.networks.scan_network import ScanNetwork, channels_last
 

@@ -105,7 +105,7 @@ class ScanNetwork(nn.Module):
             count = torch.tensor(float(slices.shape[1]), device=slices.device)
             return ScanOutput(torch.logsumexp(functional.log_softmax(slices, -1), 1) - count.log(), slices)
         evidence = slices - slices[..., :1]
-        top_count = 1 if self.pooling == "max" else max(1, round(TOP_SHARE * slices.shape[1]))
+        top_count = 1 if self.pooling == "max" else max(1, round(TOP_SHARE * int(slices.shape[1])))
         return ScanOutput(evidence.topk(top_count, dim=1).values.mean(1), slices)
 
 
@@ -118,4 +118,6 @@ def channels_last(network: ScanNetwork, dimensions: int) -> ScanNetwork:
 
 def _copy_channels(grey: Tensor, channels: int) -> Tensor:
     image = grey if channels == 1 else grey.expand(-1, channels, *grey.shape[2:])
+    if torch.jit.is_tracing():  # ONNX knows no memory formats
+        return image
     return image.contiguous(memory_format=torch.channels_last if image.ndim == 4 else torch.channels_last_3d)

@@ -33,6 +33,16 @@ def operating_points(score: FloatArray, positive: BoolArray) -> tuple[float, flo
     return float(thresholds[nearest]), float(thresholds[np.argmax(sensitivity >= TARGET_SENSITIVITY - 1e-12)])
 
 
+def chosen_points(probability: FloatArray, target: IntArray) -> tuple[float, float] | None:
+    """Return the operating points chosen on validation items: probabilities (n, classes), class indices (n,).
+
+    None for more than two classes: the likeliest is decided.
+    """
+    if probability.shape[1] > 2:
+        return None
+    return operating_points(probability[:, 1], target == 1)
+
+
 def decide(probability: FloatArray, operating_point: float | None) -> IntArray:
     """Return the decided class of probabilities (…, classes): the only decision rule of the pipeline.
 
@@ -99,6 +109,11 @@ def logit(probability: FloatArray) -> FloatArray:
     """Return ln(p / (1 − p)), with p clipped at 1e-7 so that it stays finite."""
     clipped = np.clip(probability, 1e-7, 1 - 1e-7)
     return np.asarray(np.log(clipped) - np.log1p(-clipped))
+
+
+def learned_share(class_weights: bool, share: float) -> float:
+    """Return the share of positives that a network learned as its prior: one half under class weights, else `share`."""
+    return 0.5 if class_weights else share
 
 
 def shift_prior(probability: FloatArray, training: float, target: float) -> FloatArray:
