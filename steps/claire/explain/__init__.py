@@ -16,14 +16,26 @@ from claire.core.privacy.pictures import Policy
 class Parameters(StoredParameters):
     """Parameters of `claire explain`."""
 
-    weights: InputFile = parameter(help="`<run>.safetensors` of the run; names variant and fold")
-    run: InputFile = parameter(
+    weights: InputFile | None = parameter(
+        None, unless="model", help="`<run>.safetensors` of the run; names variant and fold"
+    )
+    run: InputFile | None = parameter(
+        None,
+        unless="model",
         help="`<run>.run.zip` of the same run",
         details="Its validation predictions give the operating point of scans (those of `evaluate` are of patients): "
         "Youden's, on 1 − p of the reference class.",
     )
-    cohort: InputFile = parameter(help="cohort.h5 that the run was trained on", details="Another one is refused.")
-    folds: InputFile = parameter(help="folds.csv of the cohort")
+    cohort: InputFile = parameter(
+        help="cohort.h5 that the run was trained on; with --model scans.h5 of predict", details="Another one is refused."
+    )
+    folds: InputFile | None = parameter(None, unless="model", help="folds.csv of the cohort")
+    model: InputFile | None = parameter(
+        None,
+        help="`<variant>.model.zip` of bundle: new scans are explained, in place of the test scans of a run",
+        details="Each scan by the network nearest to what all networks say. Its gates are those of the model.",
+    )
+    predictions: InputFile | None = parameter(None, help="predictions.json of predict; with --model")
     images: Policy = parameter(
         "phantom",
         help="whose pictures are drawn",

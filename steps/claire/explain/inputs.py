@@ -41,13 +41,24 @@ class Inputs:
     variant_better: bool
 
 
+def of_training(parameters: Parameters) -> tuple[Path, Path, Path]:
+    """Return the weights, the run and the folds, which are required unless a model is given."""
+    weights, run, folds = parameters.weights, parameters.run, parameters.folds
+    if weights is None or run is None or folds is None:
+        raise UsageError(
+            "--model names a network of a model, so there is nothing to list", "Give --weights, --run and --folds."
+        )
+    return weights, run, folds
+
+
 def open_inputs(parameters: Parameters) -> Inputs:
     """Open all inputs. Raises UsageError if they belong to different runs, cohorts or folds."""
     make_deterministic(parameters.threads)
-    network, facts = load_network(parameters.weights)
+    weights, run_path, folds_path = of_training(parameters)
+    network, facts = load_network(weights)
     device = choose_device(parameters.device, facts.variant.dimensions)
-    cohort, folds = open_cohort(parameters.cohort), read_folds(parameters.folds)
-    run = read_run(parameters.run, facts.classes)
+    cohort, folds = open_cohort(parameters.cohort), read_folds(folds_path)
+    run = read_run(run_path, facts.classes)
     about("explain", run.name)
     _require_same_training(facts, run, cohort)
     roles = {role: cohort.by_patient(patients) for role, patients in folds.roles(facts.fold).items()}

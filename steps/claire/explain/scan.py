@@ -10,7 +10,7 @@ import numpy as np
 
 from claire.core.command.errors import RejectedScan
 from claire.core.contracts.cohort import Scan
-from claire.core.contracts.lesions import Background, ExplainedScan, Interaction, Lesion, Outcome
+from claire.core.contracts.lesions import CALLED, Background, ExplainedScan, Interaction, Lesion, Outcome
 from claire.core.imaging.infill import INDEPENDENT, lung_statistics
 from claire.explain import Parameters
 from claire.explain.healing.healer import Healer
@@ -82,8 +82,8 @@ def explain_scan(scan: Scan, setting: Setting, rng: np.random.Generator) -> Scan
     logits = probe.scan_logits(case)
     target = target_class(logits)
     maps = _maps(case, setting, target)
-    explained = _outcome(scan, setting, logits)
-    called = explained.outcome in ("TP", "FP")
+    explained = _call(scan, setting, logits)
+    called = explained.outcome in CALLED
     limit = setting.parameters.candidates if called else -(-setting.parameters.candidates // 2)
     proposing = {name: maps[name] for name in PROPOSING if name in maps}
     candidates = find_candidates(case, proposing, limit)
@@ -103,10 +103,16 @@ def _maps(case: Case, setting: Setting, target: int) -> dict[str, np.ndarray]:
     return maps | ({"healing": setting.healer.heal(case)[0]} if setting.healer else {})
 
 
-def _outcome(scan: Scan, setting: Setting, logits: np.ndarray) -> ExplainedScan:
+def _outcome(label: str, called: bool, classes: Sequence[str]) -> Outcome:
+    """Return the outcome of a call; of a scan without a label the call alone."""
+    if not label:
+        return "P" if called else "N"
+    return (OUTCOMES_POSITIVE if called else OUTCOMES_NEGATIVE)[classes.index(label) > 0]
+
+
+def _call(scan: Scan, setting: Setting, logits: np.ndarray) -> ExplainedScan:
     """The network's prediction for a scan, still without lesions and pictures."""
     decision = int(setting.chosen.decide(logits))
-    labelled = setting.classes.index(scan.label) > 0
     return ExplainedScan(
         scan=scan.scan,
         patient=scan.patient,
@@ -114,7 +120,7 @@ def _outcome(scan: Scan, setting: Setting, logits: np.ndarray) -> ExplainedScan:
         probability=_probability(logits),
         decision=setting.classes[decision],
         explained_class=setting.classes[target_class(logits)],
-        outcome=(OUTCOMES_POSITIVE if decision > 0 else OUTCOMES_NEGATIVE)[labelled],
+        outcome=_outcome(scan.label, decision > 0, setting.classes),
     )
 
 

@@ -25,9 +25,10 @@ from claire.explain import Parameters
 from claire.explain.documents import add_maps, lesions_document, write_explained_weights
 from claire.explain.evidence import measure_evidence
 from claire.explain.healing.fit import fit_healer
-from claire.explain.inputs import Inputs, open_inputs
+from claire.explain.inputs import Inputs, of_training, open_inputs
 from claire.explain.listing import list_gates
 from claire.explain.maps.faithfulness import ScanCurves, summarise
+from claire.explain.new_scans import explain_new_scans
 from claire.explain.pictures.draw import draw_pictures
 from claire.explain.probe import Cases
 from claire.explain.refine import ChosenNetwork, choose_network
@@ -37,8 +38,11 @@ from claire.explain.scan import Setting, explain_scan
 def run(parameters: Parameters) -> None:
     """Explain the test scans of the weights' fold, or take them from the store; or list what gates need."""
     if parameters.list:
-        for line in list_gates(parameters.weights, parameters.run, parameters.folds):
+        for line in list_gates(*of_training(parameters)):
             print(line)
+        return
+    if parameters.model:
+        explain_new_scans(parameters)
         return
     inputs = open_inputs(parameters)
     known = {
@@ -52,7 +56,7 @@ def run(parameters: Parameters) -> None:
 def explain_fold(inputs: Inputs, parameters: Parameters) -> None:
     """Explain the test scans of a fold and write maps, pictures, lesions and the record."""
     recorded = parameters.recorded() | {"device": inputs.probe.device.kind}
-    hashed: dict[str, Path | str] = {name: getattr(parameters, name) for name in ("weights", "run", "folds")}
+    hashed: dict[str, Path | str] = dict(zip(("weights", "run", "folds"), of_training(parameters), strict=True))
     hashed["cohort"] = inputs.cohort.sha256
     hashed |= {name: path for name in ("judge", "winner") if (path := getattr(parameters, name)) is not None}
     with Record("explain", inputs.run.name, parameters.out, recorded, hashed) as record:

@@ -56,13 +56,14 @@ def write(inputs: Inputs, parameters: Parameters) -> None:
         record.output(out / SCANS, sha256)
         cohort = open_cohort(out / SCANS)
         probability = predict_scans(inputs, cohort, parameters.device)
+        predicted = tuple(_predicted(inputs, cohort, number, probability) for number in range(len(scans)))
         predictions = PredictionsDocument(
             model=document.variant_id,
             model_sha256=sha256_file(parameters.model),
             classes=document.classes,
             cohort_sha256=sha256,
-            scans=tuple(_predicted(inputs, cohort, number, probability) for number in range(len(scans))),
-            patients=tuple(_patients(inputs, probability)),
+            scans=predicted,
+            patients=tuple(_patients(inputs, predicted, probability)),
             set_aside=count_reasons(row for row in inputs.rejects if row.reason != "not_chosen"),
         )
         record.output(write_predictions(out / "predictions.json", predictions))
@@ -104,18 +105,17 @@ def _predicted(inputs: Inputs, cohort: Cohort, number: int, probability: FloatAr
     )
 
 
-def _patients(inputs: Inputs, probability: FloatArray) -> list[PredictedPatient]:
+def _patients(inputs: Inputs, scans: Sequence[PredictedScan], probability: FloatArray) -> list[PredictedPatient]:
     rows: dict[str, list[int]] = defaultdict(list)
-    for number, member in enumerate(inputs.members):
-        rows[member.facts.patient].append(number)
-    return [
-        PredictedPatient(
-            patient=patient,
-            scans=tuple(inputs.members[number].facts.scan for number in own),
-            verdict=verdict(probability[own].mean(0), inputs.model.document),
-        )
-        for patient, own in sorted(rows.items())
-    ]
+    for number, scan in enumerate(scans):
+        rows[scan.patient].append(number)
+    patients = []
+    for patient, own in sorted(rows.items()):
+        reasons = list(dict.fromkeys(reason for number in own for reason in scans[number].out_of_cohort))
+        names = tuple(scans[number].scan for number in own)
+        judged = verdict(probability[own].mean(0), inputs.model.document, reasons)
+        patients.append(PredictedPatient(patient=patient, scans=names, verdict=judged))
+    return patients
 
 
 def _report(record: Record, predictions: PredictionsDocument) -> None:

@@ -14,7 +14,9 @@ from claire.core.contracts.gates import Evidence, Gate
 from claire.core.contracts.metrics import Figure
 
 REMEDY = "Run `claire explain` again for this run."
-Outcome = Literal["TP", "FP", "TN", "FN"]
+#: By label and call; P and N are the calls of scans without a label.
+Outcome = Literal["TP", "FP", "TN", "FN", "P", "N"]
+CALLED: tuple[Outcome, ...] = ("TP", "FP", "P")
 Side = Literal["right", "left"]
 Zone = Literal["lower", "middle", "upper"]
 #: What insertions are grouped by.
@@ -206,6 +208,27 @@ class LesionsDocument(Document):
     scans: tuple[ExplainedScan, ...]
 
 
+class FoundScan(Part):
+    """A new scan, explained by the network of `fold`; `ranked`: whether the model has a say in it."""
+
+    fold: int
+    ranked: bool
+    explained: ExplainedScan
+
+
+class FoundLesions(Document):
+    """`scans.lesions.json`: the lesions of new scans. `gates`: of the model, whether its lesions can be believed."""
+
+    model: str
+    model_sha256: str
+    cohort_sha256: str
+    classes: tuple[str, ...]
+    gates: tuple[Gate, ...]
+    reliable: bool
+    infills: tuple[str, ...]
+    scans: tuple[FoundScan, ...]
+
+
 class LesionRow(Row):
     """A lesion as a row of `<run>.lesions.csv`; x, y, z are LPS mm."""
 
@@ -243,14 +266,28 @@ def read_lesions(path: Path) -> LesionsDocument:
     return read_document(path, LesionsDocument, REMEDY)
 
 
-def write_lesion_table(path: Path, document: LesionsDocument) -> Path:
-    """Write `<run>.lesions.csv`."""
+def write_found_lesions(path: Path, document: FoundLesions) -> Path:
+    """Write `scans.lesions.json`."""
+    return write_document(path, document)
+
+
+def read_found_lesions(path: Path) -> FoundLesions:
+    """Read `scans.lesions.json`. Raises ClaireError."""
+    return read_document(path, FoundLesions, "Run `claire explain --model` again.")
+
+
+def write_lesion_table(path: Path, document: LesionsDocument | FoundLesions) -> Path:
+    """Write `<run>.lesions.csv`, or `scans.lesions.csv` of new scans."""
     return write_rows(path, LesionRow, _rows(document))
 
 
-def _rows(document: LesionsDocument) -> Iterator[LesionRow]:
-    for scan in document.scans:
+def _rows(document: LesionsDocument | FoundLesions) -> Iterator[LesionRow]:
+    if isinstance(document, LesionsDocument):
+        scans = [(document.run, scan) for scan in document.scans]
+    else:
+        scans = [(f"{document.model}-f{scan.fold}", scan.explained) for scan in document.scans]
+    for run, scan in scans:
         for lesion in scan.lesions:
-            values = {**scan.model_dump(), **lesion.model_dump(), "run": document.run}
+            values = {**scan.model_dump(), **lesion.model_dump(), "run": run}
             values |= dict(zip(("x_mm", "y_mm", "z_mm"), lesion.centroid_lps_mm, strict=True))
             yield LesionRow.model_validate({name: values[name] for name in LesionRow.columns()})

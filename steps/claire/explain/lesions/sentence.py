@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from claire.core.contracts.lesions import ExplainedScan, Lesion
+from claire.core.contracts.lesions import CALLED, ExplainedScan, Lesion
 
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 #: Crucial lesions that are named one by one.
@@ -25,7 +25,7 @@ def sentence(scan: ExplainedScan, better: bool = True) -> str:
     count = len(scan.lesions)
     if not count:
         return f"No opacity was found; p is {_p(scan.probability)}."
-    if scan.outcome in ("TN", "FN"):
+    if scan.outcome not in CALLED:
         return _not_called(scan)
     crucial = [lesion for lesion in scan.lesions if lesion.crucial]
     if not crucial or scan.probability_without is None:

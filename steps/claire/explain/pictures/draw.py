@@ -49,8 +49,8 @@ def make_page(result: ScanResult, setting: Setting) -> overlays.Page:
         affine=case.scan.affine,
         slice_numbers=case.scan.slices,
         positions_mm=case.scan.slice_positions_mm,
-        title=f"{scan.scan}: p = {scan.probability:.2f}, {threshold}, called {scan.decision}; label {scan.label} "
-        f"({scan.outcome})",
+        title=f"{scan.scan}: p = {scan.probability:.2f}, {threshold}, called {scan.decision}"
+        + (f"; label {scan.label} ({scan.outcome})" if scan.label else ""),
         healed_title="healed" if after is None else f"without {removed}: p = {after:.2f}",
         note=scan.sentence,
     )
