@@ -19,12 +19,14 @@ baseCommand: [claire, explain]
 arguments: [--threads, $(runtime.cores)]
 
 inputs:
-  weights: {type: File, inputBinding: {prefix: --weights}, label: Weights, doc: "Weights of the run; they name its variant and fold"}
-  run: {type: File, inputBinding: {prefix: --run}, label: Run, doc: "run.zip of the same run"}
-  cohort: {type: File, inputBinding: {prefix: --cohort}, label: Cohort, doc: "cohort.h5 that the run was trained on"}
-  folds: {type: File, inputBinding: {prefix: --folds}, label: Folds, doc: "folds.csv of the cohort"}
+  weights: {type: "File?", inputBinding: {prefix: --weights}, label: Weights, doc: "Weights of the run; they name its variant and fold"}
+  run: {type: "File?", inputBinding: {prefix: --run}, label: Run, doc: "run.zip of the same run"}
+  cohort: {type: File, inputBinding: {prefix: --cohort}, label: Cohort, doc: "cohort.h5 that the run was trained on; with a model scans.h5 of apply"}
+  folds: {type: "File?", inputBinding: {prefix: --folds}, label: Folds, doc: "folds.csv of the cohort"}
   judge: {type: "File?", inputBinding: {prefix: --judge}, label: Judge, doc: "Weights of another architecture on the same grid and fold, for the gate that asks an unseen network"}
   winner: {type: "File?", inputBinding: {prefix: --winner}, label: Winner, doc: "winner.json of evaluate, whose guards feed a gate"}
+  model: {type: "File?", inputBinding: {prefix: --model}, label: Model, doc: "model.zip of bundle: new scans are explained in place of the test scans of a run"}
+  predictions: {type: "File?", inputBinding: {prefix: --predictions}, label: Predictions, doc: "predictions.json of apply, with a model"}
   images: {type: "../types/images.yml#images", default: phantom, inputBinding: {prefix: --images}, label: Pictures, doc: "Whose pictures are drawn: none, phantom or all"}
   seed: {type: "int?", inputBinding: {prefix: --seed}, label: Seed, doc: "Seed of everything that is drawn"}
   return_saliency: {type: boolean, default: false, label: Return saliency, doc: "Whether the saliency volumes leave the place where they were made"}

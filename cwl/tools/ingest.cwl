@@ -17,7 +17,7 @@ arguments: [--threads, $(runtime.cores)]
 inputs:
   source: {type: [Directory, string], inputBinding: {prefix: --source}, label: Series, doc: "The directory that index was pointed to, or its path at the site"}
   shard: {type: File, inputBinding: {prefix: --shard}, label: Shard, doc: "NNNN.shard.jsonl of index"}
-  labels: {type: [File, string], inputBinding: {prefix: --labels}, label: Labels, doc: "CSV table with a label for each patient, study, series or path"}
+  labels: {type: ["null", File, string], inputBinding: {prefix: --labels}, label: Labels, doc: "CSV table with a label for each patient, study, series or path; without it scans enter unlabelled, to be predicted"}
   slice_labels: {type: ["null", File, string], inputBinding: {prefix: --slice-labels}, label: Slice labels, doc: "CSV table with labels of single slices"}
   key: {type: [File, string], inputBinding: {prefix: --key}, label: Key, doc: "Secret key of the pseudonyms, at least 16 bytes"}
   private: {type: "string?", inputBinding: {prefix: --private}, label: Private directory, doc: "Absolute path at the site that receives the table of pseudonyms; else it is dropped"}

@@ -27,7 +27,7 @@ class Parameters(StoredParameters):
         "Youden's, on 1 − p of the reference class.",
     )
     cohort: InputFile = parameter(
-        help="cohort.h5 that the run was trained on; with --model scans.h5 of predict", details="Another one is refused."
+        help="cohort.h5 that the run was trained on; with --model scans.h5 of apply", details="Another one is refused."
     )
     folds: InputFile | None = parameter(None, unless="model", help="folds.csv of the cohort")
     model: InputFile | None = parameter(
@@ -35,7 +35,7 @@ class Parameters(StoredParameters):
         help="`<variant>.model.zip` of bundle: new scans are explained, in place of the test scans of a run",
         details="Each scan by the network nearest to what all networks say. Its gates are those of the model.",
     )
-    predictions: InputFile | None = parameter(None, help="predictions.json of predict; with --model")
+    predictions: InputFile | None = parameter(None, help="predictions.json of apply; with --model")
     images: Policy = parameter(
         "phantom",
         help="whose pictures are drawn",

@@ -49,7 +49,7 @@ class NewScans:
 
 
 def explain_new_scans(parameters: Parameters) -> None:
-    """Explain the scans of predict, or take the finished result from the store."""
+    """Explain the scans of apply, or take the finished result from the store."""
     make_deterministic(parameters.threads)
     new = open_new_scans(parameters)
     variant = new.model.document.variant
@@ -61,13 +61,13 @@ def explain_new_scans(parameters: Parameters) -> None:
 def open_new_scans(parameters: Parameters) -> NewScans:
     """Open the inputs. Raises UsageError unless model, scans and predictions belong together."""
     if parameters.model is None or parameters.predictions is None:
-        raise UsageError("--model needs --predictions", "Give predictions.json of `claire predict` with this model.")
+        raise UsageError("--model needs --predictions", "Give predictions.json of `claire apply` with this model.")
     predictions, cohort = read_predictions(parameters.predictions), open_cohort(parameters.cohort)
     sha256 = sha256_file(parameters.model)
     if predictions.model_sha256 != sha256:
-        raise UsageError("--predictions are of another model than --model", "Run `claire predict` with this model.")
+        raise UsageError("--predictions are of another model than --model", "Run `claire apply` with this model.")
     if predictions.cohort_sha256 != cohort.sha256:
-        raise UsageError("--predictions are of other scans than --cohort", "Give scans.h5 of the same `claire predict`.")
+        raise UsageError("--predictions are of other scans than --cohort", "Give scans.h5 of the same `claire apply`.")
     return NewScans(read_model(parameters.model), sha256, cohort, predictions)
 
 

@@ -9,7 +9,7 @@ from claire.core.command.documents import Document, Part, read_document, write_d
 from claire.core.command.tables import write_csv
 from claire.core.contracts.masks import LungFacts
 
-REMEDY = "Run `claire predict` again."
+REMEDY = "Run `claire apply` again."
 #: The operating point of more than two classes: the likeliest class is decided.
 LIKELIEST = "likeliest"
 

@@ -32,6 +32,6 @@ class Parameters(StoredParameters):
 
 def run(parameters: Parameters) -> None:
     """Write the predictions, their table and the scans as the networks read them."""
-    from claire.predict import work
+    from claire.apply import work
 
     work.run(parameters)

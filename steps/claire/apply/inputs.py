@@ -11,7 +11,7 @@ from claire.core.command.record import StepRecord, read_record
 from claire.core.contracts.members import Member, read_members
 from claire.core.contracts.model import Model, read_model
 from claire.core.contracts.rejects import Reject, count_reasons, read_rejects
-from claire.predict import Parameters
+from claire.apply import Parameters
 
 
 @dataclass(frozen=True)

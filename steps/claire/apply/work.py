@@ -27,9 +27,9 @@ from claire.core.networks.build import parse_network
 from claire.core.networks.devices import choose_device, make_deterministic
 from claire.core.networks.predict import predict
 from claire.core.statistics import FloatArray
-from claire.predict import Parameters
-from claire.predict.inputs import Inputs, read_inputs
-from claire.predict.verdict import verdict
+from claire.apply import Parameters
+from claire.apply.inputs import Inputs, read_inputs
+from claire.apply.verdict import verdict
 
 #: The new scans in the form of `cohort.h5`, for explain.
 SCANS = "scans.h5"
@@ -40,7 +40,7 @@ def run(parameters: Parameters) -> None:
     make_deterministic(parameters.threads)
     inputs = read_inputs(parameters)
     device = choose_device(parameters.device, inputs.model.document.variant.dimensions)
-    stored("predict", parameters, lambda given: write(inputs, given), {"device": device.kind})
+    stored("apply", parameters, lambda given: write(inputs, given), {"device": device.kind})
 
 
 def write(inputs: Inputs, parameters: Parameters) -> None:
@@ -49,7 +49,7 @@ def write(inputs: Inputs, parameters: Parameters) -> None:
     files: dict[str, Path | str] = {"model": parameters.model}
     files |= {f"prepared/{path.name}": path for path in parameters.prepared}
     files |= {f"reject_tables/{path.name}": path for path in parameters.reject_tables}
-    with Record("predict", "", out, parameters.recorded(), files) as record:
+    with Record("apply", "", out, parameters.recorded(), files) as record:
         scans = cohort_scans(inputs.members, document.classes)
         blocks = progress(voxel_blocks(inputs.members), "joined scan", len(scans))
         sha256 = write_cohort(out / SCANS, scans, document.classes, inputs.size, blocks)
