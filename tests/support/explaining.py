@@ -50,7 +50,7 @@ def tiny(variant: Variant, classes: int) -> nn.Module:
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained run of fold 0; `files` are those of its cohort."""
+    """A trained run of one fold; `files` are those of its cohort."""
 
     files: CohortFiles
     variant: Variant
@@ -65,11 +65,11 @@ class Trained:
         return make_case(self.cohort, scans[nth], self.variant)
 
 
-def train_tiny(files: CohortFiles, variant: Variant, folder: Path, steps: int = 60) -> Trained:
+def train_tiny(files: CohortFiles, variant: Variant, folder: Path, steps: int = 60, fold: int = FOLD) -> Trained:
     """Train on all scans of the training role at once, and write weights and archive of the run."""
     torch.manual_seed(0)
     cohort, network = open_cohort(files.cohort), build_network(variant, len(CLASSES))
-    scans = cohort.by_patient(read_folds(files.folds).roles(FOLD)["train"])
+    scans = cohort.by_patient(read_folds(files.folds).roles(fold)["train"])
     images = torch.stack([to_input(torch.from_numpy(cut_hu(cohort, scan, variant)), variant) for scan in scans])
     targets = torch.tensor([cohort.target(scan) for scan in scans])
     optimiser = torch.optim.AdamW(network.parameters(), 2e-2)
@@ -77,7 +77,7 @@ def train_tiny(files: CohortFiles, variant: Variant, folder: Path, steps: int = 
         optimiser.zero_grad()
         functional.cross_entropy(network(images).scan, targets).backward()
         optimiser.step()
-    facts = run_facts(variant, FOLD, CLASSES, files.sha256)
+    facts = run_facts(variant, fold, CLASSES, files.sha256)
     weights = write_weights(folder / f"{facts.run}.safetensors", network.state_dict(), weights_facts(variant, facts))
     run = _write_archive(folder, facts, variant, network, files)
     return Trained(files, variant, weights, run, cohort, Probe(network, variant, CPU))
@@ -95,7 +95,7 @@ def weights_facts(variant: Variant, facts: RunFacts) -> WeightsFacts:
 
 
 def _write_archive(folder: Path, facts: RunFacts, variant: Variant, network: ScanNetwork, files: CohortFiles) -> Path:
-    cohort, roles = open_cohort(files.cohort), read_folds(files.folds).roles(FOLD)
+    cohort, roles = open_cohort(files.cohort), read_folds(files.folds).roles(facts.fold)
     splits: tuple[Split, ...] = ("validation", "test")
     rows = [
         row

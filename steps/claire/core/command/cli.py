@@ -35,7 +35,8 @@ def add_argument(step_parser: argparse.ArgumentParser, parameter: Parameter) -> 
     if parameter.positional:
         return step_parser.add_argument(parameter.name, metavar=parameter.flag, help=_help(parameter))
     options = _options(parameter)
-    return step_parser.add_argument(parameter.flag, required=parameter.required, help=_help(parameter), **options)
+    required = parameter.required and not parameter.unless
+    return step_parser.add_argument(parameter.flag, required=required, help=_help(parameter), **options)
 
 
 def parse(step: str, doc: str | None, model: type[P], argv: Sequence[str] | None) -> P:
@@ -72,5 +73,6 @@ def _fault(fault: Any, parameters: Sequence[Parameter]) -> str:
     name, text = str(fault["loc"][0]) if fault["loc"] else "", str(fault["msg"])
     parameter = next((each for each in parameters if each.name == name), None)
     if parameter is None:
-        return f"argument {name}: {text.removeprefix('Value error, ')}"
+        text = text.removeprefix("Value error, ")
+        return f"argument {name}: {text}" if name else text
     return f"argument {parameter.flag}: {explain(parameter, fault)}"

@@ -13,6 +13,7 @@ STEPS = {
     "train": "Train one variant on one fold and predict its validation and test scans.",
     "evaluate": "Compare all runs: leaderboard, intervals, comparisons, winner.",
     "explain": "Show which lesions decided a fold's test scans.",
+    "bundle": "Pack the winner as it was measured into one file that diagnoses new scans.",
     "report": "Write everything into one self-contained HTML page.",
 }
 COMMANDS = {

@@ -14,10 +14,10 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -87,6 +87,7 @@ def parameter(
     unit: str = "",
     for_people: bool = False,
     positional: bool = False,
+    unless: str = "",
     ge: float | None = None,
     gt: float | None = None,
     le: float | None = None,
@@ -95,9 +96,12 @@ def parameter(
     """Declare a field of `StepParameters`.
 
     `help` is its line in `--help`; `details` says in docs/usage.md when to change it; `for_people`: a flag that prints
-    something and is not used by workflows; `positional`: it has no flag.
+    something and is not used by workflows; `positional`: it has no flag; `unless`: it is required unless the named one
+    is given, so its default stands for nothing.
     """
-    extra: dict[str, Any] = {"details": details, "unit": unit, "for_people": for_people, "positional": positional}
+    extra: dict[str, Any] = {
+        "details": details, "unit": unit, "for_people": for_people, "positional": positional, "unless": unless,
+    }  # fmt: skip
     return Field(default, description=help, json_schema_extra=extra, ge=ge, gt=gt, le=le, lt=lt)
 
 
@@ -109,6 +113,17 @@ class StepParameters(BaseModel):
     out: SitePath = parameter(Path(), help="directory for the results; created if missing")
     threads: int = parameter(1, help="processor threads that the step may use", ge=1)
     log_level: Literal["debug", "info", "warning"] = parameter("info", help="how much to log on stderr")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        missing = [
+            parameter.flag
+            for parameter in describe(type(self))
+            if parameter.unless and not getattr(self, parameter.unless) and not getattr(self, parameter.name)
+        ]
+        if missing:
+            raise ValueError(f"the following arguments are required: {', '.join(missing)}")
+        return self
 
     def recorded(self) -> dict[str, Any]:
         """Return the parameters that affect the result, as JSON values; no paths, common flags or `for_people`."""
@@ -145,6 +160,7 @@ class Parameter:
     bounds: tuple[tuple[str, float], ...]
     for_people: bool
     positional: bool
+    unless: str
 
     @property
     def flag(self) -> str:
@@ -200,7 +216,7 @@ def _describe(name: str, field: FieldInfo) -> Parameter:
     return Parameter(
         name=name,
         kind=_kind(annotation, metadata),
-        required=field.is_required(),
+        required=field.is_required() or bool(extra.get("unless")),
         optional=optional,
         default=default,
         help=field.description or "",
@@ -210,6 +226,7 @@ def _describe(name: str, field: FieldInfo) -> Parameter:
         bounds=tuple(_bounds(metadata)),
         for_people=bool(extra.get("for_people")),
         positional=bool(extra.get("positional")),
+        unless=str(extra.get("unless", "")),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from claire.core.command.files import atomic
 
 #: Exceptions raised when reading damaged members.
 DAMAGE = (KeyError, ValueError, EOFError, OSError, RuntimeError, zlib.error, zipfile.BadZipFile)
+_PLAIN_NAME = re.compile(r"[\w.-]+(/[\w.-]+)*")
 
 
 class ArchiveWriter:
@@ -54,6 +56,14 @@ class ArchiveReader:
     def names(self) -> list[str]:
         """Return the names of the members in stored order."""
         return self._archive.namelist()
+
+    def require_plain(self) -> None:
+        """Raise ClaireError unless every member is stored as it is, once, under a relative name without `..`."""
+        names = [info.filename for info in self._archive.infolist()]
+        for info in self._archive.infolist():
+            plain = _PLAIN_NAME.fullmatch(info.filename) and ".." not in info.filename
+            if not plain or info.compress_type != zipfile.ZIP_STORED or names.count(info.filename) > 1:
+                raise ClaireError(f"{self.path.name} has a member that the pipeline does not write", self.remedy)
 
     def read(self, name: str) -> bytes:
         """Return the content of one member."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from claire.core.command.documents import parse_document
 from claire.core.command.errors import ClaireError
 from claire.core.command.files import atomic
-from claire.core.contracts.weights_facts import KEY, REMEDY, WeightsFacts
+from claire.core.contracts.weights_facts import KEY, REMEDY, WeightsFacts, parse_weights_facts
 
 
 def write_weights(path: Path, state: Mapping[str, Tensor], facts: WeightsFacts) -> Path:
@@ -38,6 +39,21 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], WeightsFacts]:
     if KEY not in metadata:
         raise ClaireError(f"{path.name} is not a weights file of `claire train`", REMEDY)
     facts = parse_document(metadata[KEY], WeightsFacts, path.name, REMEDY)
-    if not all(bool(torch.isfinite(value).all()) for value in state.values() if value.is_floating_point()):
-        raise ClaireError(f"{path.name} holds weights that are NaN or infinite", REMEDY)
+    _refuse_infinite(state, path.name)
     return state, facts
+
+
+def parse_weights(content: bytes, where: str) -> tuple[dict[str, Tensor], WeightsFacts]:
+    """As `read_weights`, of the bytes of a weights file; `where` names it in errors."""
+    facts = parse_weights_facts(io.BytesIO(content), where)
+    try:
+        state = load(content)
+    except SafetensorError as error:
+        raise ClaireError(f"{where} is not a weights file ({type(error).__name__})", REMEDY) from error
+    _refuse_infinite(state, where)
+    return state, facts
+
+
+def _refuse_infinite(state: Mapping[str, Tensor], where: str) -> None:
+    if not all(bool(torch.isfinite(value).all()) for value in state.values() if value.is_floating_point()):
+        raise ClaireError(f"{where} holds weights that are NaN or infinite", REMEDY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import BinaryIO
 
 from claire.core.command.documents import Document, parse_document
 from claire.core.command.errors import ClaireError
@@ -29,11 +30,16 @@ class WeightsFacts(Document):
 
 def read_weights_facts(path: Path) -> WeightsFacts:
     """Read the facts of a weights file from its header alone. Raises ClaireError if it is not one of `claire train`."""
+    with path.open("rb") as stream:
+        return parse_weights_facts(stream, path.name)
+
+
+def parse_weights_facts(stream: BinaryIO, where: str) -> WeightsFacts:
+    """Return the facts in the header at the start of `stream`; `where` names it in errors. Raises ClaireError."""
     try:
-        with path.open("rb") as stream:
-            length = int.from_bytes(stream.read(_LENGTH), "little")
-            header = json.loads(stream.read(length)) if length <= _MOST else None
+        length = int.from_bytes(stream.read(_LENGTH), "little")
+        header = json.loads(stream.read(min(length, _MOST)))
         facts = header["__metadata__"][KEY]
     except (OSError, ValueError, RecursionError, KeyError, TypeError) as error:
-        raise ClaireError(f"{path.name} is not a weights file of `claire train`", REMEDY) from error
-    return parse_document(str(facts), WeightsFacts, path.name, REMEDY)
+        raise ClaireError(f"{where} is not a weights file of `claire train`", REMEDY) from error
+    return parse_document(str(facts), WeightsFacts, where, REMEDY)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.contracts.variant import Variant
-from claire.core.contracts.weights import read_weights
+from claire.core.contracts.weights import parse_weights, read_weights
 from claire.core.contracts.weights_facts import WeightsFacts
 from claire.core.networks.architectures import require_known, unknown_network
 from claire.core.networks.scan_network import ScanNetwork, channels_last
@@ -221,13 +221,21 @@ BUILDERS: dict[str, Callable[[str, Variant, int], tuple[nn.Module, int]]] = {
 
 def load_network(path: Path) -> tuple[ScanNetwork, WeightsFacts]:
     """Return (network in eval mode, facts) of a weights file. Raises ClaireError if it is damaged or does not fit."""
-    state, facts = read_weights(path)
+    return _loaded(*read_weights(path), path.name)
+
+
+def parse_network(content: bytes, where: str) -> tuple[ScanNetwork, WeightsFacts]:
+    """As `load_network`, of the bytes of a weights file, such as a member of a model; `where` names it in errors."""
+    return _loaded(*parse_weights(content, where), where)
+
+
+def _loaded(state: Mapping[str, Tensor], facts: WeightsFacts, where: str) -> tuple[ScanNetwork, WeightsFacts]:
     network = build_network(facts.variant, len(facts.classes))
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise ClaireError(
-            f"{path.name} does not fit {facts.variant.architecture} as this version of its library builds it",
+            f"{where} does not fit {facts.variant.architecture} as this version of its library builds it",
             "Use the versions that the training's record names, or train this run again.",
         ) from error
     return network.eval(), facts

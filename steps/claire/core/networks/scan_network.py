@@ -118,6 +118,6 @@ def channels_last(network: ScanNetwork, dimensions: int) -> ScanNetwork:
 
 def _copy_channels(grey: Tensor, channels: int) -> Tensor:
     image = grey if channels == 1 else grey.expand(-1, channels, *grey.shape[2:])
-    if torch.jit.is_tracing():  # ONNX knows no memory formats
+    if torch.onnx.is_in_onnx_export():  # ONNX knows no memory formats
         return image
     return image.contiguous(memory_format=torch.channels_last if image.ndim == 4 else torch.channels_last_3d)
