@@ -64,6 +64,7 @@ def make_capture(
         patient_birth_date="",
         patient_sex="",
     )
+    result.BodyPartExamined = "CHEST"
     result.BurnedInAnnotation = "NO"
     result.RecognizableVisualFeatures = "NO"
     result.ImageComments = f"{RESEARCH_USE}. {title}"

@@ -33,7 +33,8 @@ REGION_CATEGORY, REGION_TYPE = codes.SCT.SpatialAndRelationalConcept, codes.DCM.
 #: CID 7162, how the lesions were found: HU, then removal and measurement by a trained network.
 ALGORITHM_FAMILY = codes.DCM.ArtificialIntelligence
 #: CID 7203 and CID 7202: what was done to the source images, and what they are to the result.
-SEGMENTATION, SOURCE_IMAGE = codes.DCM.Segmentation, codes.DCM.SourceImageForImageProcessingOperation
+SEGMENTATION = codes.cid7203.SegmentationImageDerivation
+SOURCE_IMAGE = codes.cid7202.SourceImageForImageProcessingOperation
 LUNG = codes.SCT.Lung
 #: CID 244.
 SIDES: dict[Side, CodedConcept] = {

@@ -37,7 +37,7 @@ _EMPTY = (
 )
 #: In place of a date that DICOM requires (PS3.15 E.1.1, action D).
 _NO_DATE = datetime(1900, 1, 1)
-_METHOD = "Pseudonyms by a key of the site (HMAC-SHA256), UIDs remapped, dates removed"
+_METHOD = "Keyed pseudonyms (HMAC-SHA256), UIDs remapped, dates removed"
 
 
 @dataclass(frozen=True)
