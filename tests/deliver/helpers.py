@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pydicom
 from claire.core.contracts.lesions import Lesion
-from claire.core.contracts.scans import ScanFacts
+from claire.core.contracts.scans import ScanFacts, ScansReader
+from claire.core.contracts.shard_list import read_shard_list
 from claire.core.imaging.affine import voxel_ml
 from claire.core.imaging.volume import Volume
 from claire.core.privacy.pseudonym import Pseudonyms
@@ -23,6 +24,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedCTImageStorage
 
 from tests.ingest.helpers import KEY, go
+from tests.support.command import claire
 from tests.support.dicom_maker import SeriesMaker
 
 PSEUDONYMS = Pseudonyms(KEY.encode())
@@ -60,6 +62,21 @@ def ingested(folder: Path, *flags: str) -> Delivered:
     volume, facts = go(folder, *flags).scan()
     files = sorted(path for path in (folder / "in").rglob("*") if path.is_file())
     return with_lesions(files, volume, facts)
+
+
+def ingested_source(source: Path, labels: Path, folder: Path) -> list[Delivered]:
+    """Index and ingest a source folder; return its scans with lesions set into them."""
+    (folder / "key").write_text(KEY)
+    assert claire("index", ["--source", source, "--out", folder / "out", "--shards", 1]) == 0
+    shard = folder / "out/0000.shard.jsonl"
+    flags = ["--source", source, "--shard", shard, "--labels", labels, "--key", folder / "key"]
+    assert claire("ingest", [*flags, "--out", folder / "out"]) == 0
+    series = {PSEUDONYMS.scan(each.name): each for each in read_shard_list(shard)}
+    with ScansReader(folder / "out/0000.scans.zip") as scans:
+        return [
+            with_lesions([source / name for name in series[scan].files], scans.volume(scan), scans.facts(scan))
+            for scan in scans.scans()
+        ]
 
 
 def with_lesions(files: Sequence[Path], volume: Volume, facts: ScanFacts) -> Delivered:

@@ -78,10 +78,7 @@ def test_segments_are_lesions_by_rank(delivered: Delivered, out: Path) -> None:
     ]
     assert {each.SegmentAlgorithmType for each in seg.SegmentSequence} == {"AUTOMATIC"}
     assert {each.SegmentAlgorithmName for each in seg.SegmentSequence} == {delivered.diagnosis.model}
-    assert (seg.ContentQualification, seg.ContentDescription) == (
-        "RESEARCH",
-        "RESEARCH USE ONLY - not for clinical use",
-    )
+    assert (seg.ContentQualification, seg.ContentDescription) == ("RESEARCH", RESEARCH_USE)
     assert (seg.SegmentationType, seg.SegmentsOverlap) == ("BINARY", "NO")
 
 
