@@ -20,6 +20,7 @@ requirements:
       - {$import: types/train.yml}
       - {$import: types/evaluate.yml}
       - {$import: types/explain.yml}
+      - {$import: types/bundle.yml}
       - {$import: types/report.yml}
 
 inputs:
@@ -47,6 +48,7 @@ inputs:
   train_options: {type: ["null", "types/train.yml#train_parameters"], label: Options of train, doc: "Where networks are trained"}
   evaluate_options: {type: ["null", "types/evaluate.yml#evaluate_parameters"], label: Options of evaluate, doc: "How variants are compared"}
   explain_options: {type: ["null", "types/explain.yml#explain_parameters"], label: Options of explain, doc: "How scans are explained"}
+  bundle_options: {type: ["null", "types/bundle.yml#bundle_parameters"], label: Options of bundle, doc: "What the model file says and holds"}
   report_options: {type: ["null", "types/report.yml#report_parameters"], label: Options of report, doc: "What the page shows"}
 
 steps:
@@ -119,6 +121,22 @@ steps:
       store: store
       parameters: explain_options
     out: [saliency, overlays, lesions, lesion_table, explained_weights, record]
+  bundle:
+    run: tools/bundle.cwl
+    in:
+      weights: pick/picked_weights
+      runs: pick/picked_run
+      winner: experiment/winner
+      metrics: experiment/metrics
+      cohort: data/cohort_file
+      cohort_summary: data/cohort_summary
+      scans: data/scans
+      folds: data/folds
+      lesions: explain/lesions
+      records: data/records
+      store: data_store
+      parameters: bundle_options
+    out: [model, record]
   report:
     run: tools/report.cwl
     in:
@@ -132,7 +150,7 @@ steps:
       rejects: data/rejects
       lesions: explain/lesions
       overlays: explain/overlays
-      records: {source: [plan/record, data/records, experiment/records, explain/record], linkMerge: merge_flattened}
+      records: {source: [plan/record, data/records, experiment/records, explain/record, bundle/record], linkMerge: merge_flattened}
       images: images
       store: data_store
       parameters: report_options
@@ -148,6 +166,7 @@ outputs:
   winner: {type: File, outputSource: experiment/winner, label: Winner, doc: "The winner and the positions of its runs"}
   winner_weights: {type: "File[]", outputSource: pick/picked_weights, label: Winner's weights, doc: "Weights of the winner's run of each fold"}
   winner_runs: {type: "File[]", outputSource: pick/picked_run, label: Winner's runs, doc: "Predictions and history of the winner's run of each fold"}
+  model: {type: File, outputSource: bundle/model, label: Model, doc: "The winner in one file, for the diagnosis of new scans"}
   cohort_summary: {type: File, outputSource: data/cohort_summary, label: Cohort summary, doc: "Hash, classes and counts of the cohort"}
   scans: {type: File, outputSource: data/scans, label: Scans, doc: "One row per scan: pseudonyms, label, scanner, lungs"}
   folds: {type: File, outputSource: data/folds, label: Folds, doc: "One row per patient: its fold or fixed split"}
@@ -167,7 +186,7 @@ outputs:
     doc: Weights of the explained networks, where asked for
   records:
     type: File[]
-    outputSource: [plan/record, data/records, experiment/records, explain/record, report/record]
+    outputSource: [plan/record, data/records, experiment/records, explain/record, bundle/record, report/record]
     linkMerge: merge_flattened
     label: Records
     doc: What each step did, on which input, how long it took

@@ -295,6 +295,7 @@ WAYS: dict[str, Comparison | None] = {
     "*.overlays.zip": same_members,
     "*.saliency.zip": same_members,
     "*.safetensors": None,
+    "*.model.zip": None,
     "report.html": None,
     "ro-crate-metadata.json": None,
 }

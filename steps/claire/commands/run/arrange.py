@@ -14,7 +14,7 @@ FOLDERS = {
     "provenance": ("*.run.json", "ro-crate-metadata.json"),
     "lesions": ("*.lesions.json", "*.lesions.csv", "*.overlays.zip", "*.saliency.zip", "*.explained.safetensors"),
     "predictions": ("*.run.zip",),
-    "model": ("*.safetensors", "winner.json"),
+    "model": ("*.model.zip", "*.safetensors", "winner.json"),
     "tables": ("*.csv", "metrics.json", "cohort.json"),
 }
 #: Files that a folder holds at most; more go into parts.
@@ -24,7 +24,7 @@ README = """Results of the CLAIRE pipeline.
 
 report.html   everything in one page that works offline: begin here
 tables        cohort, folds, rejects, leaderboard, comparisons, curves and all metrics
-model         the winner: the weights of each fold
+model         the winner: one file that diagnoses new scans, and the weights of each fold
 predictions   the winner: predictions and history of each fold
 lesions       by explained fold: ranked lesions, gates, pictures
 provenance    what each step did: version, parameters, hashes, time and memory
