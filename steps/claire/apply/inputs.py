@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from claire.apply import Parameters
 from claire.core.command.documents import Part
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.command.record import StepRecord, read_record
 from claire.core.contracts.members import Member, read_members
 from claire.core.contracts.model import Model, read_model
 from claire.core.contracts.rejects import Reject, count_reasons, read_rejects
-from claire.apply import Parameters
 
 
 @dataclass(frozen=True)

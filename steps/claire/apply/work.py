@@ -8,6 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from claire.apply import Parameters
+from claire.apply.inputs import Inputs, read_inputs
+from claire.apply.verdict import verdict
 from claire.core.command.files import sha256_file
 from claire.core.command.progress import log, progress
 from claire.core.command.record import Record
@@ -27,9 +30,6 @@ from claire.core.networks.build import parse_network
 from claire.core.networks.devices import choose_device, make_deterministic
 from claire.core.networks.predict import predict
 from claire.core.statistics import FloatArray
-from claire.apply import Parameters
-from claire.apply.inputs import Inputs, read_inputs
-from claire.apply.verdict import verdict
 
 #: The new scans in the form of `cohort.h5`, for explain.
 SCANS = "scans.h5"

@@ -20,6 +20,7 @@ from claire.core.command.progress import log
 from claire.core.command.record import Record, hash_input
 from claire.core.command.store import stored
 from claire.core.contracts.cohort import open_cohort
+from claire.core.contracts.gates import gates
 from claire.core.contracts.model import CARD, Exports, ModelDocument, hash_members, write_model
 from claire.core.contracts.winner import read_winner
 
@@ -82,6 +83,7 @@ def make_model(inputs: Inputs, parameters: Parameters, folder: Path) -> tuple[Mo
         preparation=find_preparation(inputs),
         fingerprint=make_fingerprint(inputs),
         figures=figures,
+        gates=gates([lesions.evidence for lesions in inputs.lesions.values()]) if inputs.lesions else (),
         card=card,
         exports=exports,
         members={fold.weights: fold.sha256 for fold in folds},

@@ -14,6 +14,8 @@ STEPS = {
     "evaluate": "Compare all runs: leaderboard, intervals, comparisons, winner.",
     "explain": "Show which lesions decided a fold's test scans.",
     "bundle": "Pack the winner as it was measured into one file that diagnoses new scans.",
+    "apply": "Predict new scans by a model file: probabilities, decisions, and whether the model has a say.",
+    "deliver": "Write a page a patient and DICOM objects of predicted scans.",
     "report": "Write everything into one self-contained HTML page.",
 }
 COMMANDS = {

@@ -18,6 +18,7 @@ from claire.core.command.documents import Document, Part, parse_document
 from claire.core.command.errors import ClaireError
 from claire.core.contracts.archive import ArchiveReader, write_archive
 from claire.core.contracts.fingerprint import Fingerprint
+from claire.core.contracts.gates import Gate
 from claire.core.contracts.metrics import Calibration, Figure, Figures
 from claire.core.contracts.variant import Variant
 
@@ -165,6 +166,7 @@ class Exports(Part):
 class ModelDocument(Document):
     """`model.json`. `software`: versions by library; `seeds`: of folds, training and bootstrap.
 
+    `gates`: of all explained folds, whether the lesions of its scans can be believed; none where none was explained.
     `members`: SHA-256 of every member of the archive besides this one.
     """
 
@@ -179,6 +181,7 @@ class ModelDocument(Document):
     preparation: Preparation
     fingerprint: Fingerprint
     figures: ModelFigures
+    gates: tuple[Gate, ...] = ()
     card: ModelCard
     exports: Exports
     members: dict[str, str]
