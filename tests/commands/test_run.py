@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from claire.commands.run import Parameters
 from claire.commands.run.arrange import MOST, arrange
-from claire.commands.run.engine import end, end_all, left_behind, members, write_site
+from claire.commands.run.engine import Launch, end, end_all, left_behind, members, write_site
 from claire.commands.run.watch import Watch
 from claire.core.command.lease import lease
 from claire.core.command.shipped import shipped
@@ -156,8 +155,8 @@ def test_the_status_of_no_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
 
 def test_the_site_keeps_its_bindings_and_gets_this_job(tmp_path: Path) -> None:
     (tmp_path / "job.yml").write_text("{}")
-    parameters = Parameters(job=tmp_path / "job.yml", engine="streamflow", site=shipped("streamflow.yml"))
-    path = write_site(parameters, shipped("cwl/main.cwl"), tmp_path / "job.yml", tmp_path)
+    launch = Launch("streamflow", shipped("streamflow.yml"), shipped("cwl/main.cwl"), tmp_path / "job.yml")
+    path = write_site(launch, tmp_path)
     (workflow,) = yaml.safe_load(path.read_text())["workflows"].values()
     assert workflow["config"]["settings"] == str(tmp_path / "job.yml")
     assert len(workflow["bindings"]) == 3

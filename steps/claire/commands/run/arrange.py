@@ -9,8 +9,12 @@ from pathlib import Path
 
 from claire.core.command.files import write_text
 
+#: The pages of new patients link to each other: they stay together.
+WHOLE = "pages"
 #: By folder: patterns of names. What matches none stays at the top.
 FOLDERS = {
+    WHOLE: ("index.html", "P*.html"),
+    "dicom": ("*.dcm",),
     "provenance": ("*.run.json", "ro-crate-metadata.json"),
     "lesions": ("*.lesions.json", "*.lesions.csv", "*.overlays.zip", "*.saliency.zip", "*.explained.safetensors"),
     "predictions": ("*.run.zip",),
@@ -39,19 +43,22 @@ def folder_of(name: str) -> str:
     return next((folder for folder, names in FOLDERS.items() if any(fnmatchcase(name, each) for each in names)), "")
 
 
-def arrange(outputs: Path, out: Path) -> None:
-    """Move the outputs of the workflow into `out`. Results of an earlier run go into `earlier-1`, `earlier-2`, …"""
+def arrange(outputs: Path, out: Path, readme: str = README) -> None:
+    """Move the outputs of the workflow into `out`, with a README.
+
+    Results of an earlier run go into `earlier-1`, `earlier-2`, …
+    """
     _set_aside(out)
     by_folder: dict[str, list[Path]] = {}
     for path in sorted(each for each in outputs.rglob("*") if each.is_file()):
         by_folder.setdefault(folder_of(path.name), []).append(path)
     for folder, paths in by_folder.items():
         for number, path in enumerate(paths):
-            part = f"part-{number // MOST + 1}" if len(paths) > MOST else ""
+            part = f"part-{number // MOST + 1}" if len(paths) > MOST and folder != WHOLE else ""
             (out / folder / part).mkdir(parents=True, exist_ok=True)
             _move(path, out / folder / part / path.name)
     shutil.rmtree(outputs)
-    write_text(out / "README.txt", README)
+    write_text(out / "README.txt", readme)
 
 
 def _set_aside(out: Path) -> None:

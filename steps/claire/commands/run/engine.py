@@ -8,11 +8,12 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import yaml
 
-from claire.commands.run import Parameters
 from claire.core.command.errors import UsageError
 from claire.core.command.files import write_text
 from claire.core.command.lease import process_fields
@@ -23,32 +24,41 @@ from claire.core.command.yaml_files import read_yaml_mapping
 GRACE = 6.0
 
 
-def command_line(parameters: Parameters, scratch: Path, outputs: Path) -> list[str]:
+@dataclass(frozen=True)
+class Launch:
+    """What an engine runs: a workflow and its job, under StreamFlow where the file `site` says."""
+
+    engine: Literal["cwltool", "streamflow"]
+    site: Path | None
+    workflow: Path
+    job: Path
+
+
+def command_line(launch: Launch, scratch: Path, outputs: Path) -> list[str]:
     """Return the engine's command; what it needs is written into `scratch`. Raises UsageError if it is not there."""
-    program = shutil.which(parameters.engine)
+    program = shutil.which(launch.engine)
     if program is None:
         raise UsageError(
-            f"--engine {parameters.engine} is not on the PATH",
+            f"--engine {launch.engine} is not on the PATH",
             "Run `make setup` and add .venv/engine/bin to PATH, or install requirements/engine.txt.",
         )
-    workflow, job = shipped("cwl/main.cwl"), parameters.job.resolve()
-    if parameters.engine == "cwltool":
+    if launch.engine == "cwltool":
         options = ["--no-container", "--relax-path-checks", "--parallel", "--timestamps", "--disable-color"]
         tmp, out = scratch / "tmp", scratch / "out"
         places = ["--outdir", f"{outputs}", "--tmpdir-prefix", f"{tmp}/", "--tmp-outdir-prefix", f"{out}/"]
-        return [program, *options, *places, str(workflow), str(job)]
-    return [program, "run", "--outdir", str(outputs), str(write_site(parameters, workflow, job, scratch))]
+        return [program, *options, *places, str(launch.workflow), str(launch.job)]
+    return [program, "run", "--outdir", str(outputs), str(write_site(launch, scratch))]
 
 
-def write_site(parameters: Parameters, workflow: Path, job: Path, scratch: Path) -> Path:
+def write_site(launch: Launch, scratch: Path) -> Path:
     """Write the StreamFlow file of this run: the site's, with this workflow and job."""
-    site = parameters.site or shipped("deployments/sites/local.yml")
+    site = launch.site or shipped("deployments/sites/local.yml")
     document = read_yaml_mapping(site, "Give a StreamFlow file such as streamflow.yml.")
     workflows = document.get("workflows")
     if not isinstance(workflows, dict) or len(workflows) != 1:
         raise UsageError(f"--site {site.name} has not one workflow", "Give a StreamFlow file such as streamflow.yml.")
     (described,) = workflows.values()
-    described["config"] |= {"file": str(workflow), "settings": str(job)}
+    described["config"] |= {"file": str(launch.workflow), "settings": str(launch.job)}
     return write_text(scratch / "streamflow.yml", yaml.safe_dump(document, sort_keys=False))
 
 

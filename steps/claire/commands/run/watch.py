@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from claire.core.command.listing import STEPS
@@ -14,6 +14,8 @@ _CWLTOOL = re.compile(r"\[job (\w+?)(?:_\d+)?\] (completed success|completed per
 _STREAMFLOW = re.compile(r"\b(EXECUTING step|COMPLETED Step|FAILED Step) (?:/[\w/-]*)?/(\w+)\b")
 _STEP = re.compile(r"^(?:\[.*?\] )?(\d\d:\d\d:\d\d) claire (\w+)(?: (\S+))?: (.*)")
 _FAULT = re.compile(r"^claire (\w+): (.+)")
+#: The steps of main.cwl.
+PIPELINE = [name for name in STEPS if name not in ("apply", "deliver")]
 #: How far a shard or run is: "epoch 3/20", "series 12/40", "scans explained 3/18".
 _SHARE = re.compile(r"(\d+)/(\d+)")
 #: How a step says that nothing was left to do (core.command.store).
@@ -88,13 +90,14 @@ class Watch:
     """The state of a run. `cause`: the first error of a step with its remedy, "" if none was seen."""
 
     totals: Mapping[str, int] = field(default_factory=dict)
+    names: Sequence[str] = tuple(PIPELINE)
     steps: dict[str, Step] = field(init=False)
     cause: str = ""
     begun: float = field(default_factory=time.monotonic)
     _inside: bool = False
 
     def __post_init__(self) -> None:
-        self.steps = {name: Step(self.totals.get(name, 0)) for name in STEPS}
+        self.steps = {name: Step(self.totals.get(name, 0)) for name in self.names}
 
     def read(self, line: str) -> str:
         """Take in a line; return it if it is for people, else ""."""

@@ -14,12 +14,13 @@ from claire.commands.check import Parameters as CheckParameters
 from claire.commands.check.values import model_of
 from claire.commands.check.work import Checked, check, report
 from claire.commands.run import Parameters
-from claire.commands.run.arrange import PAGE, arrange
-from claire.commands.run.engine import command_line, end, end_all, left_behind, start
+from claire.commands.run.arrange import PAGE, README, arrange
+from claire.commands.run.engine import Launch, command_line, end, end_all, left_behind, start
 from claire.commands.run.state import SCRATCH, read_engine, write_state
 from claire.commands.run.watch import Watch
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.command.lease import is_held, lease, read_holder
+from claire.core.command.shipped import shipped
 
 LOG = "log.txt"
 #: Seconds between two drawings of the live table.
@@ -29,8 +30,7 @@ REDRAW = 0.5
 def run(parameters: Parameters) -> None:
     """Check the job, run it and arrange the results. Raises UsageError for a faulty job, ClaireError if it fails."""
     out = parameters.out.resolve()
-    parameters = parameters.model_copy(update={"out": out})
-    with _alone(out):
+    with alone(out):
         asked = CheckParameters(job=parameters.job, no_headers=parameters.no_headers, threads=parameters.threads)
         checked = check(asked)
         print("\n".join(report(checked, False)), flush=True)
@@ -38,15 +38,23 @@ def run(parameters: Parameters) -> None:
             raise checked.error()
         if not checked.job.value("store"):
             print("no `store` in the job: a run that is interrupted begins anew", flush=True)
-        scratch, outputs = _fresh(out / SCRATCH)
-        watch = Watch(totals(checked))
-        code = _follow(command_line(parameters, scratch, outputs), parameters, scratch, outputs, watch)
-        if code or not any(outputs.rglob(PAGE)):
-            raise _failure(parameters, watch)
-        arrange(outputs, out)
-        for folder in ("tmp", "out"):
-            shutil.rmtree(scratch / folder, ignore_errors=True)
-    print(f"done in {time.monotonic() - watch.begun:.0f} s: open {out / PAGE}")
+        launch = Launch(parameters.engine, parameters.site, shipped("cwl/main.cwl"), parameters.job.resolve())
+        execute(launch, out, Watch(totals(checked)), PAGE, README)
+
+
+def execute(launch: Launch, out: Path, watch: Watch, page: str, readme: str) -> None:
+    """Run a workflow and arrange its results in `out`, which this process holds; `page` is where people begin.
+
+    Raises ClaireError with the first cause if it fails.
+    """
+    scratch, outputs = _fresh(out / SCRATCH)
+    code = _follow(command_line(launch, scratch, outputs), launch.job.name, out, outputs, watch)
+    if code or not any(outputs.rglob(Path(page).name)):
+        raise _failure(out, watch)
+    arrange(outputs, out, readme)
+    for folder in ("tmp", "out"):
+        shutil.rmtree(scratch / folder, ignore_errors=True)
+    print(f"done in {time.monotonic() - watch.begun:.0f} s: open {out / page}")
 
 
 def totals(checked: Checked) -> dict[str, int]:
@@ -62,7 +70,7 @@ def totals(checked: Checked) -> dict[str, int]:
 
 
 @contextmanager
-def _alone(out: Path) -> Iterator[None]:
+def alone(out: Path) -> Iterator[None]:
     """Hold the folder of the results; refuse it while another run works there."""
     (out / SCRATCH).mkdir(mode=0o700, exist_ok=True)
     path = out / SCRATCH / "lease"
@@ -95,15 +103,16 @@ def _fresh(scratch: Path) -> tuple[Path, Path]:
     return scratch, scratch / "results"
 
 
-def _follow(command: list[str], parameters: Parameters, scratch: Path, outputs: Path, watch: Watch) -> int:
+def _follow(command: list[str], job: str, out: Path, outputs: Path, watch: Watch) -> int:
     """Run the engine, show what it does, keep every line in the log; return its exit code. Ends it on Ctrl-C."""
+    scratch = out / SCRATCH
     screen = Screen(sys.stdout.isatty())
     process = start(command, scratch, outputs)
     assert process.stdout is not None  # noqa: S101 (a pipe was asked for)
-    tell = partial(write_state, scratch, parameters.job.name, watch, process.pid)
+    tell = partial(write_state, scratch, job, watch, process.pid)
     try:
         tell("running")
-        with (parameters.out / LOG).open("w", encoding="utf-8") as log:
+        with (out / LOG).open("w", encoding="utf-8") as log:
             for line in process.stdout:
                 log.write(line)
                 shown = watch.read(line.rstrip("\n"))
@@ -117,8 +126,7 @@ def _follow(command: list[str], parameters: Parameters, scratch: Path, outputs: 
         end(process)
         tell("stopped")
         print(
-            f"\nstopped: everything on this machine has ended. `claire run` with the same job goes on; log: "
-            f"{parameters.out / LOG}",
+            f"\nstopped: everything on this machine has ended. The same command goes on; log: {out / LOG}",
             file=sys.stderr,
             flush=True,
         )
@@ -151,10 +159,10 @@ class Screen:
         self.drawn, self.last = len(rows), time.monotonic()
 
 
-def _failure(parameters: Parameters, watch: Watch) -> ClaireError:
+def _failure(out: Path, watch: Watch) -> ClaireError:
     cause = watch.cause or "no step told a cause; the last lines of the log say what the engine met"
     return ClaireError(
         f"the run failed. First cause:\n  {cause}",
-        f"Every line is in {parameters.out / LOG}. Correct the cause and run the same command again: what is finished "
+        f"Every line is in {out / LOG}. Correct the cause and run the same command again: what is finished "
         "lies in the store of the job and is not done again.",
     )

@@ -1,0 +1,107 @@
+"""New scans from their folder to their pages: the job that a model asks for, run."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from claire.commands.predict import Parameters
+from claire.commands.run.engine import Launch
+from claire.commands.run.state import SCRATCH
+from claire.commands.run.watch import Watch
+from claire.commands.run.work import alone, execute
+from claire.core.command.errors import UsageError
+from claire.core.command.files import only_for_owner, write_text
+from claire.core.command.shipped import shipped
+from claire.core.contracts.model import ModelDocument, Preparation, read_model
+from claire.core.privacy.pseudonym import read_key
+
+STEPS = ("index", "ingest", "segment", "preprocess", "apply", "explain", "deliver")
+PAGE = "pages/index.html"
+README = """Diagnosis of new scans by a model of the CLAIRE pipeline. For research use only: this is no medical device.
+
+pages         a page a patient that works offline: begin with pages/index.html
+predictions.csv  a row a scan: probabilities, decisions, whether the model has a say
+predictions.json the same with what each network says
+lesions       the ranked lesions of each scan
+dicom         lesions (SEG), pictures (SC) and report (SR) of each scan
+private       from pseudonyms to series: it identifies patients and stays at the site
+key           secret key of the pseudonyms, where none was given
+provenance    what each step did: version, parameters, hashes, time and memory
+log.txt       every line of the engine and the steps
+
+docs/outputs.md of the pipeline describes every file, column and unit.
+"""
+
+
+def run(parameters: Parameters) -> None:
+    """Run the workflow of new patients. Raises UsageError or ClaireError with the first cause if it cannot."""
+    model = read_model(parameters.model).document
+    out, source = parameters.out.resolve(), parameters.scans.resolve()
+    _require_apart(out, source)
+    with alone(out):
+        print(f"model {model.variant_id}: {', '.join(model.classes)}; {len(model.folds)} networks", flush=True)
+        job = make_job(parameters, model, out)
+        path = write_text(out / SCRATCH / "job.yml", yaml.safe_dump(job, sort_keys=False))
+        launch = Launch(parameters.engine, parameters.site, shipped("cwl/predict.cwl"), path)
+        shards = job["index_options"]["shards"]
+        once = dict.fromkeys(("index", "apply", "deliver"), 1) | {"explain": int(job["explain"])}
+        watch = Watch(once | dict.fromkeys(("ingest", "segment", "preprocess"), shards), STEPS)
+        execute(launch, out, watch, PAGE, README)
+
+
+def _require_apart(out: Path, source: Path) -> None:
+    if out == source or out.is_relative_to(source):
+        raise UsageError(f"--out {out} is inside of the scans", "Name a folder outside: nothing may be written there.")
+
+
+def make_job(parameters: Parameters, model: ModelDocument, out: Path) -> dict[str, Any]:
+    """Return the job of cwl/predict.cwl: the scans are prepared as those of the model's cohort."""
+    cores = len(os.sched_getaffinity(0))
+    store = str(parameters.store or out / SCRATCH / "store")
+    return {
+        "model": _path("File", parameters.model),
+        "source": _path("Directory", parameters.scans),
+        "key": _path("File", parameters.key or make_key(out)),
+        "private": str(out / "private"),
+        "store": store,
+        "data_store": store,
+        "explain": not parameters.no_lesions,
+        "images": parameters.images,
+        "cores": cores,
+        "deliver_options": {"keep_identity": parameters.keep_identity},
+        **preparation_options(model.preparation, cores),
+    }
+
+
+def preparation_options(preparation: Preparation, shards: int) -> dict[str, Any]:
+    """Return the inputs of the workflow that prepare a scan as the model's cohort was prepared."""
+    index = preparation.index.model_dump(mode="json") if preparation.index else {}
+    ingest = preparation.ingest.model_dump(mode="json") if preparation.ingest else {}
+    preprocess = preparation.preprocess.model_dump(mode="json") if preparation.preprocess else {}
+    fewest = index.pop("min_slices", None)
+    ingest.pop("min_slices", None)
+    options: dict[str, Any] = {
+        "index_options": {"shards": shards, **index},
+        "ingest_options": ingest,
+        "preprocess_options": {"size": preparation.size, **preprocess},
+    }
+    return options if fewest is None else options | {"min_slices": fewest}
+
+
+def make_key(out: Path) -> Path:
+    """Return the key of a folder of results; a new one if there is none yet."""
+    path = out / "key"
+    if not path.exists():
+        with only_for_owner():
+            write_text(path, secrets.token_hex(32) + "\n")
+    read_key(path)
+    return path
+
+
+def _path(kind: str, path: Path) -> dict[str, str]:
+    return {"class": kind, "path": str(path.resolve())}
