@@ -18,7 +18,8 @@ def drawn(n: int, seed: int = 0, kernels: Sequence[str] = ("soft", "lung")) -> l
         level, spread = rng.normal(-850, 12), rng.gamma(20, 2)
         numbers = {
             "thickness_mm": float(rng.choice([1.0, 1.5, 2.0])), "slices": 120.0,
-            "lung_ml": float(rng.normal(4500, 600)), "hu_p25": level - spread, "hu_p50": level, "hu_p75": level + spread,
+            "lung_ml": float(rng.normal(4500, 600)), "hu_p25": level - spread, "hu_p50": level,
+            "hu_p75": level + spread,
         }  # fmt: skip
         scans.append(Features(numbers, {"kernel": kernels[i % len(kernels)], "vendor": "Maker", "subject": "patient"}))
     return scans
