@@ -35,6 +35,8 @@ ALGORITHM_FAMILY = codes.DCM.ArtificialIntelligence
 #: CID 7203 and CID 7202: what was done to the source images, and what they are to the result.
 SEGMENTATION = codes.cid7203.SegmentationImageDerivation
 SOURCE_IMAGE = codes.cid7202.SourceImageForImageProcessingOperation
+#: TID 1601: an image of the library.
+SOURCE = CodedConcept("260753009", "SCT", "Source")
 LUNG = codes.SCT.Lung
 #: CID 244.
 SIDES: dict[Side, CodedConcept] = {
