@@ -65,6 +65,7 @@ RANK = private("RANK", "Rank by change of log-odds (1 is the largest)")
 CRUCIAL = private("CRUCIAL", "Crucial for the decision")
 DELTA = private("DELTA-LOG-ODDS", "Change of log-odds that the lesion causes")
 CENTROID = tuple(private(f"CENTROID-{axis}", f"Centroid {axis.lower()}, patient coordinates (LPS)") for axis in "XYZ")
+CANNOT_TELL = private("CANNOT-TELL", "Why the model has no say in this scan")
 OUT_OF_COHORT = private("OUT-OF-COHORT", "Unlike the scans that the model was trained on")
 
 

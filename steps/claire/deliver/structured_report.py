@@ -199,5 +199,8 @@ def _sayings(diagnosis: Diagnosis) -> Iterator[ContentItem]:
         yield CodeContentItem(name, value, contains)
     if diagnosis.explained_class and diagnosis.lesions:
         yield TextContentItem(concepts.COMMENT, f"Log-odds of the class {diagnosis.explained_class}", contains)
+    for reason in diagnosis.cannot_tell:
+        if reason not in diagnosis.out_of_cohort:
+            yield TextContentItem(concepts.CANNOT_TELL, reason, contains)
     for reason in diagnosis.out_of_cohort:
         yield TextContentItem(concepts.OUT_OF_COHORT, reason, contains)
