@@ -224,6 +224,18 @@ def test_a_scan_from_nifti_has_no_objects_to_refer_to(delivered: Delivered) -> N
         read_source(delivered.files, delivered.labels, facts, keep_identity=False)
 
 
+def test_anonymised_images_without_uids(tmp_path: Path) -> None:
+    """Public series often have neither SOP Instance UIDs nor valid UIDs of study and series."""
+    bare = {"SOPInstanceUID": "", "FrameOfReferenceUID": "", "StudyInstanceUID": "896911bf-1143-4c8d-8f04-f3cd1a7f6204"}
+    delivered = deliver_series(tmp_path, tags=bare)
+    path = delivered.write(tmp_path / "objects")["seg"]
+    np.testing.assert_array_equal(decoded(path, delivered), delivered.labels.data)
+    slices = int((delivered.labels.data > 0).any(axis=(1, 2)).sum())
+    assert len({uid for _, uid, _ in sources(pydicom.dcmread(path))}) == slices
+    with pytest.raises(RejectedScan, match="no archive holds it"):
+        delivered.write(tmp_path / "identified", keep_identity=True)
+
+
 def test_an_instance_without_frame_of_reference_gets_one_of_its_own(tmp_path: Path) -> None:
     delivered = deliver_series(tmp_path, tags={"FrameOfReferenceUID": ""})
     seg = pydicom.dcmread(delivered.write(tmp_path / "objects")["seg"])

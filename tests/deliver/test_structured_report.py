@@ -172,10 +172,23 @@ def test_a_rank_in_words(delivered: Delivered, rank: int | None, crucial: bool, 
 
 @pytest.mark.parametrize(
     ("changes", "problem"),
-    [({"probabilities": (1.0,)}, "1 probabilities: expected 2"), ({"decisions": {"p": "x"}}, "unknown classes")],
+    [
+        ({"probabilities": (1.0,)}, "1 probabilities: expected 2"),
+        ({"decisions": {"p": "x"}}, "unknown classes"),
+        ({"cannot_tell": ("out of reach",)}, "no say"),
+    ],
 )
 def test_a_diagnosis_that_contradicts_itself_is_a_bug(
     delivered: Delivered, changes: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(ValueError, match=problem):
         dataclasses.replace(delivered.diagnosis, **changes)
+
+
+def test_a_scan_in_which_the_model_has_no_say_has_reasons_and_no_decision(delivered: Delivered, out: Path) -> None:
+    alike = delivered.diagnosis.out_of_cohort[0]
+    diagnosis = dataclasses.replace(delivered.diagnosis, decisions={}, cannot_tell=(alike, "networks disagree"))
+    told = evaluations(pydicom.dcmread(dataclasses.replace(delivered, diagnosis=diagnosis).write(out)["sr"]))
+    assert [value for title, value in told if title.startswith("Why")] == ["networks disagree"]
+    assert [value for title, value in told if title.startswith("Unlike")] == [alike]
+    assert not [title for title, _ in told if title.startswith("Decision")]

@@ -35,6 +35,8 @@ ALGORITHM_FAMILY = codes.DCM.ArtificialIntelligence
 #: CID 7203 and CID 7202: what was done to the source images, and what they are to the result.
 SEGMENTATION = codes.cid7203.SegmentationImageDerivation
 SOURCE_IMAGE = codes.cid7202.SourceImageForImageProcessingOperation
+#: TID 1601: an image of the library.
+SOURCE = CodedConcept("260753009", "SCT", "Source")
 LUNG = codes.SCT.Lung
 #: CID 244.
 SIDES: dict[Side, CodedConcept] = {
@@ -63,6 +65,7 @@ RANK = private("RANK", "Rank by change of log-odds (1 is the largest)")
 CRUCIAL = private("CRUCIAL", "Crucial for the decision")
 DELTA = private("DELTA-LOG-ODDS", "Change of log-odds that the lesion causes")
 CENTROID = tuple(private(f"CENTROID-{axis}", f"Centroid {axis.lower()}, patient coordinates (LPS)") for axis in "XYZ")
+CANNOT_TELL = private("CANNOT-TELL", "Why the model has no say in this scan")
 OUT_OF_COHORT = private("OUT-OF-COHORT", "Unlike the scans that the model was trained on")
 
 

@@ -21,7 +21,8 @@ class Diagnosis:
 
     `scan`, `patient`: pseudonyms. `classes` and `probabilities` have the same order. `decisions`: class that is called,
     by the name of the operating point. `out_of_cohort`: why the scan is unlike those that the model was trained on,
-    in plain words without anything that identifies a patient. `model`, `model_sha256`: name and hash of the model file.
+    in plain words without anything that identifies a patient; `cannot_tell`: why the model has no say in the scan, which
+    then has no decisions. `model`, `model_sha256`: name and hash of the model file.
     `version`: of this software. `created`: when the model was run, of a record, not of the clock: then the same result
     gives the same bytes. `explained_class`: class whose log-odds the lesions change.
     """
@@ -36,6 +37,7 @@ class Diagnosis:
     version: str
     created: datetime
     out_of_cohort: tuple[str, ...] = ()
+    cannot_tell: tuple[str, ...] = ()
     explained_class: str = ""
     lesions: tuple[Lesion, ...] = field(default=())
 
@@ -45,6 +47,8 @@ class Diagnosis:
         unknown = sorted({*self.decisions.values()} - {*self.classes})
         if unknown:
             raise ValueError(f"decisions for unknown classes {unknown}: expected {list(self.classes)}")
+        if self.cannot_tell and self.decisions:
+            raise ValueError("decisions where the model has no say: expected none")
 
     @property
     def ranked(self) -> tuple[Lesion, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import Dataset
-from pydicom.uid import CTImageStorage
+from pydicom.uid import UID, CTImageStorage
 from pydicom.valuerep import DSfloat
 
 from claire.core.command.errors import ClaireError, RejectedScan
@@ -64,6 +64,9 @@ class SourceSeries:
 
 @dataclass(frozen=True)
 class _Frame:
+    """A frame of a file: its `number` counts from 1, `file` from 0 as the files were given."""
+
+    file: int
     header: Header
     number: int
     position: np.ndarray
@@ -103,25 +106,17 @@ def read_source(
     headers = [_read(path) for path in paths]
     if len({header.series_uid for header in headers}) != 1:
         raise RejectedScan("inconsistent", "the files are not of one series")
-    if any(not header.sop_uid for header in headers):
-        raise RejectedScan("inconsistent", "an instance without SOP Instance UID cannot be referred to")
     scan_grid = _grid(grid, facts)
     frames = _frames(headers, scan_grid, grid, facts)
     chosen = [frames[index] for index in _match(frames, scan_grid, facts)]
-    uids = [frame.header.sop_uid for frame in chosen]
-    if not keep_identity:
-        uids = _pseudonymous(uids, facts, pseudonyms)
+    uids = _source_uids(chosen) if keep_identity else _pseudonymous(chosen, facts, pseudonyms)
     thickness = _thickness(headers[0], scan_grid)
-    context = _context(headers[0], uids[0], facts, keep_identity)
-    images = {
-        frame.header.sop_uid: _image(frame.header, uid, context, thickness)
-        for frame, uid in {frame.header.sop_uid: (frame, uid) for frame, uid in zip(chosen, uids, strict=True)}.values()
-    }
+    context = _context(headers[0], uids[chosen[0].file], facts, keep_identity)
+    images = {file: _image(headers[file], uid, context, thickness) for file, uid in uids.items()}
     return SourceSeries(
         images=tuple(images.values()),
         slices=tuple(
-            SliceSource(images[frame.header.sop_uid], frame.number if _is_multi_frame(frame.header) else None)
-            for frame in chosen
+            SliceSource(images[frame.file], frame.number if _is_multi_frame(frame.header) else None) for frame in chosen
         ),
         positions=scan_grid.positions,
         orientation=(*scan_grid.row, *scan_grid.column),
@@ -176,8 +171,8 @@ def _frames(headers: Sequence[Header], grid: _Grid, volume: Volume, facts: ScanF
         for plane in header.planes:
             _check_plane(plane, grid)
     return [
-        _Frame(header, number, np.array(plane.position))
-        for header in headers
+        _Frame(file, header, number, np.array(plane.position))
+        for file, header in enumerate(headers)
         for number, plane in enumerate(header.planes, 1)
     ]
 
@@ -213,16 +208,33 @@ def _match(frames: Sequence[_Frame], grid: _Grid, facts: ScanFacts) -> list[int]
     return [int(index) for index in nearest]
 
 
-def _pseudonymous(uids: Sequence[str], facts: ScanFacts, pseudonyms: Pseudonyms | None) -> list[str]:
-    """Return the pseudonym of each slice's SOP Instance UID, checked by the key if it is given."""
-    remapped = [uid for uid in facts.sop_uids if uid is not None]
-    if len(remapped) != len(uids):
-        raise RejectedScan("inconsistent", f"{len(remapped)} SOP Instance UIDs of the scan: expected {len(uids)}")
-    if pseudonyms and [pseudonyms.uid(uid) for uid in uids] != remapped:
+def _source_uids(chosen: Sequence[_Frame]) -> dict[int, str]:
+    """Return the SOP Instance UID of each file that holds a slice, in slice order."""
+    uids = {frame.file: frame.header.sop_uid for frame in chosen}
+    header = chosen[0].header
+    if len({*uids.values()}) < len(uids) or not all(
+        UID(uid).is_valid for uid in (*uids.values(), header.study_uid, header.series_uid)
+    ):
+        raise RejectedScan("inconsistent", "UIDs of the source are missing, invalid or not unique: no archive holds it")
+    return uids
+
+
+def _pseudonymous(chosen: Sequence[_Frame], facts: ScanFacts, pseudonyms: Pseudonyms | None) -> dict[int, str]:
+    """Return the pseudonym of the SOP Instance UID of each file that holds a slice, in slice order.
+
+    Anonymised series may have none: then one is made up from the scan and the slice.
+    """
+    if len(facts.sop_uids) != len(chosen):
+        raise RejectedScan("inconsistent", f"{len(facts.sop_uids)} SOP Instance UIDs: expected {len(chosen)}")
+    if pseudonyms and tuple(pseudonyms.uid(frame.header.sop_uid) for frame in chosen) != facts.sop_uids:
         raise RejectedScan("inconsistent", "the SOP Instance UIDs are not those of the scan")
-    if len({*zip(uids, remapped, strict=True)}) != len({*remapped}):
-        raise RejectedScan("inconsistent", "an instance has several pseudonyms")
-    return remapped
+    uids: dict[int, str] = {}
+    for number, (frame, uid) in enumerate(zip(chosen, facts.sop_uids, strict=True)):
+        if uids.setdefault(frame.file, uid or make_uid(facts.scan, "slice", number)) != uid and uid:
+            raise RejectedScan("inconsistent", "an instance has several pseudonyms")
+    if len({*uids.values()}) < len(uids):
+        raise RejectedScan("inconsistent", "several instances have one pseudonym")
+    return uids
 
 
 def _context(header: Header, uid: str, facts: ScanFacts, keep_identity: bool) -> tuple[str, str, str]:

@@ -20,6 +20,7 @@ from highdicom.sr import (
     ContentSequence,
     DeviceObserverIdentifyingAttributes,
     FindingSite,
+    ImageContentItem,
     Measurement,
     MeasurementReport,
     MeasurementsAndQualitativeEvaluations,
@@ -28,9 +29,9 @@ from highdicom.sr import (
     QualitativeEvaluation,
     ReferencedSegment,
     RelationshipTypeValues,
-    SourceImageForMeasurementGroup,
     TextContentItem,
     TrackingIdentifier,
+    UIDRefContentItem,
     VolumetricROIMeasurementsAndQualitativeEvaluations,
 )
 from pydicom.sr.codedict import codes
@@ -53,7 +54,7 @@ def make_report(
     A lesion without a segment is measured all the same.
     """
     groups = [
-        *(_class_group(number, diagnosis, source, key) for number in range(len(diagnosis.classes))),
+        *(_class_group(number, diagnosis, key) for number in range(len(diagnosis.classes))),
         *(_lesion_group(lesion, diagnosis, segmentation, key) for lesion in diagnosis.ranked),
     ]
     report = MeasurementReport(
@@ -61,10 +62,10 @@ def make_report(
         procedure_reported=concepts.PROCEDURE,
         imaging_measurements=groups,
         title=codes.DCM.ImagingMeasurementReport,
-        # TID 1604 takes the geometry of an image from elements that a multi-frame image does not have.
-        referenced_images=None if source.multi_frame else source.images,
     )
-    report[0].ContentSequence.append(_evaluations(diagnosis))
+    content = report[0].ContentSequence
+    content.insert(len(content) - 1, _library(source))
+    content.append(_evaluations(diagnosis))
     return Comprehensive3DSR(
         evidence=[*source.images, *([segmentation] if segmentation else [])],
         content=report,
@@ -82,6 +83,26 @@ def make_report(
         coding_schemes=[concepts.private_scheme()],
         record_evidence=True,
     )
+
+
+def _library(source: SourceSeries) -> ContainerContentItem:
+    """Return the image library (TID 1600): all source images, with what they share said once for the group."""
+    context, contains = RelationshipTypeValues.HAS_ACQ_CONTEXT, RelationshipTypeValues.CONTAINS
+    group = ContainerContentItem(codes.DCM.ImageLibraryGroup, relationship_type=contains)
+    group.ContentSequence = ContentSequence()
+    frame_of_reference = source.images[0].FrameOfReferenceUID
+    group.ContentSequence.extend([
+        CodeContentItem(codes.DCM.Modality, codes.cid29.ComputedTomography, context),
+        UIDRefContentItem(codes.DCM.FrameOfReferenceUID, frame_of_reference, context),
+        *(
+            ImageContentItem(concepts.SOURCE, image.SOPClassUID, image.SOPInstanceUID, relationship_type=contains)
+            for image in source.images
+        ),
+    ])  # fmt: skip
+    library = ContainerContentItem(codes.DCM.ImageLibrary, relationship_type=contains)
+    library.ContentSequence = ContentSequence()
+    library.ContentSequence.append(group)
+    return library
 
 
 def _device(diagnosis: Diagnosis) -> ObserverContext:
@@ -103,7 +124,7 @@ def _algorithm(diagnosis: Diagnosis) -> AlgorithmIdentification:
     return AlgorithmIdentification(name=diagnosis.model, version=diagnosis.version)
 
 
-def _class_group(number: int, diagnosis: Diagnosis, source: SourceSeries, key: str) -> Group:
+def _class_group(number: int, diagnosis: Diagnosis, key: str) -> Group:
     name = diagnosis.classes[number]
     return MeasurementsAndQualitativeEvaluations(
         tracking_identifier=TrackingIdentifier(make_uid(key, "class", number), f"class {name}"),
@@ -111,9 +132,6 @@ def _class_group(number: int, diagnosis: Diagnosis, source: SourceSeries, key: s
         finding_sites=[FindingSite(concepts.LUNG)],
         algorithm_id=_algorithm(diagnosis),
         measurements=[_measurement(concepts.PROBABILITY, diagnosis.probabilities[number], concepts.NO_UNITS)],
-        source_images=[SourceImageForMeasurementGroup.from_source_image(image) for image in source.images]
-        if source.multi_frame
-        else None,
     )
 
 
@@ -160,7 +178,8 @@ def _measurement(
     name: CodedConcept, value: float, unit: CodedConcept, derivation: CodedConcept | None = None
 ) -> Measurement:
     """Return TID 300; six digits are more than any of the numbers has."""
-    return Measurement(name=name, value=float(f"{value:.6g}"), unit=unit, derivation=derivation)
+    number = value if isinstance(value, int) else float(f"{value:.6g}")
+    return Measurement(name=name, value=number, unit=unit, derivation=derivation)
 
 
 def _evaluations(diagnosis: Diagnosis) -> ContainerContentItem:
@@ -180,5 +199,8 @@ def _sayings(diagnosis: Diagnosis) -> Iterator[ContentItem]:
         yield CodeContentItem(name, value, contains)
     if diagnosis.explained_class and diagnosis.lesions:
         yield TextContentItem(concepts.COMMENT, f"Log-odds of the class {diagnosis.explained_class}", contains)
+    for reason in diagnosis.cannot_tell:
+        if reason not in diagnosis.out_of_cohort:
+            yield TextContentItem(concepts.CANNOT_TELL, reason, contains)
     for reason in diagnosis.out_of_cohort:
         yield TextContentItem(concepts.OUT_OF_COHORT, reason, contains)

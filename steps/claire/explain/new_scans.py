@@ -174,6 +174,10 @@ def _explain_each(
             record.counts[f"set_aside_{rejected.reason}"] += 1
             log.warning("scan %s is left out: %s", scan.scan, rejected)
             continue
+        if not setting.better:
+            p = f"{result.explained.probability:.2f}"
+            sentence = f"The model cannot tell in this scan: p of this network is {p}, and no lesion is ranked or named."
+            result.explained = result.explained.model_copy(update={"sentence": sentence})
         add_maps(maps, result)
         images = draw_pictures(pictures, result, setting)
         explained = result.explained.model_copy(update={"images": images})

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from claire.core.command.errors import RejectedScan, require
-from claire.core.command.files import sha256_file
+from claire.core.command.files import file_state, sha256_file
 from claire.core.command.progress import about, log, progress
 from claire.core.command.record import Record, read_record
 from claire.core.command.store import Entry, stored
@@ -52,15 +52,6 @@ def run(parameters: Parameters) -> None:
         **tables.digests(series),
     }
     stored("ingest", parameters, partial(ingest, series, tables), known, partial(private_is_whole, parameters))
-
-
-def file_state(path: Path) -> tuple[int, int]:
-    """Return size and time of change (ns) of a source file, as make and git tell whether it changed; −1 if absent."""
-    try:
-        status = path.stat()
-    except OSError:
-        return -1, -1
-    return status.st_size, status.st_mtime_ns
 
 
 def private_is_whole(parameters: Parameters, entry: Entry) -> bool:

@@ -73,6 +73,15 @@ def sha256_json(value: object) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+def file_state(path: Path) -> tuple[int, int]:
+    """Return size and time of change (ns) of a source file, as make and git tell whether it changed; −1 if absent."""
+    try:
+        status = path.stat()
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
+
+
 @contextmanager
 def only_for_owner() -> Iterator[None]:
     """Within the block new files have mode 0600 and new folders 0700. Not for several threads: the umask is one."""

@@ -39,6 +39,7 @@ def make_page(result: ScanResult, setting: Setting) -> overlays.Page:
     after = scan.probability_without
     if after is None:
         after = scan.background.probability if scan.background else None
+    called = f", called {scan.decision}" if scan.label or setting.better else ""
     removed = "the crucial lesions" if scan.probability_without is not None else "all opacities"
     return overlays.Page(
         hu=case.prepared_hu,
@@ -49,7 +50,7 @@ def make_page(result: ScanResult, setting: Setting) -> overlays.Page:
         affine=case.scan.affine,
         slice_numbers=case.scan.slices,
         positions_mm=case.scan.slice_positions_mm,
-        title=f"{scan.scan}: p = {scan.probability:.2f}, {threshold}, called {scan.decision}"
+        title=f"{scan.scan}: p = {scan.probability:.2f}, {threshold}{called}"
         + (f"; label {scan.label} ({scan.outcome})" if scan.label else ""),
         healed_title="healed" if after is None else f"without {removed}: p = {after:.2f}",
         note=scan.sentence,
