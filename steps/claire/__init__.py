@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,6 +16,4 @@ def __getattr__(name: str) -> object:
     """`claire.load`, imported when it is first used: `claire --help` needs none of it."""
     if name != "load":
         raise AttributeError(f"module 'claire' has no attribute {name!r}")
-    from claire.api import load  # noqa: PLC0415
-
-    return load
+    return importlib.import_module("claire.api").load
