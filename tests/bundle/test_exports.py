@@ -135,13 +135,13 @@ def test_monai_metadata_hold_what_its_schema_requires(unpacked: Path) -> None:
     metadata = json.loads((unpacked / MONAI / "configs/metadata.json").read_text())
     required = {
         "version", "monai_version", "pytorch_version", "numpy_version", "task", "description", "authors", "copyright",
-        "network_data_format", "changelog",
+        "network_data_format", "changelog", "required_packages_version",
     }  # fmt: skip
     assert required <= set(metadata)
     assert metadata["version"] in metadata["changelog"]
     for side in ("inputs", "outputs"):
         for port in metadata["network_data_format"][side].values():
-            assert {"type", "format", "num_channels", "spatial_shape", "dtype", "value_range"} <= set(port)
+            assert {"type", "format", "modality", "num_channels", "spatial_shape", "dtype", "value_range"} <= set(port)
             assert len(port["channel_def"]) == port["num_channels"]
 
 

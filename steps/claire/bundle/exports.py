@@ -74,7 +74,6 @@ def _metadata(inputs: Inputs, card: ModelCard) -> dict[str, Any]:
             "safetensors": versions["safetensors"],
             "torchvision": versions["torchvision"].split("+")[0],
         },
-        "supported_apps": {},
         "name": f"CLAIRE {variant.id}",
         "task": "Classification of chest CT scans",
         "description": card.title,
@@ -105,6 +104,7 @@ def _metadata(inputs: Inputs, card: ModelCard) -> dict[str, Any]:
                 "pred": {
                     "type": "probabilities",
                     "format": "classes",
+                    "modality": "n/a",
                     "num_channels": len(classes),
                     "spatial_shape": [],
                     "dtype": "float32",
@@ -152,6 +152,8 @@ Unpack the whole model file, install `claire-pipeline` with its role `learn`, an
 
     cd exports/monai
     python -m monai.bundle run --bundle_root . --meta_file configs/metadata.json --config_file configs/inference.json
+
+The weights are the safetensors of the model file. There is no `models/model.pt`: a pickle can run code when it is read.
 
 `claire predict` does all of this from DICOM series, with operating points, calibration and a check of whether a scan
 is like those that the model learned from.
