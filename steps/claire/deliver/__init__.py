@@ -45,7 +45,7 @@ class Parameters(StoredParameters):
     images: Policy = parameter(
         "phantom",
         help="whose pictures are shown, on pages and as objects",
-        details="`phantom`: only scans that the scanner marked as a phantom's. There are none that explain did not draw.",
+        details="`phantom`: only scans that the scanner marked as a phantom's. Only what explain drew can be shown.",
     )
     objects: Literal["dicom", "none"] = parameter(
         "dicom",

@@ -21,7 +21,7 @@ class Diagnosis:
 
     `scan`, `patient`: pseudonyms. `classes` and `probabilities` have the same order. `decisions`: class that is called,
     by the name of the operating point. `out_of_cohort`: why the scan is unlike those that the model was trained on,
-    in plain words without anything that identifies a patient; `cannot_tell`: why the model has no say in the scan, which
+    in plain words without anything that identifies a patient; `cannot_tell`: why the model has no say in the scan; it
     then has no decisions. `model`, `model_sha256`: name and hash of the model file.
     `version`: of this software. `created`: when the model was run, of a record, not of the clock: then the same result
     gives the same bytes. `explained_class`: class whose log-odds the lesions change.

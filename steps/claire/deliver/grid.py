@@ -13,13 +13,13 @@ def to_ingested(labels: np.ndarray, scan: Scan) -> np.ndarray:
     The inverse of `preprocess`: prepared pixel j covers (j … j + 1)·scale from the start of the crop. Slices that were
     not kept and pixels beyond the crop are 0. The crop may reach beyond the scan.
     """
-    if labels.shape != (scan.count, *labels.shape[1:]):
+    if len(labels) != scan.count:
         raise ValueError(f"labels of shape {labels.shape} for scan {scan.scan}: expected {scan.count} slices")
     result = np.zeros(scan.original_shape, labels.dtype)
     row0, row1, column0, column1 = scan.crop
     rows, from_rows = _nearest(row0, row1, scan.original_shape[1], labels.shape[1])
     columns, from_columns = _nearest(column0, column1, scan.original_shape[2], labels.shape[2])
-    result[np.ix_(scan.slices, rows, columns)] = labels[:, from_rows][:, :, from_columns]
+    result[np.ix_(np.array(scan.slices), rows, columns)] = labels[:, from_rows][:, :, from_columns]
     return result
 
 

@@ -21,7 +21,7 @@ from claire.core.contracts.rejects import Reject, read_rejects
 from claire.core.contracts.scans import ScanFacts, ScansReader
 from claire.core.contracts.shard_list import ListedSeries, read_shard_list
 from claire.core.imaging.volume import from_nifti_gz
-from claire.core.privacy.pictures import Policy, may_show
+from claire.core.privacy.pictures import may_show
 from claire.core.privacy.pseudonym import Pseudonyms, read_key
 from claire.deliver import Parameters
 

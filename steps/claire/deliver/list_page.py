@@ -12,6 +12,9 @@ from claire.deliver.patient_page import ScanResult
 from claire.deliver.render import render
 from claire.deliver.words import shown_class
 
+#: Reasons of a row; all stand on the page of the patient.
+REASONS_SHOWN = 2
+
 
 class ListPage:
     """Collects a row per scan, so that no picture stays in memory."""
@@ -31,7 +34,8 @@ class ListPage:
             "identity": " · ".join([*scan.identity.values()][:2]),
             "lesions": "not sought" if found is None else str(len(lesions)),
             "crucial": sum(lesion.crucial for lesion in lesions) if found else None,
-            "objects": len(scan.written.paths),
+            "why": predicted.verdict.cannot_tell[:REASONS_SHOWN],
+            "more": len(predicted.verdict.cannot_tell[REASONS_SHOWN:]),
         })  # fmt: skip
 
     def text(self) -> str:

@@ -42,6 +42,7 @@ def patient_page(patient: PredictedPatient, scans: Sequence[ScanResult], inputs:
             "keep_identity": keep_identity,
             "identity": scans[0].identity,
             "verdict": _verdict(patient.verdict),
+            "unlike": list(dict.fromkeys(reason for scan in scans for reason in scan.new.predicted.out_of_cohort)),
             "model": _model(inputs.model.document, inputs.predictions),
         },
     )
@@ -91,8 +92,9 @@ def _no_pictures(new: NewScan) -> str:
 
 
 def _lesions(explained: ExplainedScan) -> list[dict[str, Any]]:
-    ordered = sorted(explained.lesions, key=lambda lesion: (lesion.rank is None, lesion.rank or 0, lesion.id))
-    return [{"lesion": lesion, "falls": -100 * lesion.delta_probability} for lesion in ordered]
+    """Return the lesions in the order of their effect, as the picture numbers them."""
+    ordered = sorted(explained.lesions, key=lambda lesion: lesion.id)
+    return [{"lesion": lesion, "change": -100 * lesion.delta_probability} for lesion in ordered]
 
 
 def _trust(inputs: Inputs) -> dict[str, Any]:
@@ -129,7 +131,7 @@ def _model(document: ModelDocument, predictions: PredictionsDocument) -> dict[st
         figure_text(figures.auc_corrected),
     )
     sensitive = [
-        (f"{METRICS[name][0]} at 90 %", "at the operating point for a sensitivity of 90 %", figure_text(figure))
+        (f"{METRICS[name][0]}, second point", "at the operating point for a sensitivity of 90 %", figure_text(figure))
         for name, figure in (figures.at_sensitivity_90 or {}).items()
         if name in ("sensitivity", "specificity")
     ]
@@ -138,7 +140,5 @@ def _model(document: ModelDocument, predictions: PredictionsDocument) -> dict[st
         "card": document.card,
         "sha256": predictions.model_sha256,
         "figures": [*rows[:1], corrected, *rows[1:], *sensitive],
-        "patients": sum(figures.patients.values()),
-        "by_class": [f"{count} {name}" for name, count in figures.patients.items()],
         "fired": [guard for guard in figures.guards if guard.fired],
     }

@@ -82,8 +82,5 @@ def write_scan_objects(
 def _labels(new: NewScan, inputs: Inputs) -> Volume:
     """Return the ids of lesions on the grid of the ingested scan."""
     prepared = inputs.labels(new.predicted.scan) if new.found else None
-    if prepared is None:
-        data = np.zeros(new.grid.original_shape, np.int16)
-    else:
-        data = to_ingested(prepared, new.grid)
+    data = np.zeros(new.grid.original_shape, np.int16) if prepared is None else to_ingested(prepared, new.grid)
     return Volume(data, inputs.affine(new.predicted.scan))

@@ -10,6 +10,13 @@ from claire.core.contracts.predictions import LIKELIEST, Decision, Verdict
 
 #: Operating points in words.
 POINTS = {"youden": "Youden's index", "sensitive": "sensitivity of 90 %", LIKELIEST: "likeliest class"}
+#: Warnings of segment in words.
+LUNG_WARNINGS = {
+    "one_lung": "One lung has less than a tenth of the volume of the other",
+    "small_lungs": "The lungs are small for the body: less than 500 ml in an adult",
+    "cut_at_border": "A lung is cut by the first or last slice or by the edge of the field of view",
+    "much_closed": "Much of the lung mask was closed over dense tissue",
+}
 CANNOT_TELL = "The model cannot tell"
 
 
@@ -102,6 +109,11 @@ def counted(count: int, noun: str, plural: str = "") -> str:
 def listed(names: Sequence[str]) -> str:
     """Return `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def lung_warning(name: str) -> str:
+    """Return a warning of segment in words."""
+    return LUNG_WARNINGS.get(name, name)
 
 
 def capital(text: str) -> str:
