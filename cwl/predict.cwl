@@ -29,7 +29,7 @@ inputs:
   data_store: {type: "string?", label: Store at the data, doc: "Absolute path at the data site that keeps finished data steps and pages"}
   seed: {type: int, default: 0, label: Seed, doc: "Seed of the infills of explain"}
   min_slices: {type: "int?", label: Fewest slices, doc: "Series with fewer slices are set aside; as the model's cohort"}
-  explain: {type: boolean, default: true, label: Explain, doc: "Whether the lesions that decided are sought; else only the probabilities are told"}
+  seek_lesions: {type: boolean, default: true, label: Seek lesions, doc: "Whether the lesions that decided are sought; else only the probabilities are told"}
   images: {type: "types/images.yml#images", default: phantom, label: Pictures, doc: "Whose pictures are drawn and shown: none, phantom or all"}
   cores: {type: int, default: 1, label: Cores a job, doc: "Processor cores of the jobs that run networks"}
   index_options: {type: ["null", "types/index.yml#index_parameters"], label: Options of index, doc: "How series are found and chosen"}
@@ -82,7 +82,7 @@ steps:
     run: tools/explain.cwl
     when: $(inputs.wanted)
     in:
-      wanted: explain
+      wanted: seek_lesions
       model: model
       predictions: apply/predictions
       cohort: apply/scans

@@ -112,6 +112,8 @@ class Settings:
 
     def __init__(self, new: NewScans, parameters: Parameters) -> None:
         self._new, self._parameters = new, parameters
+        #: Where the model has no say nothing is ranked, and Shapley values would be wasted time.
+        self._unranked = parameters.model_copy(update={"shapley": 0})
         variant = new.model.document.variant
         self._device = choose_device(parameters.device, variant.dimensions)
         self._cases = Cases(new.cohort, variant)
@@ -127,7 +129,7 @@ class Settings:
             healed_odds=fold.healed_log_odds,
             better=not scan.verdict.cannot_tell,
             classes=document.classes,
-            parameters=self._parameters,
+            parameters=self._parameters if not scan.verdict.cannot_tell else self._unranked,
             cases=self._cases,
         )
         return fold, setting

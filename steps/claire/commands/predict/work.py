@@ -49,7 +49,7 @@ def run(parameters: Parameters) -> None:
         path = write_text(out / SCRATCH / "job.yml", yaml.safe_dump(job, sort_keys=False))
         launch = Launch(parameters.engine, parameters.site, shipped("cwl/predict.cwl"), path)
         shards = job["index_options"]["shards"]
-        once = dict.fromkeys(("index", "apply", "deliver"), 1) | {"explain": int(job["explain"])}
+        once = dict.fromkeys(("index", "apply", "deliver"), 1) | {"explain": int(job["seek_lesions"])}
         watch = Watch(once | dict.fromkeys(("ingest", "segment", "preprocess"), shards), STEPS)
         execute(launch, out, watch, PAGE, README)
 
@@ -70,7 +70,7 @@ def make_job(parameters: Parameters, model: ModelDocument, out: Path) -> dict[st
         "private": str(out / "private"),
         "store": store,
         "data_store": store,
-        "explain": not parameters.no_lesions,
+        "seek_lesions": not parameters.no_lesions,
         "images": parameters.images,
         "cores": cores,
         "deliver_options": {"keep_identity": parameters.keep_identity},
