@@ -13,6 +13,7 @@ from claire.core.contracts.cohort_summary import Cell, CohortSummary
 from claire.core.contracts.lesions import ExplainedScan, LesionsDocument
 from claire.core.contracts.masks import MaskFacts
 from claire.core.contracts.metrics import Metrics, read_metrics
+from claire.core.contracts.model import ModelDocument, read_model
 from claire.core.contracts.plan import Plan
 from claire.core.contracts.prepared import PreparedHead, PreparedScan
 from claire.core.contracts.run import Pretrained, RunFacts
@@ -22,18 +23,20 @@ from claire.core.contracts.variant import Variant, VariantDocument
 from claire.core.contracts.weights_facts import WeightsFacts
 from claire.core.contracts.winner import Winner
 
+from tests.support.bundling import make_winner
 from tests.support.command import claire
 from tests.support.report_inputs import explained, lesion
 from tests.support.runs import SHA, World, run_facts, told_apart, variants
 from tests.support.scans import lung_facts, scan_facts
+from tests.support.synthetic import make_cohort
 
 CLASSES = ("negative", "positive")
 AFFINE = np.diag([-8.0, -8.0, 10.0, 1.0])
 NAMES = tuple(
     kind.__name__
     for kind in (
-        *(CohortHead, CohortSummary, LesionsDocument, ListedSeries, MaskFacts, Metrics, Plan, PreparedHead),
-        *(PreparedScan, RunFacts, ScanFacts, VariantDocument, WeightsFacts, Winner),
+        *(CohortHead, CohortSummary, LesionsDocument, ListedSeries, MaskFacts, Metrics, ModelDocument, Plan),
+        *(PreparedHead, PreparedScan, RunFacts, ScanFacts, VariantDocument, WeightsFacts, Winner),
     )
 )
 
@@ -106,6 +109,16 @@ def metrics() -> Metrics:
 
 
 @cache
+def model() -> ModelDocument:
+    """Return the document of a small model."""
+    with TemporaryDirectory() as folder:
+        winner = make_winner(make_cohort(Path(folder) / "cohort"), Path(folder) / "winner", steps=1)
+        assert claire("bundle", [*winner.argv(), "--exports", "none", "--out", folder]) == 0
+        (path,) = Path(folder).glob("*.model.zip")
+        return read_model(path).document
+
+
+@cache
 def examples() -> dict[str, Document]:
     """Return an example of every document by the name of its model."""
     run = run_facts(Variant(), 0, CLASSES).model_copy(
@@ -117,4 +130,4 @@ def examples() -> dict[str, Document]:
         *(plan(), PreparedHead(size=256), prepared_scan(), run, scan_facts(), VariantDocument.of(Variant())),
         *(weights, winner()),
     )
-    return {type(document).__name__: document for document in documents}
+    return {type(document).__name__: document for document in (*documents, model())}

@@ -17,6 +17,7 @@ from claire.core.contracts.cohort_summary import read_cohort_summary
 from claire.core.contracts.folds import read_folds
 from claire.core.contracts.lesions import LesionsDocument, read_lesions
 from claire.core.contracts.metrics import read_metrics
+from claire.core.contracts.model import read_model
 from claire.core.contracts.plan import read_plan
 from claire.core.contracts.prepared import read_prepared
 from claire.core.contracts.rejects import read_rejects
@@ -103,6 +104,12 @@ def learn(folder: Path, out: Path) -> None:
     files = {"weights": out / f"{stem}.safetensors", "run": out / f"{stem}.run.zip"}
     quick = {"heal_steps": 2, "attribution_steps": 2, "candidates": 3, "shapley": 0}
     call("explain", **files, **cohort, **quick, device="cpu", keep_weights=True, out=out)
+    won = [runs[position].name.split(".")[0] for position in read_winner(out / "winner.json").winner]
+    call(
+        "bundle", **tables, **cohort, winner=out / "winner.json", metrics=out / "metrics.json",
+        weights=[out / f"{name}.safetensors" for name in won], runs=[out / f"{name}.run.zip" for name in won],
+        lesions=sorted(out.glob("*.lesions.json")), records=sorted(out.glob("*.run.json")), out=out,
+    )  # fmt: skip
     results = {name: out / f"{name}.csv" for name in ("leaderboard", "comparisons", "curves", "folds", "rejects")}
     results["metrics"] = out / "metrics.json"
     lists = {"lesions": "*.lesions.json", "overlays": "*.overlays.zip", "records": "*.run.json"}
@@ -134,6 +141,7 @@ def test_what_one_step_records_as_output_is_the_input_of_the_next(out: Path) -> 
     chained = {
         "segment": ["scans"], "preprocess": ["scans", "lungs"], "train": ["cohort", "folds", "variant"],
         "explain": ["weights", "run", "cohort", "folds"], "evaluate": ["scans", "cohort_summary"],
+        "bundle": ["winner", "metrics", "cohort", "cohort_summary", "scans", "folds"],
         "report": ["leaderboard", "metrics", "curves", "comparisons", "rejects", "scans", "folds"],
     }  # fmt: skip
     for record in records:
@@ -164,6 +172,21 @@ def test_every_series_is_a_scan_of_the_cohort_or_a_reject_with_its_line(out: Pat
         ("preprocess", "too_few_lung_slices"), ("segment", "no_lungs"),
     ]  # fmt: skip
     assert len(prepared) + len(rejects) == len(listed) == PATIENTS + 2
+
+
+def test_a_model_holds_the_winner_as_it_was_measured_and_how_its_scans_were_prepared(out: Path) -> None:
+    (path,) = out.glob("*.model.zip")
+    document, metrics = read_model(path).document, read_metrics(out / "metrics.json")
+    assert document.variant_id == metrics.winner.variant
+    assert [fold.operating_points for fold in document.folds] == [None] * 3
+    assert document.preparation.size == 48
+    assert document.preparation.index is not None
+    assert document.preparation.ingest is not None
+    assert document.preparation.preprocess is not None
+    assert (document.preparation.index.min_slices, document.preparation.preprocess.min_lung_slices) == (8, 11)
+    assert document.fingerprint.scans == len(read_scan_table(out / "scans.csv"))
+    assert "north" not in document.to_json()
+    assert [export.member is not None for export in document.exports.onnx] == [True] * 3
 
 
 def test_three_classes_are_decided_by_one_rule_in_evaluate_and_explain(out: Path) -> None:

@@ -35,8 +35,8 @@ class Parameters(StoredParameters):
     records: Manifest = parameter(
         (),
         help="manifest of records of index, ingest and preprocess",
-        details="What prepared the cohort's scans prepares new ones; without them `predict` takes its defaults. "
-        "Records of other steps are passed over.",
+        details="What prepared the scans of the cohort prepares new ones; without them defaults do. Records of other "
+        "steps are passed over.",
     )
     exports: Literal["all", "none"] = parameter(
         "all",

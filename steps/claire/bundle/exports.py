@@ -74,7 +74,6 @@ def _metadata(inputs: Inputs, card: ModelCard) -> dict[str, Any]:
             "safetensors": versions["safetensors"],
             "torchvision": versions["torchvision"].split("+")[0],
         },
-        "supported_apps": {},
         "name": f"CLAIRE {variant.id}",
         "task": "Classification of chest CT scans",
         "description": card.title,
@@ -105,6 +104,7 @@ def _metadata(inputs: Inputs, card: ModelCard) -> dict[str, Any]:
                 "pred": {
                     "type": "probabilities",
                     "format": "classes",
+                    "modality": "n/a",
                     "num_channels": len(classes),
                     "spatial_shape": [],
                     "dtype": "float32",
@@ -129,7 +129,7 @@ def _inference(inputs: Inputs, folds: Sequence[FoldModel]) -> dict[str, Any]:
     variant = {"variant": inputs.variant.model_dump(mode="json"), "classes": len(inputs.summary.classes)}
     files = [weights_member(fold.run) for fold in folds]
     return {
-        "imports": ["$import glob", "$import numpy", "$import safetensors.torch", "$import torch"],
+        "imports": ["$import glob", "$import numpy", "$from safetensors.torch import load_file", "$import torch"],
         "bundle_root": ".",
         "model_root": "$@bundle_root + '/../..'",
         "dataset_dir": "$@bundle_root + '/views'",
@@ -137,8 +137,7 @@ def _inference(inputs: Inputs, folds: Sequence[FoldModel]) -> dict[str, Any]:
         "weights": [f"$@model_root + '/{name}'" for name in files],
         "network_def": {"_target_": "claire.core.networks.scores.scores", **variant},
         "networks": [{"_target_": "claire.core.networks.scores.scores", **variant} for _ in files],
-        "loaded": "$[network.network.load_state_dict(safetensors.torch.load_file(path)) "
-        "for network, path in zip(@networks, @weights)]",
+        "loaded": "$[network.network.load_state_dict(load_file(path)) for network, path in zip(@networks, @weights)]",
         "views": "$sorted(glob.glob(@dataset_dir + '/*.npy'))",
         "predict": "$lambda path: torch.stack([network.to(@device)(torch.from_numpy(numpy.load(path))[None]"
         ".to(@device)) for network in @networks]).mean(0)[0].tolist()",
@@ -153,6 +152,8 @@ Unpack the whole model file, install `claire-pipeline` with its role `learn`, an
 
     cd exports/monai
     python -m monai.bundle run --bundle_root . --meta_file configs/metadata.json --config_file configs/inference.json
+
+The weights are the safetensors of the model file. There is no `models/model.pt`: a pickle can run code when it is read.
 
 `claire predict` does all of this from DICOM series, with operating points, calibration and a check of whether a scan
 is like those that the model learned from.

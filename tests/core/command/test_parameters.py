@@ -16,6 +16,7 @@ from claire.core.command.parameters import (
     StepParameters,
     describe,
     parameter,
+    refused_values,
 )
 from pydantic import ValidationError
 
@@ -100,3 +101,23 @@ def test_the_description_has_own_parameters_first() -> None:
     names = [described.name for described in describe(Parameters)]
     assert names[-3:] == ["out", "threads", "log_level"]
     assert {described.name: described.kind for described in describe(Parameters)}["table"] == "file"
+
+
+class Listing(StepParameters):
+    """A step that can print a file instead of doing its work."""
+
+    table: InputFile | None = parameter(None, unless="list", help="a table")
+    runs: Manifest = parameter((), unless="list", help="runs")
+    list: InputFile | None = parameter(None, help="print a file", for_people=True)
+
+
+def test_what_is_required_unless_another_flag_is_given(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse("test", "A step.", Listing, ["--list", __file__]).list == Path(__file__)
+    with pytest.raises(SystemExit):
+        parse("test", "A step.", Listing, ["--table", __file__])
+    assert "test: error: the following arguments are required: --runs\n" in capsys.readouterr().err
+    with pytest.raises(ValidationError, match="--table, --runs"):
+        Listing()
+    described = {each.name: each.required for each in describe(Listing)}
+    assert (described["table"], described["runs"], described["list"]) == (True, True, False)
+    assert refused_values(Listing, {"runs": "gone.txt"}) == {"runs": "there is no file 'gone.txt'"}

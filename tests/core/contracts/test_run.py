@@ -167,3 +167,13 @@ def test_damage_never_ends_in_an_unforeseen_error(content: bytes) -> None:
         path.write_bytes(content)
         with suppress(ClaireError):
             assert set(read_run(path, CLASSES).scans) <= {"test"}
+
+
+def test_patients_are_the_means_of_their_scans_in_the_order_of_their_names(tmp_path: Path) -> None:
+    world = World(tmp_path, patients=1)
+    told = [("P2", "Sb", "positive", 0.4), ("P1", "Sa", "negative", 0.2), ("P2", "Sc", "positive", 0.8)]
+    rows = [PredictionRow("r", 0, "test", "scan", p, s, None, label, (1 - x, x)) for p, s, label, x in told]
+    patients = read_predictions(world.pack(variants(1)[0], 0, rows), "scan", CLASSES)["test"].by_patient()
+    assert patients.patient.tolist() == ["P1", "P2"]
+    assert patients.target.tolist() == [0, 1]
+    np.testing.assert_allclose(patients.probability[:, 1], [0.2, 0.6])
