@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,19 @@ from claire.core.command.errors import RejectedScan
 from pydicom.dataset import Dataset
 from pydicom.valuerep import PersonName
 
-from tests.deliver.helpers import CREATED, PSEUDONYMS, Delivered, decoded, deliver_series, ingested_source, picture
+from tests.deliver.helpers import (
+    CREATED,
+    PSEUDONYMS,
+    Delivered,
+    decoded,
+    deliver_series,
+    ingested,
+    ingested_source,
+    picture,
+    write_enhanced,
+)
 from tests.support.command import claire
+from tests.support.dicom_maker import SeriesMaker
 
 #: Values of the source that every CT object shares or that are geometry, not identity.
 _SHARED = {"CHEST", "AXIAL", "PRIMARY", "ORIGINAL", "DERIVED", "SECONDARY", "MONOCHROME2", "ISO_IR 192"}
@@ -159,6 +172,21 @@ def test_an_error_leaves_no_object(delivered: Delivered, out: Path) -> None:
     with pytest.raises(RejectedScan):
         dataclasses.replace(delivered, files=delivered.files[1:]).write(out)
     assert [*out.iterdir()] == []
+
+
+@pytest.mark.skipif(not shutil.which("dciodvfy"), reason="dicom3tools is not installed")
+@pytest.mark.parametrize("kind", ["single", "enhanced", "tilted"])
+def test_dciodvfy_finds_no_error(kind: str, tmp_path: Path) -> None:
+    if kind == "enhanced":
+        write_enhanced(tmp_path / "in", SeriesMaker(), files=2)
+        scan = ingested(tmp_path)
+    else:
+        tilted = {"step": (0.0, 0.7, 2.0)} if kind == "tilted" else {}
+        scan = deliver_series(tmp_path, "--gantry-tilt", "resample", **tilted)
+    for identity in (False, True):
+        for path in scan.write(tmp_path / str(identity), keep_identity=identity).values():
+            told = subprocess.run(["dciodvfy", "-new", path], capture_output=True, text=True, check=False)
+            assert [line for line in told.stderr.splitlines() if line.startswith("Error")] == []
 
 
 @pytest.mark.skipif(not _REAL, reason="CLAIRE_REAL_DATA is not set")
