@@ -126,6 +126,16 @@ def test_with_the_identity_a_pacs_files_the_objects_by_the_source(delivered: Del
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert referenced(instance) >= images
         assert not referenced(instance) & {*delivered.facts.sop_uids}
+        assert not any(name.encode() in path.read_bytes() for name in (delivered.facts.scan, delivered.facts.patient))
+
+
+def test_a_damaged_identity_is_copied_as_it_stands(tmp_path: Path) -> None:
+    """What a PACS holds of the source is what it must find in the objects."""
+    tags = {"PatientBirthDate": "unknown", "PatientAge": "63", "PatientName": "a^b^c^d^e^f^g", "PatientID": "K7" * 35}
+    delivered = deliver_series(tmp_path, tags=tags, labels=f"patient_id,label\n{'K7' * 35},positive\n")
+    for path in delivered.write(tmp_path / "objects", keep_identity=True).values():
+        instance = pydicom.dcmread(path)
+        assert {keyword: str(instance[keyword].value) for keyword in tags} == tags
 
 
 def referenced(instance: Dataset) -> set[str]:
