@@ -122,6 +122,8 @@ def test_lesions_stand_with_their_sentence_and_with_how_far_they_can_be_believed
         assert "Do not rely on these lesions" in page
         assert f"did not pass {len(closed)} of" in page
         assert scan.explained.sentence in page
+        assert scan.ranked == (not scans(new)[name].verdict.cannot_tell)
+        assert scan.explained.sentence.startswith("The model cannot tell in this scan") == (not scan.ranked)
         for lesion in scan.explained.lesions:
             assert f"{lesion.volume_ml:.1f} ml" in page
 
