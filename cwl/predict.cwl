@@ -105,6 +105,7 @@ steps:
       volumes: ingest/scans
       shards: index/shard_lists
       reject_tables: {source: [ingest/rejects, segment/rejects, preprocess/rejects], linkMerge: merge_flattened}
+      apply_record: apply/record
       source: source
       key: key
       images: images

@@ -3,7 +3,7 @@
     python -m docs.generate             write everything (`make generated`)
     python -m docs.generate --check     fail where a file is not current (a test does)
 
-Generated: cwl/types/<step>.yml, docs/schemas/*.json, docs/pictures/workflow.dot, configs/grids/grid.schema.json,
+Generated: cwl/types/<step>.yml, docs/schemas/*.json, docs/pictures/*.dot, configs/grids/grid.schema.json,
 ro-crate-metadata.json and the tables between `<!-- flags: STEP -->` and `<!-- end of flags -->` in docs/usage.md.
 """
 
@@ -28,7 +28,7 @@ from claire.core.command.tables import Row
 from claire.plan.grid import grid_schema
 
 from docs.crate import workflow_crate
-from docs.picture import dot
+from docs.picture import PICTURES, dot
 
 ROOT = Path(__file__).parents[1]
 #: Parameters that several steps share: inputs of the workflow themselves, not fields of a step's record.
@@ -154,7 +154,7 @@ def generated() -> dict[Path, str]:
     files[ROOT / "configs/grids/grid.schema.json"] = json.dumps(grid_schema(), indent=1) + "\n"
     files[ROOT / "docs/usage.md"] = usage()
     files[ROOT / "ro-crate-metadata.json"] = workflow_crate(ROOT)
-    files[ROOT / "docs/pictures/workflow.dot"] = dot(ROOT / "cwl/main.cwl")
+    files |= {ROOT / f"docs/pictures/{name}.dot": dot(ROOT / workflow) for name, workflow in PICTURES.items()}
     return files
 
 

@@ -1,4 +1,4 @@
-"""Draw the workflow: docs/pictures/workflow.dot from the CWL files; run as a program, its SVG with Graphviz.
+"""Draw the workflows: docs/pictures/*.dot from the CWL files; run as a program, their SVG with Graphviz.
 
 `cwltool --print-dot` draws a workflow within a workflow as one box, parameters like data, and each file as an edge of
 its own. Here all steps are drawn, of the inputs the files alone, and what goes from one step to another shares an edge.
@@ -17,6 +17,8 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[1]
+#: The drawn workflows, by the name of the picture.
+PICTURES = {"workflow": "cwl/main.cwl", "predict": "cwl/predict.cwl"}
 #: Each step writes a record, and the report reads them all: an edge from every box would hide the others.
 EVERYWHERE = ("record", "records")
 #: Training and explanation, in the image with torch, may be given a GPU, elsewhere; all others stay beside the data.
@@ -149,9 +151,10 @@ def _box(owner: Flow, name: str, tool: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Render docs/pictures/workflow.dot, which docs/generate.py writes."""
+    """Render docs/pictures/*.dot, which docs/generate.py writes."""
     folder = ROOT / "docs/pictures"
-    subprocess.run(["dot", "-Tsvg", "-o", folder / "workflow.svg", folder / "workflow.dot"], check=True)  # noqa: S603, S607
+    for name in PICTURES:
+        subprocess.run(["dot", "-Tsvg", "-o", folder / f"{name}.svg", folder / f"{name}.dot"], check=True)  # noqa: S603, S607
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ inputs:
   volumes: {type: "File[]", label: Volumes, doc: "scans.zip files of ingest"}
   shards: {type: "File[]", label: Shards, doc: "shard.jsonl files of index"}
   reject_tables: {type: "File[]", label: Tables of rejects, doc: "rejects.csv files of the steps before"}
+  apply_record: {type: "File?", inputBinding: {prefix: --apply-record}, label: Record of apply, doc: "When the model was run, for objects with the identity"}
   source: {type: [Directory, string], inputBinding: {prefix: --source}, label: Series, doc: "The directory that index was pointed to, or its path at the site"}
   key: {type: [File, string], inputBinding: {prefix: --key}, label: Key, doc: "Secret key of the pseudonyms, as ingest had it"}
   images: {type: "../types/images.yml#images", default: phantom, inputBinding: {prefix: --images}, label: Pictures, doc: "Whose pictures are shown: none, phantom or all"}

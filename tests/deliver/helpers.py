@@ -23,7 +23,7 @@ from PIL import Image
 from pydicom.dataset import Dataset
 from pydicom.uid import EnhancedCTImageStorage
 
-from tests.ingest.helpers import KEY, go
+from tests.ingest.helpers import KEY, LABELS, go
 from tests.support.command import claire
 from tests.support.dicom_maker import SeriesMaker
 
@@ -50,16 +50,16 @@ class Delivered:
         return {path.name.split(".")[-2]: path for path in paths}
 
 
-def deliver_series(folder: Path, *flags: str, **maker: Any) -> Delivered:
+def deliver_series(folder: Path, *flags: str, labels: str = LABELS, **maker: Any) -> Delivered:
     """Write a made-up series, ingest it, and set lesions into it."""
     series = SeriesMaker(**maker)
     series.write(folder / "in")
-    return ingested(folder, *flags)
+    return ingested(folder, *flags, labels=labels)
 
 
-def ingested(folder: Path, *flags: str) -> Delivered:
+def ingested(folder: Path, *flags: str, labels: str = LABELS) -> Delivered:
     """Index and ingest the series in `folder`/in, and set lesions into it."""
-    volume, facts = go(folder, *flags).scan()
+    volume, facts = go(folder, *flags, labels=labels).scan()
     files = sorted(path for path in (folder / "in").rglob("*") if path.is_file())
     return with_lesions(files, volume, facts)
 

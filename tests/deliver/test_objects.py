@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,19 @@ from claire.core.command.errors import RejectedScan
 from pydicom.dataset import Dataset
 from pydicom.valuerep import PersonName
 
-from tests.deliver.helpers import CREATED, PSEUDONYMS, Delivered, decoded, deliver_series, ingested_source, picture
+from tests.deliver.helpers import (
+    CREATED,
+    PSEUDONYMS,
+    Delivered,
+    decoded,
+    deliver_series,
+    ingested,
+    ingested_source,
+    picture,
+    write_enhanced,
+)
 from tests.support.command import claire
+from tests.support.dicom_maker import SeriesMaker
 
 #: Values of the source that every CT object shares or that are geometry, not identity.
 _SHARED = {"CHEST", "AXIAL", "PRIMARY", "ORIGINAL", "DERIVED", "SECONDARY", "MONOCHROME2", "ISO_IR 192"}
@@ -113,6 +126,16 @@ def test_with_the_identity_a_pacs_files_the_objects_by_the_source(delivered: Del
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert referenced(instance) >= images
         assert not referenced(instance) & {*delivered.facts.sop_uids}
+        assert not any(name.encode() in path.read_bytes() for name in (delivered.facts.scan, delivered.facts.patient))
+
+
+def test_a_damaged_identity_is_copied_as_it_stands(tmp_path: Path) -> None:
+    """What a PACS holds of the source is what it must find in the objects."""
+    tags = {"PatientBirthDate": "unknown", "PatientAge": "63", "PatientName": "a^b^c^d^e^f^g", "PatientID": "K7" * 35}
+    delivered = deliver_series(tmp_path, tags=tags, labels=f"patient_id,label\n{'K7' * 35},positive\n")
+    for path in delivered.write(tmp_path / "objects", keep_identity=True).values():
+        instance = pydicom.dcmread(path)
+        assert {keyword: str(instance[keyword].value) for keyword in tags} == tags
 
 
 def referenced(instance: Dataset) -> set[str]:
@@ -159,6 +182,21 @@ def test_an_error_leaves_no_object(delivered: Delivered, out: Path) -> None:
     with pytest.raises(RejectedScan):
         dataclasses.replace(delivered, files=delivered.files[1:]).write(out)
     assert [*out.iterdir()] == []
+
+
+@pytest.mark.skipif(not shutil.which("dciodvfy"), reason="dicom3tools is not installed")
+@pytest.mark.parametrize("kind", ["single", "enhanced", "tilted"])
+def test_dciodvfy_finds_no_error(kind: str, tmp_path: Path) -> None:
+    if kind == "enhanced":
+        write_enhanced(tmp_path / "in", SeriesMaker(), files=2)
+        scan = ingested(tmp_path)
+    else:
+        tilted = {"step": (0.0, 0.7, 2.0)} if kind == "tilted" else {}
+        scan = deliver_series(tmp_path, "--gantry-tilt", "resample", **tilted)
+    for identity in (False, True):
+        for path in scan.write(tmp_path / str(identity), keep_identity=identity).values():
+            told = subprocess.run(["dciodvfy", "-new", path], capture_output=True, text=True, check=False)
+            assert [line for line in told.stderr.splitlines() if line.startswith("Error")] == []
 
 
 @pytest.mark.skipif(not _REAL, reason="CLAIRE_REAL_DATA is not set")

@@ -173,6 +173,7 @@ def test_two_images_at_one_position_are_told(delivered: Delivered, tmp_path: Pat
     ("changes", "detail"),
     [
         ({"series": "1.2.3.999"}, "not of one series"),
+        ({"patient": "4712"}, "not of one series of one patient"),
         ({"pixel": 4.0}, "pixel spacing"),
         ({"orientation": (0.0, 1.0, 0.0, -1.0, 0.0, 0.0)}, "planes of the scan"),
         ({"hu": chest(size=40)}, "but images of"),

@@ -21,8 +21,8 @@ SECRETS = ("Weber", "Doe", "Jane", "Klinikum", "Waldfrieden", "20200315", "2020-
 QUICK = {"attribution_steps": 2, "candidates": 4, "shapley": 0}
 GRID = """
 name: chain
-base: {architecture: "python:tests.support.explaining:tiny", view: whole, size: 32, slices: 8, pooling: topk, epochs: 30,
- learning_rate: 0.02}
+base: {architecture: "python:tests.support.explaining:tiny", view: whole, size: 32, slices: 8, pooling: topk,
+  epochs: 30, learning_rate: 0.02}
 axes: {seed: [0]}
 """
 

@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 
 from claire.core.command.errors import RejectedScan
 from claire.core.contracts.scans import ScanFacts
-from claire.core.sources.dicom import DECODING_ERRORS
+from claire.core.sources.dicom import DECODING_ERRORS, open_dicom
 from claire.deliver.diagnosis import Diagnosis
 
 #: PS3.3 C.7.1.1 (Patient) and C.7.1.3 (Clinical Trial Subject).
@@ -30,6 +30,7 @@ _STUDY = (
     *("ProcedureCodeSequence", "PatientAge", "PatientSize", "PatientWeight", "AdmissionID"),
     *("ClinicalTrialTimePointID", "ClinicalTrialTimePointDescription"),
 )
+_READ = ("SpecificCharacterSet", *_PATIENT, *_STUDY)
 #: Elements of type 2 that an object has even where the source lacks them.
 _EMPTY = (
     *("PatientName", "PatientID", "PatientBirthDate", "PatientSex", "StudyDate", "StudyTime"),
@@ -60,10 +61,9 @@ def pseudonymous(diagnosis: Diagnosis, facts: ScanFacts) -> Identity:
 def copied(diagnosis: Diagnosis, path: Path) -> Identity:
     """Return the identity in a file of the source series, as it stands there. Raises RejectedScan (`unreadable`)."""
     try:
-        source = pydicom.dcmread(
-            path, stop_before_pixels=True, force=True, specific_tags=["SpecificCharacterSet", *_PATIENT, *_STUDY]
-        )
-        source.decode()
+        with open_dicom(path) as stream:
+            source = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=[*_READ])
+            source.decode()
     except DECODING_ERRORS as error:
         raise RejectedScan("unreadable", f"patient or study cannot be read ({type(error).__name__})") from error
     elements = _blank()

@@ -104,8 +104,8 @@ def read_source(
             "Deliver its tables and pictures instead.",
         )
     headers = [_read(path) for path in paths]
-    if len({header.series_uid for header in headers}) != 1:
-        raise RejectedScan("inconsistent", "the files are not of one series")
+    if len({(header.series_uid, header.issuer, header.patient_id) for header in headers}) != 1:
+        raise RejectedScan("inconsistent", "the files are not of one series of one patient")
     scan_grid = _grid(grid, facts)
     frames = _frames(headers, scan_grid, grid, facts)
     chosen = [frames[index] for index in _match(frames, scan_grid, facts)]

@@ -178,9 +178,7 @@ def _explain_each(
             continue
         if not setting.better:
             p = f"{result.explained.probability:.2f}"
-            sentence = (
-                f"The model cannot tell in this scan: p of this network is {p}, and no lesion is ranked or named."
-            )
+            sentence = f"The model cannot tell in this scan: p of this network is {p}, no lesion is ranked or named."
             result.explained = result.explained.model_copy(update={"sentence": sentence})
         add_maps(maps, result)
         images = draw_pictures(pictures, result, setting)
