@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def _source(scans: str | os.PathLike[str] | np.ndarray, affine: np.ndarray | Non
         if not path.is_file():
             raise ClaireError(f"{path.name} is neither a file nor a directory", "Give a directory or a NIfTI file.")
         (folder / "source").mkdir()
-        (folder / "source" / path.name).symlink_to(path)
+        shutil.copyfile(path, folder / "source" / path.name)  # index follows no links
         return folder / "source"
     if scans.ndim != 3 or affine is None or np.shape(affine) != (4, 4):
         raise ClaireError("an array needs three axes and an affine of 4×4", "Give (slices, rows, columns) and affine.")
