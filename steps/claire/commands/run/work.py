@@ -32,7 +32,7 @@ def run(parameters: Parameters) -> None:
     parameters = parameters.model_copy(update={"out": out})
     with _alone(out):
         asked = CheckParameters(job=parameters.job, no_headers=parameters.no_headers, threads=parameters.threads)
-        checked = check(asked)
+        checked = check(asked, here=parameters.site is None)
         print("\n".join(report(checked, False)), flush=True)
         if checked.findings.faults:
             raise checked.error()
