@@ -50,8 +50,8 @@ def check_key(job: Job, findings: Findings) -> None:
         )
 
 
-def check_places(job: Job, findings: Findings) -> None:
-    """Faults of directories inside the source; warnings of those that this user may not write."""
+def check_places(job: Job, findings: Findings, here: bool) -> None:
+    """Faults of directories inside the source; warnings of those that this user may not write, faults if run `here`."""
     source = job.local("source")
     for name in PLACES:
         place = Path(str(job.value(name) or ""))
@@ -61,9 +61,10 @@ def check_places(job: Job, findings: Findings) -> None:
             findings.fault(f"'{name}' is inside 'source': nothing is written there", "Name a directory outside of it.")
         existing = next(path for path in (place, *place.parents) if path.exists())
         if not (existing.is_dir() and os.access(existing, os.W_OK)):
-            findings.warn(
+            tell = findings.fault if here else findings.warn
+            tell(
                 f"'{name}' cannot be written on this machine: {existing} is no directory that this user may write",
-                "It must be where the step is executed.",
+                "Name another one." if here else "It must be where the step is executed.",
             )
 
 

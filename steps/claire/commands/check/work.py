@@ -49,8 +49,8 @@ def run(parameters: Parameters) -> None:
         raise checked.error()
 
 
-def check(parameters: Parameters) -> Checked:
-    """Return all that is found in a job. Raises UsageError only if it is no job at all."""
+def check(parameters: Parameters, here: bool = False) -> Checked:
+    """Return all that is found in a job, with `here` of one that this machine runs. Raises UsageError if it is none."""
     workflow = parameters.workflow or shipped("cwl/main.cwl")
     findings = Findings()
     job = read_job(parameters.job, workflow, findings)
@@ -59,7 +59,7 @@ def check(parameters: Parameters) -> Checked:
     planned = check_grid(job, findings)
     checked.plan = planned[0] if planned else None
     check_key(job, findings)
-    check_places(job, findings)
+    check_places(job, findings, here)
     if parameters.no_headers:
         read_tables(job, findings)
     else:

@@ -32,7 +32,7 @@ def run(parameters: Parameters) -> None:
     out = parameters.out.resolve()
     with alone(out):
         asked = CheckParameters(job=parameters.job, no_headers=parameters.no_headers, threads=parameters.threads)
-        checked = check(asked)
+        checked = check(asked, here=parameters.site is None)
         print("\n".join(report(checked, False)), flush=True)
         if checked.findings.faults:
             raise checked.error()
