@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from claire.core.command.errors import UsageError
-from claire.ingest.private import COLUMNS, Outcome, make_private, write_private
+from claire.core.contracts.private import PrivateRow
+from claire.ingest.private import Outcome, make_private, write_private
 
 from tests.ingest.helpers import go, make
 from tests.support.dicom_maker import chest
@@ -56,7 +57,7 @@ def test_folders_of_dicom_and_files_of_others_lead_back(tmp_path: Path) -> None:
     rows = read(tmp_path / "0003.private.csv")
     assert [row["path"] for row in rows] == ["a;b", ".", "sub-1/ct.nii.gz", "x/broken.dcm"]
     assert [(row["shard"], row["line"]) for row in rows] == [("0003", str(line)) for line in range(4)]
-    assert tuple(rows[0]) == COLUMNS
+    assert tuple(rows[0]) == PrivateRow.columns()
 
 
 @pytest.mark.parametrize("patient", ["=1+cmd|' /C calc'!A0", "+49 170", "-1-2", "@SUM(A1)"])

@@ -4,25 +4,34 @@ Reads the predictions of every run (validation and test patients of every varian
 leaderboard.csv, metrics.json, comparisons.csv, curves.csv and winner.json. Patients are the unit of every figure and of
 every interval; scores of different folds are never pooled. The headline is nested: in each fold the variant that is
 best on validation predicts the test patients.
+
+With --external it measures a finished model on new labelled patients instead, without training anything: from the
+predictions of `claire apply`, --labels and --model it writes external.json and external.csv, and says whether the
+model does worse there than inside its own cohort.
 """
 
 from __future__ import annotations
 
-from claire.core.command.parameters import InputFile, Integers, Manifest, StoredParameters, parameter
+from claire.core.command.parameters import InputDirectory, InputFile, Integers, Manifest, StoredParameters, parameter
 
 
 class Parameters(StoredParameters):
     """Parameters of `claire evaluate`."""
 
     runs: Manifest = parameter(
+        (),
+        unless="external",
         help="manifest of the `<variant>-f<fold>.run.zip` files of all trainings, in order",
         details="Positions in `winner.json` count its lines from 0.",
     )
-    scans: InputFile = parameter(
-        help="scans.csv of the cohort", details="Gives the patients, their labels and the subgroups."
+    scans: InputFile | None = parameter(
+        None,
+        unless="external",
+        help="scans.csv of the cohort",
+        details="Gives the patients, their labels and the subgroups.",
     )
-    cohort_summary: InputFile = parameter(
-        help="cohort.json of the cohort", details="Runs of another cohort are refused."
+    cohort_summary: InputFile | None = parameter(
+        None, unless="external", help="cohort.json of the cohort", details="Runs of another cohort are refused."
     )
     explain_folds: Integers | None = parameter(
         None,
@@ -50,10 +59,37 @@ class Parameters(StoredParameters):
         gt=0,
         lt=1,
     )
+    external: InputFile | None = parameter(
+        None,
+        for_people=True,
+        help="predictions.json of new patients: measure the model on them",
+        details="Instead of `--runs`, `--scans` and `--cohort-summary`; needs `--labels` and `--model`. Without "
+        "`--prevalence`, PPV and NPV are at the prevalence of the model's figures.",
+    )
+    labels: InputFile | None = parameter(
+        None,
+        for_people=True,
+        help="labels of the new patients, with --external",
+        details="A key column and `label`: `patient_id`, `study_uid`, `series_uid` or `path`, which need `--private`, "
+        "or pseudonyms in `patient` or `scan`. Scans without a label are counted, never taken as negative.",
+    )
+    model: InputFile | None = parameter(
+        None,
+        for_people=True,
+        help="model file that made the predictions, with --external",
+        details="Its figures inside its own cohort are what the new ones are compared with.",
+    )
+    private: InputDirectory | None = parameter(
+        None,
+        for_people=True,
+        help="directory of the private tables of ingest, with --external",
+        details="Tells which pseudonym a key in `--labels` stands for. Nothing of it is written.",
+    )
 
 
 def run(parameters: Parameters) -> None:
-    """Compare the runs of the manifest and write all tables."""
+    """Compare the runs of the manifest, or measure a model on new patients, and write all tables."""
     from claire.evaluate import work
+    from claire.evaluate.external import work as external
 
-    work.run(parameters)
+    (external if parameters.external else work).run(parameters)

@@ -20,6 +20,13 @@ from claire.core.contracts.variant import Variant
 from claire.core.statistics import IntArray
 
 
+def given_path(path: Path | None, flag: str) -> Path:
+    """Return the path of a flag that may be left out. Raises UsageError where it was, but is needed."""
+    if path is None:
+        raise UsageError(f"{flag} is missing", "`claire evaluate --help` says what belongs together.")
+    return path
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A variant with its usable runs and their positions in the manifest, by fold; complete: a run on every fold."""

@@ -46,6 +46,13 @@ def thresholds(validation: Sample | None) -> tuple[float, float] | None:
 def measure(sample: Sample, points: tuple[float, float] | None, weights: FloatArray) -> Measured:
     """Sum up one fold for the data and for every bootstrap sample of `weights` (samples, patients)."""
     decisions = [decide(sample.probability, point) for point in points or (None,)]
+    return measure_decisions(sample, points, decisions, weights)
+
+
+def measure_decisions(
+    sample: Sample, points: tuple[float, float] | None, decisions: Sequence[IntArray], weights: FloatArray
+) -> Measured:
+    """Sum up one fold whose decisions (n,) at each operating point are given, as of an ensemble of networks."""
     observed, replicates = _sums(sample, decisions, None), _sums(sample, decisions, weights)
     sums = {name: np.concatenate([observed[name], replicates[name]]) for name in observed}
     sizes = {c: _sizes(sample, c) for c in positive_classes(sample.probability.shape[1])}

@@ -177,10 +177,11 @@ def _calibration(
     positive = np.concatenate([measured.sample.target == 1 for measured in patients.values()])
     fold = np.concatenate([np.full(len(measured.sample.target), fold) for fold, measured in patients.items()])
     pooled = np.concatenate([probability[fold] for fold in patients])
-    return _fit(pooled, positive, fold), list(curves.calibration_curve(name, pooled, positive, label))
+    return fit_calibration(pooled, positive, fold), list(curves.calibration_curve(name, pooled, positive, label))
 
 
-def _fit(probability: FloatArray, positive: BoolArray, fold: IntArray) -> Calibration:
+def fit_calibration(probability: FloatArray, positive: BoolArray, fold: IntArray) -> Calibration:
+    """Return calibration of probabilities of class 1 (n,) in their folds (n,); a note where it has no slope."""
     estimates = calibration(probability, positive, fold)
     brier = figure(float(np.mean((probability - positive) ** 2)))
     if estimates is None:

@@ -17,7 +17,7 @@ from claire.core.contracts.winner import write_winner
 from claire.core.statistics.intervals import bootstrap_weights
 from claire.evaluate import Parameters, documents
 from claire.evaluate.contrasts import Role, comparisons
-from claire.evaluate.inputs import Candidate, Experiment, read_experiment
+from claire.evaluate.inputs import Candidate, Experiment, given_path, read_experiment
 from claire.evaluate.predictor import Evaluation
 from claire.evaluate.selection import rank
 
@@ -29,13 +29,15 @@ def run(parameters: Parameters) -> None:
 
 def compare(parameters: Parameters) -> None:
     """Compare the runs of the manifest and write all tables."""
+    scans = given_path(parameters.scans, "--scans")
+    cohort_summary = given_path(parameters.cohort_summary, "--cohort-summary")
     hashes = {
         "runs": sha256_json([sha256_file(path) for path in parameters.runs]),
-        "scans": sha256_file(parameters.scans),
-        "cohort_summary": sha256_file(parameters.cohort_summary),
+        "scans": sha256_file(scans),
+        "cohort_summary": sha256_file(cohort_summary),
     }
     with Record("evaluate", "", parameters.out, parameters.recorded(), hashes) as record:
-        experiment = read_experiment(parameters.runs, parameters.scans, parameters.cohort_summary)
+        experiment = read_experiment(parameters.runs, scans, cohort_summary)
         evaluate(parameters, experiment, record)
 
 

@@ -105,6 +105,19 @@ def delong(area: float, variance: float) -> Limits:
     return max(0.0, area - half), min(1.0, area + half)
 
 
+def difference_limits(value: float, limits: Limits, other: float, other_limits: Limits) -> Limits:
+    """Return the interval of `value` − `other`, figures of two independent samples, from the interval of each.
+
+    The distances of their limits are squared and added (MOVER: Zou & Donner, Stat Med 2008; for shares Newcombe's
+    method 10, Stat Med 1998), so it is as asymmetric as they are, and covers where they do. NaN without an interval.
+    """
+    if not all(map(math.isfinite, (value, other, *limits, *other_limits))):
+        return NONE
+    below = math.hypot(value - limits[0], other_limits[1] - other)
+    above = math.hypot(limits[1] - value, other - other_limits[0])
+    return value - other - below, value - other + above
+
+
 def _root(function: Callable[[float], float], inside: float, outside: float) -> float:
     """Bisect between `inside`, where the function is not positive, and `outside`; return `outside` without a root."""
     if function(outside) <= 0:

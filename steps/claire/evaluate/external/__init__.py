@@ -1,0 +1,1 @@
+"""A finished model on new labelled patients: what it reaches there, and how much less than inside its own cohort."""
