@@ -11,7 +11,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-SHIPPED = ("cwl", "configs", "CITATION.cff")
+SHIPPED = ("cwl", "configs", "deployments/sites", "CITATION.cff")
 
 
 class BuildWithShippedFiles(build_py):
@@ -27,6 +27,7 @@ class BuildWithShippedFiles(build_py):
         share.mkdir()
         for name in SHIPPED:
             copy = shutil.copytree if Path(name).is_dir() else shutil.copy
+            (share / name).parent.mkdir(parents=True, exist_ok=True)
             copy(name, share / name)
 
 

@@ -162,6 +162,14 @@ def test_the_site_keeps_its_bindings_and_gets_this_job(tmp_path: Path) -> None:
     assert len(workflow["bindings"]) == 3
 
 
+def test_a_site_of_the_pipeline_serves_new_patients_too(tmp_path: Path) -> None:
+    (tmp_path / "job.yml").write_text("{}")
+    launch = Launch("streamflow", shipped("streamflow.yml"), shipped("cwl/predict.cwl"), tmp_path / "job.yml")
+    (workflow,) = yaml.safe_load(write_site(launch, tmp_path).read_text())["workflows"].values()
+    targets = {each["step"]: each["target"]["deployment"] for each in workflow["bindings"]}
+    assert targets == {"/": "data-site", "/explain": "hpc", "/apply": "hpc"}
+
+
 def test_sigterm_is_what_ends_first() -> None:
     process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
     end(process)

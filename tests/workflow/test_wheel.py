@@ -13,7 +13,17 @@ from claire.core.command.errors import ClaireError
 from claire.core.command.shipped import shipped
 
 ROOT = Path(__file__).parents[2]
-SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "CITATION.cff", "steps", "cwl", "configs")
+SOURCES = (
+    "pyproject.toml",
+    "setup.py",
+    "README.md",
+    "LICENSE",
+    "CITATION.cff",
+    "steps",
+    "cwl",
+    "configs",
+    "deployments",
+)
 JOB = """
 source: {class: Directory, path: .}
 labels: {class: File, path: job.yml}
@@ -50,7 +60,10 @@ def in_site(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("name", ["cwl/main.cwl", "cwl/types/train.yml", "configs/grids/sample.yml", "CITATION.cff"])
+@pytest.mark.parametrize(
+    "name",
+    ["cwl/main.cwl", "cwl/types/train.yml", "deployments/sites/local.yml", "configs/grids/sample.yml", "CITATION.cff"],
+)
 def test_an_installed_wheel_has_what_is_shipped(site: Path, name: str) -> None:
     code = f"from claire.core.command.shipped import shipped; print(shipped({name!r}))"
     found = Path(in_site(site, "-c", code).stdout.strip())

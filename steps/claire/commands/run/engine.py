@@ -7,10 +7,10 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 
@@ -51,7 +51,7 @@ def command_line(launch: Launch, scratch: Path, outputs: Path) -> list[str]:
 
 
 def write_site(launch: Launch, scratch: Path) -> Path:
-    """Write the StreamFlow file of this run: the site's, with this workflow and job."""
+    """Write the StreamFlow file of this run: the site's, with this workflow, its job and its bindings."""
     site = launch.site or shipped("deployments/sites/local.yml")
     document = read_yaml_mapping(site, "Give a StreamFlow file such as streamflow.yml.")
     workflows = document.get("workflows")
@@ -59,7 +59,21 @@ def write_site(launch: Launch, scratch: Path) -> Path:
         raise UsageError(f"--site {site.name} has not one workflow", "Give a StreamFlow file such as streamflow.yml.")
     (described,) = workflows.values()
     described["config"] |= {"file": str(launch.workflow), "settings": str(launch.job)}
+    steps = read_yaml_mapping(launch.workflow, "Install the pipeline again.")["steps"]
+    described["bindings"] = fit_bindings(described.get("bindings", []), steps)
     return write_text(scratch / "streamflow.yml", yaml.safe_dump(document, sort_keys=False))
+
+
+def fit_bindings(bindings: Sequence[Mapping[str, Any]], steps: Collection[str]) -> list[Mapping[str, Any]]:
+    """Return the bindings of a site that a workflow with these steps has; `apply` runs where `explain` does.
+
+    So a site is described once, for main.cwl, and predict.cwl runs there too.
+    """
+    fitting = [each for each in bindings if each["step"] == "/" or each["step"].split("/")[1] in steps]
+    named = {each["step"] for each in fitting}
+    if "apply" in steps and "/apply" not in named:
+        fitting += [{**each, "step": "/apply"} for each in fitting if each["step"] == "/explain"]
+    return fitting
 
 
 def start(command: list[str], scratch: Path, outputs: Path) -> subprocess.Popen[str]:
