@@ -10,11 +10,19 @@ import numpy as np
 from claire.core.command.documents import Document
 from claire.core.contracts.cohort import CohortHead, Scan
 from claire.core.contracts.cohort_summary import Cell, CohortSummary
-from claire.core.contracts.lesions import ExplainedScan, LesionsDocument
+from claire.core.contracts.lesions import ExplainedScan, FoundLesions, FoundScan, LesionsDocument
 from claire.core.contracts.masks import MaskFacts
 from claire.core.contracts.metrics import Metrics, read_metrics
 from claire.core.contracts.model import ModelDocument, read_model
 from claire.core.contracts.plan import Plan
+from claire.core.contracts.predictions import (
+    Decision,
+    NetworkPrediction,
+    PredictedPatient,
+    PredictedScan,
+    PredictionsDocument,
+    Verdict,
+)
 from claire.core.contracts.prepared import PreparedHead, PreparedScan
 from claire.core.contracts.run import Pretrained, RunFacts
 from claire.core.contracts.scans import ScanFacts
@@ -35,8 +43,18 @@ AFFINE = np.diag([-8.0, -8.0, 10.0, 1.0])
 NAMES = tuple(
     kind.__name__
     for kind in (
-        *(CohortHead, CohortSummary, LesionsDocument, ListedSeries, MaskFacts, Metrics, ModelDocument, Plan),
-        *(PreparedHead, PreparedScan, RunFacts, ScanFacts, VariantDocument, WeightsFacts, Winner),
+        *(CohortHead, CohortSummary, FoundLesions, LesionsDocument, ListedSeries, MaskFacts, Metrics, ModelDocument),
+        *(
+            Plan,
+            PredictionsDocument,
+            PreparedHead,
+            PreparedScan,
+            RunFacts,
+            ScanFacts,
+            VariantDocument,
+            WeightsFacts,
+            Winner,
+        ),
     )
 )
 
@@ -71,6 +89,33 @@ def lesions() -> LesionsDocument:
         lesions=tuple(lesion(i, rng) for i in range(2)),
     )  # fmt: skip
     return explained("v1-f0", "v1", 0, CLASSES, False, [scan])
+
+
+def predictions() -> PredictionsDocument:
+    """Return what a model of one network says of a scan in which it has no say."""
+    said = Verdict(
+        probability=dict(zip(CLASSES, (0.25, 0.75), strict=True)), low=dict(zip(CLASSES, (0.25, 0.75), strict=True)),
+        high=dict(zip(CLASSES, (0.25, 0.75), strict=True)),
+        networks=(NetworkPrediction(fold=0, probability=(0.2, 0.8)),),
+        decisions=(Decision(point="youden", decision="positive", agreeing=1),), cannot_tell=("slice thickness",),
+    )  # fmt: skip
+    scan = PredictedScan(
+        scan="S1", patient="P1", shard="0000", line=3, verdict=said, out_of_cohort=("slice thickness",),
+        lungs=lung_facts(), slices=2, phantom=False,
+    )  # fmt: skip
+    return PredictionsDocument(
+        model="v1", model_sha256=SHA, classes=CLASSES, cohort_sha256=SHA, scans=(scan,),
+        patients=(PredictedPatient(patient="P1", scans=("S1",), verdict=said),), set_aside={"no_lungs": 1},
+    )  # fmt: skip
+
+
+def found_lesions() -> FoundLesions:
+    """Return the lesions of a new scan, of a model whose gates are closed."""
+    document = lesions()
+    return FoundLesions(
+        model="v1", model_sha256=SHA, cohort_sha256=SHA, classes=CLASSES, gates=document.gates, reliable=False,
+        infills=document.infills, scans=(FoundScan(fold=0, ranked=True, explained=document.scans[0]),),
+    )  # fmt: skip
 
 
 def cohort_head() -> CohortHead:
@@ -128,6 +173,6 @@ def examples() -> dict[str, Document]:
     documents: tuple[Document, ...] = (
         *(cohort_head(), summary(), lesions(), listed_series(), MaskFacts(scan="S1", lungs=lung_facts()), metrics()),
         *(plan(), PreparedHead(size=256), prepared_scan(), run, scan_facts(), VariantDocument.of(Variant())),
-        *(weights, winner()),
+        *(weights, winner(), predictions(), found_lesions()),
     )
     return {type(document).__name__: document for document in (*documents, model())}

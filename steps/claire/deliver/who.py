@@ -7,7 +7,7 @@ from pathlib import Path
 import pydicom
 
 from claire.core.contracts.shard_list import ListedSeries
-from claire.core.sources.dicom import DECODING_ERRORS
+from claire.core.sources.dicom import DECODING_ERRORS, open_dicom
 from claire.core.sources.formats import DICOM
 
 #: Elements of the source that a page shows, and their names.
@@ -21,6 +21,7 @@ _ELEMENTS = {
     "StudyInstanceUID": "Study UID",
     "SeriesInstanceUID": "Series UID",
 }
+_READ = ("SpecificCharacterSet", *_ELEMENTS)
 
 
 def identity_of(series: ListedSeries, files: tuple[Path, ...]) -> dict[str, str]:
@@ -28,10 +29,9 @@ def identity_of(series: ListedSeries, files: tuple[Path, ...]) -> dict[str, str]
     if series.kind != DICOM:
         return {"File": ", ".join(series.files)}
     try:
-        source = pydicom.dcmread(
-            min(files), stop_before_pixels=True, force=True, specific_tags=["SpecificCharacterSet", *_ELEMENTS]
-        )
-        source.decode()
+        with open_dicom(min(files)) as stream:
+            source = pydicom.dcmread(stream, stop_before_pixels=True, force=True, specific_tags=[*_READ])
+            source.decode()
         values = {name: _text(str(source.get(keyword, "") or "")) for keyword, name in _ELEMENTS.items()}
     except (*DECODING_ERRORS, OSError):
         return {"Source": "cannot be read"}
