@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from claire.core.command.errors import UsageError
+from claire.core.command.errors import UsageError, require
 from claire.core.command.files import sha256_file, sha256_json
 from claire.core.command.progress import log, progress
 from claire.core.command.record import Record
@@ -24,6 +24,11 @@ from claire.evaluate.selection import rank
 
 def run(parameters: Parameters) -> None:
     """Compare the runs, or take the finished comparison from the store."""
+    require(
+        not (parameters.labels or parameters.model or parameters.private),
+        "--labels, --model and --private go with --external",
+        "Leave them out, or give --external instead of --runs.",
+    )
     stored("evaluate", parameters, compare)
 
 
