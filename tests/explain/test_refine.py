@@ -16,7 +16,7 @@ from claire.explain import Parameters
 from claire.explain.documents import write_explained_weights
 from claire.explain.probe import Cases, probabilities, target_class
 from claire.explain.refine import ChosenNetwork, judge_refinement, predicted_operating_point, refinement_of, scores
-from claire.explain.scan import Setting, _outcome
+from claire.explain.scan import Setting, _call
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,7 +62,7 @@ def test_the_page_of_such_a_scan_says_what_the_confusion_matrix_says(
     trained: Trained, label: str, outcome: str
 ) -> None:
     scan = trained.cohort.scans[0].model_copy(update={"label": label})
-    said = _outcome(scan, setting(trained, ("normal", "covid", "flu"), None), TORN)
+    said = _call(scan, setting(trained, ("normal", "covid", "flu"), None), TORN)
     assert (said.decision, said.outcome, said.explained_class) == ("normal", outcome, "covid")
     assert said.probability == pytest.approx(0.55)
 
@@ -70,7 +70,7 @@ def test_the_page_of_such_a_scan_says_what_the_confusion_matrix_says(
 @pytest.mark.parametrize(("label", "outcome"), [("normal", "FP"), ("covid", "TP"), ("flu", "TP")])
 def test_a_scan_that_is_called_another_class_is_called_positive(trained: Trained, label: str, outcome: str) -> None:
     scan = trained.cohort.scans[0].model_copy(update={"label": label})
-    said = _outcome(scan, setting(trained, ("normal", "covid", "flu"), None), np.log([0.3, 0.3, 0.4]))
+    said = _call(scan, setting(trained, ("normal", "covid", "flu"), None), np.log([0.3, 0.3, 0.4]))
     assert (said.decision, said.outcome, said.explained_class) == ("flu", outcome, "flu")
 
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from claire import __main__ as front
 from claire.core.command.files import sha256_file
 from claire.core.contracts.cohort import open_cohort
 from claire.core.contracts.cohort_summary import read_cohort_summary
@@ -127,7 +126,7 @@ def run_of(out: Path, name: str) -> Run:
 
 def test_every_step_left_its_record_and_the_outputs_that_it_names(out: Path) -> None:
     records = [json.loads(path.read_text()) for path in out.glob("*.run.json")]
-    assert {record["step"] for record in records} == set(front.STEPS)
+    assert {record["step"] for record in records} == set(PIPELINE)
     for record in records:
         assert record["outputs"], record["step"]
         # cohort.h5 is named by the hash of its content, which stands in the file.

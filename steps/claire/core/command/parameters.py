@@ -119,7 +119,9 @@ class StepParameters(BaseModel):
         missing = [
             parameter.flag
             for parameter in describe(type(self))
-            if parameter.unless and not getattr(self, parameter.unless) and not getattr(self, parameter.name)
+            if parameter.unless
+            and not getattr(self, parameter.unless)
+            and (parameter.name not in self.model_fields_set or getattr(self, parameter.name) is None)
         ]
         if missing:
             raise ValueError(f"the following arguments are required: {', '.join(missing)}")
