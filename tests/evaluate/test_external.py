@@ -20,8 +20,9 @@ from claire.core.contracts.model import ModelDocument, write_model
 from claire.core.contracts.predictions import PredictedPatient, PredictedScan, PredictionsDocument, write_predictions
 from claire.core.sources.dicom import read_header
 from claire.core.statistics.decisions import decide
-from claire.core.statistics.intervals import bootstrap_weights, delong_logit, difference_limits, newcombe
+from claire.core.statistics.intervals import bootstrap_weights, delong_logit, difference_limits, newcombe, on_logit
 from claire.core.statistics.ranking import auc, placements
+from claire.evaluate.auc import delong_limits
 from claire.evaluate.external.drops import difference
 from claire.evaluate.figures import auc_figure
 from claire.evaluate.measure import measure
@@ -211,6 +212,17 @@ def test_the_drop_is_new_minus_inside_and_is_said(new: NewCohort, capsys: pytest
     assert "0.95 (0.91 to 0.99) inside" in document.sentences[0]
 
 
+def test_delong_limits_inside_make_the_interval_of_the_drop() -> None:
+    new, internal = Figure(value=0.8, lower=0.7, upper=0.9), Figure(value=0.9, lower=0.88, upper=0.92)
+    with_delong = internal.model_copy(update={"delong_lower": 0.84, "delong_upper": 0.96})
+    limits = difference_limits(0.8, (0.7, 0.9), 0.9, on_logit(0.9, 0.06))
+    drop = difference(new, with_delong)
+    assert (drop.lower, drop.upper) == pytest.approx(limits, abs=1e-6)
+    assert drop.upper - drop.lower > difference(new, internal).upper - difference(new, internal).lower
+    perfect = with_delong.model_copy(update={"value": 1.0, "lower": 0.93, "upper": 1.0})
+    assert difference(new, perfect).lower == pytest.approx(-0.2 - 0.1, abs=1e-6)
+
+
 def test_without_a_drop_none_is_said_to_be_shown(tmp_path: Path) -> None:
     document = NewCohort(tmp_path / "new", shift=1.7).evaluate()
     assert "no drop is shown (from " in document.sentences[0]
@@ -394,7 +406,8 @@ def test_the_interval_of_the_drop_covers() -> None:
         folds = [binormal(rng, 12, 0.90, first=24 * fold) for fold in range(5)]
         strata = [(fold, label) for fold, sample in enumerate(folds) for label in sample.target.tolist()]
         weights = bootstrap_weights(strata, 150, int(rng.integers(2**31)))
-        internal = auc_figure([measure(sample, (0.5, 0.5), weights) for sample in folds])
+        measured = [measure(sample, (0.5, 0.5), weights) for sample in folds]
+        internal = auc_figure(measured).model_copy(update={"delong_lower": delong_limits(measured)[0]})
         score, positive = (new := binormal(rng, 20, 0.75)).probability[:, 1], new.target == 1
         lower, upper = delong_logit(*placements(score, positive))
         drop = difference(Figure(value=auc(score, positive), lower=lower, upper=upper), internal)

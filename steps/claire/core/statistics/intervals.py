@@ -119,9 +119,16 @@ def delong_logit(below: FloatArray, above: FloatArray) -> Limits:
     if not variance > 0 or not 0 < area < 1:
         return NONE
     freedom = variance**2 / sum(part**2 / count for part, count in parts)
-    half = float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(variance) / (area * (1 - area))
-    middle = math.log(area / (1 - area))
-    return 1 / (1 + math.exp(half - middle)), 1 / (1 + math.exp(-half - middle))
+    return on_logit(area, float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(variance))
+
+
+def on_logit(area: float, half: float) -> Limits:
+    """Return the limits of an AUC strictly inside 0 and 1 that are area ± half as a normal interval, on its logit.
+
+    By the delta method; the limits stay inside 0 and 1.
+    """
+    width, middle = half / (area * (1 - area)), math.log(area / (1 - area))
+    return 1 / (1 + math.exp(width - middle)), 1 / (1 + math.exp(-width - middle))
 
 
 def difference_limits(value: float, limits: Limits, other: float, other_limits: Limits) -> Limits:
