@@ -4,11 +4,15 @@ New and internal patients are independent samples, so the interval of the differ
 Where the internal AUC has DeLong's limits they are taken, on the logit: in small cohorts the percentiles of its
 bootstrap, which stand beside it, covered in 0.91 to 0.93 of draws only.
 
-COVERAGE
+Simulated coverage of the difference of two AUCs: binormal scores, five folds inside with 60 to 200 patients, 24 to 120
+new ones, true AUCs of 0.60 to 0.98, the spread of the positives half, equal or double that of the negatives. In twelve
+of thirteen settings the interval held the true difference in 0.955 to 0.98 of 400 draws; in the hardest, 10 new
+positives of double spread among 90 negatives, in 0.929 of 1500. Below some twenty patients of a class it is that rough.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from claire.core.contracts.external import Against, Drop, ExternalFigure
@@ -41,7 +45,7 @@ def difference(new: Figure, internal: Figure) -> Figure:
     if new.value is None or internal.value is None:
         return figure(float("nan"))
     limits = difference_limits(new.value, _limits(new), internal.value, _internal_limits(internal, internal.value))
-    return figure(new.value - internal.value, limits, "mover")
+    return figure(new.value - internal.value, limits, "mover" if math.isfinite(limits[0]) else "")
 
 
 def _internal_limits(internal: Figure, value: float) -> Limits:
