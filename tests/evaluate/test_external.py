@@ -20,8 +20,9 @@ from claire.core.contracts.model import ModelDocument, write_model
 from claire.core.contracts.predictions import PredictedPatient, PredictedScan, PredictionsDocument, write_predictions
 from claire.core.sources.dicom import read_header
 from claire.core.statistics.decisions import decide
-from claire.core.statistics.intervals import bootstrap_weights, difference_limits, newcombe
-from claire.core.statistics.ranking import auc
+from claire.core.statistics.intervals import bootstrap_weights, delong_logit, difference_limits, newcombe, on_logit
+from claire.core.statistics.ranking import auc, placements
+from claire.evaluate.auc import delong_limits
 from claire.evaluate.external.drops import difference
 from claire.evaluate.figures import auc_figure
 from claire.evaluate.measure import measure
@@ -178,8 +179,9 @@ def test_figures_are_those_of_the_predictions(new: NewCohort) -> None:
     score = new.probability.mean(axis=1)[:, 1]
     area = find(document, "auc")
     assert area.figure.value == pytest.approx(auc(score, positive), abs=1e-6)
-    assert (area.figure.lower, area.figure.upper) == pytest.approx(newcombe(auc(score, positive), [(30, 30)]), abs=1e-6)
-    assert area.figure.delong_lower is not None
+    assert (area.figure.lower, area.figure.upper) == pytest.approx(delong_logit(*placements(score, positive)), abs=1e-6)
+    assert area.figure.method == "delong-logit"
+    assert area.figure.delong_lower == pytest.approx(area.figure.lower, abs=0.03)
     log_odds = np.log(new.probability[..., 1] / new.probability[..., 0])
     for point, threshold in (("youden", 0.5), ("sensitive", 0.3)):
         called = (log_odds - np.log(threshold / (1 - threshold))).mean(axis=1) >= 0
@@ -210,8 +212,19 @@ def test_the_drop_is_new_minus_inside_and_is_said(new: NewCohort, capsys: pytest
     assert "0.95 (0.91 to 0.99) inside" in document.sentences[0]
 
 
+def test_delong_limits_inside_make_the_interval_of_the_drop() -> None:
+    new, internal = Figure(value=0.8, lower=0.7, upper=0.9), Figure(value=0.9, lower=0.88, upper=0.92)
+    with_delong = internal.model_copy(update={"delong_lower": 0.84, "delong_upper": 0.96})
+    limits = difference_limits(0.8, (0.7, 0.9), 0.9, on_logit(0.9, 0.06))
+    drop = difference(new, with_delong)
+    assert (drop.lower, drop.upper) == pytest.approx(limits, abs=1e-6)
+    assert drop.upper - drop.lower > difference(new, internal).upper - difference(new, internal).lower
+    perfect = with_delong.model_copy(update={"value": 1.0, "lower": 0.93, "upper": 1.0})
+    assert difference(new, perfect).lower == pytest.approx(-0.2 - 0.1, abs=1e-6)
+
+
 def test_without_a_drop_none_is_said_to_be_shown(tmp_path: Path) -> None:
-    document = NewCohort(tmp_path / "new", shift=2.5).evaluate()
+    document = NewCohort(tmp_path / "new", shift=1.7).evaluate()
     assert "no drop is shown (from " in document.sentences[0]
     assert document.better_than_chance
 
@@ -220,6 +233,12 @@ def test_chance_is_called_chance(tmp_path: Path) -> None:
     document = NewCohort(tmp_path / "new", shift=0.0).evaluate()
     assert not document.better_than_chance
     assert any("not shown to be better than chance" in sentence for sentence in document.sentences)
+
+
+def test_perfect_separation_has_an_interval(tmp_path: Path) -> None:
+    area = find(NewCohort(tmp_path / "new", shift=9.0).evaluate(), "auc").figure
+    assert (area.value, area.method) == (1.0, "newcombe")
+    assert area.lower == pytest.approx(newcombe(1.0, [(30, 30)])[0], abs=1e-6)
 
 
 def test_patients_without_a_say_are_in_one_of_the_two_groups(tmp_path: Path) -> None:
@@ -384,19 +403,19 @@ def test_the_interval_of_the_drop_covers() -> None:
     """Binormal scores: five folds of 24 inside, 40 new patients; the truth is 0.90 inside and 0.75 outside."""
     rng, draws, hits = np.random.default_rng(7), 400, 0
     for _ in range(draws):
-        folds = [_binormal(rng, 12, 0.90, first=24 * fold) for fold in range(5)]
+        folds = [binormal(rng, 12, 0.90, first=24 * fold) for fold in range(5)]
         strata = [(fold, label) for fold, sample in enumerate(folds) for label in sample.target.tolist()]
         weights = bootstrap_weights(strata, 150, int(rng.integers(2**31)))
-        internal = auc_figure([measure(sample, (0.5, 0.5), weights) for sample in folds])
-        outside = _binormal(rng, 20, 0.75)
-        area = auc(outside.probability[:, 1], outside.target == 1)
-        lower, upper = newcombe(area, [(20, 20)])
-        drop = difference(Figure(value=area, lower=lower, upper=upper), internal)
+        measured = [measure(sample, (0.5, 0.5), weights) for sample in folds]
+        internal = auc_figure(measured).model_copy(update={"delong_lower": delong_limits(measured)[0]})
+        score, positive = (new := binormal(rng, 20, 0.75)).probability[:, 1], new.target == 1
+        lower, upper = delong_logit(*placements(score, positive))
+        drop = difference(Figure(value=auc(score, positive), lower=lower, upper=upper), internal)
         hits += drop.lower <= 0.75 - 0.90 <= drop.upper
     assert 0.93 <= hits / draws <= 0.99
 
 
-def _binormal(rng: np.random.Generator, size: int, area: float, first: int = 0) -> Sample:
+def binormal(rng: np.random.Generator, size: int, area: float, first: int = 0) -> Sample:
     """Return `size` patients of each class whose scores have this AUC in the population."""
     target = np.repeat([0, 1], size)
     score = expit(rng.normal(size=2 * size) + np.sqrt(2) * norm.ppf(area) * target)

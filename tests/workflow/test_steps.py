@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from claire.commands.run.watch import PIPELINE
 from claire.core.command.files import sha256_file
 from claire.core.contracts.cohort import open_cohort
 from claire.core.contracts.cohort_summary import read_cohort_summary

@@ -93,14 +93,8 @@ def auc_figure(folds: Sequence[Measured]) -> Figure:
     area = combined_auc(*measured_pairs(folds))
     estimate = figure(area[0], percentile(area[1:]))
     if _is_degenerate(estimate) and len(folds[0].sizes) == 1:
-        return newcombe_figure(folds)
+        return figure(area[0], newcombe(area[0], unique_sizes(folds)), "newcombe")
     return estimate
-
-
-def newcombe_figure(folds: Sequence[Measured]) -> Figure:
-    """Return the AUC of two classes over the folds together with Newcombe's interval."""
-    area = float(combined_auc(*measured_pairs(folds))[0])
-    return figure(area, newcombe(area, unique_sizes(folds)), "newcombe")
 
 
 def _is_degenerate(estimate: Figure) -> bool:

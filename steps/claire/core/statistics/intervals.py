@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta
+from scipy.stats import beta, t
 
 from claire.core.statistics import FloatArray
 
@@ -103,6 +103,32 @@ def delong(area: float, variance: float) -> Limits:
         return NONE
     half = Z * math.sqrt(variance)
     return max(0.0, area - half), min(1.0, area + half)
+
+
+def delong_logit(below: FloatArray, above: FloatArray) -> Limits:
+    """Return the interval of an AUC from DeLong's components (see `ranking.placements`), symmetric in its logit.
+
+    The logit keeps it inside 0 and 1 and covering near 1 (Pepe 2003, section 5.2); the quantile is Student's, with
+    the degrees of freedom of Brunner & Munzel (Biom J 2000), for the few patients of the smaller class. NaN with fewer
+    than two items of a class, and where the components do not vary, as under perfect separation.
+    """
+    if min(len(below), len(above)) < 2:
+        return NONE
+    area, parts = float(below.mean()), [(float(np.var(c, ddof=1)) / len(c), len(c) - 1) for c in (below, above)]
+    variance = sum(part for part, _ in parts)
+    if not variance > 0 or not 0 < area < 1:
+        return NONE
+    freedom = variance**2 / sum(part**2 / count for part, count in parts)
+    return on_logit(area, float(t.ppf((1 + CONFIDENCE) / 2, freedom)) * math.sqrt(variance))
+
+
+def on_logit(area: float, half: float) -> Limits:
+    """Return the limits of an AUC strictly inside 0 and 1 that are area ± half as a normal interval, on its logit.
+
+    By the delta method; the limits stay inside 0 and 1.
+    """
+    width, middle = half / (area * (1 - area)), math.log(area / (1 - area))
+    return 1 / (1 + math.exp(width - middle)), 1 / (1 + math.exp(-width - middle))
 
 
 def difference_limits(value: float, limits: Limits, other: float, other_limits: Limits) -> Limits:

@@ -5,6 +5,7 @@ The patients are one fold: nothing was trained on them. Samples of the bootstrap
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -14,10 +15,11 @@ from claire.core.contracts.external import ExternalFigure, Who
 from claire.core.contracts.metrics import Figure
 from claire.core.statistics import BoolArray, FloatArray
 from claire.core.statistics.decisions import brier_scores, log_losses
-from claire.core.statistics.intervals import bootstrap_weights, clopper_pearson, percentile
+from claire.core.statistics.intervals import bootstrap_weights, clopper_pearson, delong_logit, newcombe, percentile
+from claire.core.statistics.ranking import auc, placements
 from claire.evaluate.auc import delong_limits
 from claire.evaluate.external.cases import Cases
-from claire.evaluate.figures import auc_figure, decision_figures, figure, figures, newcombe_figure, number
+from claire.evaluate.figures import auc_figure, decision_figures, figure, figures, number
 from claire.evaluate.measure import Measured, measure_decisions
 from claire.evaluate.predictor import MIN_PATIENTS, fit_calibration
 from claire.evaluate.samples import Sample
@@ -83,12 +85,21 @@ def _figure(metric: str, point: str, who: Who, n: int, estimate: Figure) -> Exte
 
 
 def _auc(measured: Measured) -> Figure:
-    """Return the AUC: of two classes with Newcombe's limits, which cover in small samples, and DeLong's beside them."""
+    """Return the AUC: of two classes with DeLong's limits on the logit, which cover in small samples too.
+
+    Under perfect separation with Newcombe's. DeLong's own limits stand beside them.
+    """
     if len(measured.sizes) > 1:
         return auc_figure([measured])
+    sample = measured.sample
+    area = auc(sample.probability[:, 1], sample.target == 1)
+    method, limits = "delong-logit", delong_logit(*placements(sample.probability[:, 1], sample.target == 1))
+    if not math.isfinite(limits[0]):
+        method, limits = "newcombe", newcombe(area, [measured.sizes[1]])
     lower, upper = delong_limits([measured])
-    delong = {"delong_lower": number(lower), "delong_upper": number(upper)}
-    return newcombe_figure([measured]).model_copy(update=delong)
+    return figure(area, limits, method).model_copy(
+        update={"delong_lower": number(lower), "delong_upper": number(upper)}
+    )
 
 
 def _exact(positive: BoolArray, called: BoolArray) -> dict[str, tuple[int, Figure]]:
