@@ -10,9 +10,10 @@ import numpy as np
 from claire.core.command.documents import Document
 from claire.core.contracts.cohort import CohortHead, Scan
 from claire.core.contracts.cohort_summary import Cell, CohortSummary
+from claire.core.contracts.external import Drop, ExternalCounts, ExternalDocument, ExternalFigure
 from claire.core.contracts.lesions import ExplainedScan, FoundLesions, FoundScan, LesionsDocument
 from claire.core.contracts.masks import MaskFacts
-from claire.core.contracts.metrics import Metrics, read_metrics
+from claire.core.contracts.metrics import Figure, Metrics, read_metrics
 from claire.core.contracts.model import ModelDocument, read_model
 from claire.core.contracts.plan import Plan
 from claire.core.contracts.predictions import (
@@ -43,7 +44,17 @@ AFFINE = np.diag([-8.0, -8.0, 10.0, 1.0])
 NAMES = tuple(
     kind.__name__
     for kind in (
-        *(CohortHead, CohortSummary, FoundLesions, LesionsDocument, ListedSeries, MaskFacts, Metrics, ModelDocument),
+        *(
+            CohortHead,
+            CohortSummary,
+            ExternalDocument,
+            FoundLesions,
+            LesionsDocument,
+            ListedSeries,
+            MaskFacts,
+            Metrics,
+            ModelDocument,
+        ),
         *(
             Plan,
             PredictionsDocument,
@@ -118,6 +129,26 @@ def found_lesions() -> FoundLesions:
     )  # fmt: skip
 
 
+def external() -> ExternalDocument:
+    """Return a model measured on four new patients: its AUC, and the drop against the headline."""
+    counts = ExternalCounts(
+        predicted_patients=5, predicted_scans=6, patients={"negative": 2, "positive": 2},
+        with_say={"negative": 1, "positive": 2}, unlabelled_patients=1, unlabelled_scans=1, unused_labels=0,
+    )  # fmt: skip
+    drop = Drop(
+        against="headline",
+        internal=Figure(value=0.95, lower=0.9, upper=0.98),
+        difference=Figure(value=-0.2, lower=-0.7, upper=0.1, method="mover"),
+    )
+    area = Figure(value=0.75, lower=0.25, upper=1.0, method="delong-logit", delong_lower=0.3, delong_upper=1.0)
+    return ExternalDocument(
+        model="v1", model_sha256=SHA, cohort_sha256=SHA, classes=CLASSES, positive_class="positive", confidence=0.95,
+        bootstrap=100, seed=0, prevalence=0.5, prevalence_from="model", n=counts, better_than_chance=False,
+        figures=(ExternalFigure(metric="auc", point="", who="all", n=4, figure=area, drops=(drop,)),), notes=("few",),
+        sentences=("AUC 0.75 (0.25 to 1.00) on 4 new patients.",),
+    )  # fmt: skip
+
+
 def cohort_head() -> CohortHead:
     """Return the description of a cohort of one scan."""
     scan = Scan(
@@ -171,7 +202,15 @@ def examples() -> dict[str, Document]:
     )
     weights = WeightsFacts(run="v1-f0", variant=Variant(), fold=0, classes=CLASSES, cohort_sha256=SHA)
     documents: tuple[Document, ...] = (
-        *(cohort_head(), summary(), lesions(), listed_series(), MaskFacts(scan="S1", lungs=lung_facts()), metrics()),
+        *(
+            cohort_head(),
+            summary(),
+            external(),
+            lesions(),
+            listed_series(),
+            MaskFacts(scan="S1", lungs=lung_facts()),
+            metrics(),
+        ),
         *(plan(), PreparedHead(size=256), prepared_scan(), run, scan_facts(), VariantDocument.of(Variant())),
         *(weights, winner(), predictions(), found_lesions()),
     )
