@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.support.predicting import Predicted, predict_new
 from tests.support.synthetic import CohortFiles, make_cohort
 
 #: The same examples every time and everywhere, however slow the machine.
@@ -18,6 +19,12 @@ settings.load_profile("claire")
 def cohort_files(tmp_path_factory: pytest.TempPathFactory) -> CohortFiles:
     """A cohort of 18 patients whose positives carry a bright patch, with folds: learnable in seconds."""
     return make_cohort(tmp_path_factory.mktemp("cohort"))
+
+
+@pytest.fixture(scope="session")
+def predicted(tmp_path_factory: pytest.TempPathFactory) -> Predicted:
+    """A small model, and new patients that it predicted and explained: 20 seconds."""
+    return predict_new(tmp_path_factory.mktemp("predicted"))
 
 
 @pytest.fixture

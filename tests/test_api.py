@@ -12,15 +12,9 @@ import pytest
 from claire.core.command.errors import ClaireError
 from claire.core.contracts.predictions import read_predictions
 
-from tests.support.predicting import Predicted, predict_new
+from tests.support.predicting import Predicted
 
 PAGE = Path(__file__).parents[1] / "docs/python.md"
-
-
-@pytest.fixture(scope="module")
-def predicted(tmp_path_factory: pytest.TempPathFactory) -> Predicted:
-    """A model and new patients that it predicted."""
-    return predict_new(tmp_path_factory.mktemp("api"))
 
 
 def test_the_example_of_the_page_runs(

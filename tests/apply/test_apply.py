@@ -14,13 +14,7 @@ from claire.core.contracts.model import read_model
 from claire.core.contracts.predictions import PredictionsDocument, read_predictions
 from claire.core.contracts.variant import Variant
 
-from tests.support.predicting import Predicted, call, predict_new
-
-
-@pytest.fixture(scope="module")
-def predicted(tmp_path_factory: pytest.TempPathFactory) -> Predicted:
-    """A model and new patients that it predicted."""
-    return predict_new(tmp_path_factory.mktemp("apply"))
+from tests.support.predicting import Predicted, call
 
 
 def own_cohort(predicted: Predicted, out: Path) -> PredictionsDocument:

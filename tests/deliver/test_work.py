@@ -23,12 +23,12 @@ from claire.deliver.list_page import ListPage
 from claire.deliver.patient_page import ScanResult
 from claire.deliver.scan_objects import Written
 
-from tests.support.predicting import SECRETS, Predicted, call, predict_new
+from tests.support.predicting import SECRETS, Predicted, call
 
 
 @pytest.fixture(scope="module")
-def new(tmp_path_factory: pytest.TempPathFactory) -> Predicted:
-    return predict_new(tmp_path_factory.mktemp("new"))
+def new(predicted: Predicted) -> Predicted:
+    return predicted
 
 
 @pytest.fixture(scope="module")
