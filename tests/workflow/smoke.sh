@@ -23,3 +23,14 @@ open=$(find demo/smoke/.streamflow/work demo/smoke/streamflow demo/smoke/cwltool
 
 claire compare --left demo/smoke/cwltool --right demo/smoke/streamflow
 echo "smoke: both engines give the same results"
+
+# New patients by the model of this run: with lesions under one engine, the probabilities alone under the other.
+started=$SECONDS
+claire phantom --preset tiny --patients 2 --out demo/smoke/new --seed 77 --threads "$jobs" 2>/dev/null
+predict() { claire predict demo/smoke/cwltool/*.model.zip demo/smoke/new/source --key demo/smoke/new/key "$@"; }
+predict --out demo/smoke/predict-cwltool >demo/smoke/predict.log 2>&1 || { tail -n 60 demo/smoke/predict.log; exit 1; }
+predict --out demo/smoke/predict-streamflow --engine streamflow --no-lesions >demo/smoke/predict.log 2>&1 ||
+    { tail -n 60 demo/smoke/predict.log; exit 1; }
+cmp demo/smoke/predict-{cwltool,streamflow}/tables/predictions.csv
+[[ -s demo/smoke/predict-cwltool/pages/index.html ]] || { echo "smoke: no page"; exit 1; }
+echo "smoke: predict under both engines $((SECONDS - started)) s, with the same probabilities"
