@@ -59,14 +59,13 @@ class Step:
     @property
     def running(self) -> dict[str, str]:
         """The last line of each shard or run that runs, as far as the count of running jobs tells."""
-        count = min(SHOWN, self.started - self.done - self.failed)
+        count = self.started - self.done - self.failed
         return dict([*self.active.items()][-count:]) if count > 0 else {}
 
     @property
     def seconds_left(self) -> float | None:
         """Estimated seconds until its last job ends, at the pace so far; None before a pace is known."""
-        begun_shares = sorted(self.shares.values())[-max(self.started - self.done, 0) :] if self.shares else []
-        part = sum(begun_shares) if self.started > self.done else 0.0
+        part = sum(self.shares.get(name, 0.0) for name in self.running)
         worked, remaining = self.done - self.taken + part, self.jobs - self.done - part
         if self.begun is None or worked <= 0 or self.state != "running":
             return None
@@ -130,7 +129,7 @@ class Watch:
         """Yield the live table: step, state, jobs, time left, last line; below a step what runs of it."""
         yield f"{'step':<11}{'state':<9}{'done':>9}{'left':>9}  after {duration(time.monotonic() - self.begun)}"[:width]
         for name, step in self.steps.items():
-            running = step.running
+            running = dict([*step.running.items()][-SHOWN:])
             line = "" if len(running) > 1 else step.line
             yield row(name, step.state, step.done, step.jobs, step.seconds_left, line)[:width]
             if len(running) > 1:
