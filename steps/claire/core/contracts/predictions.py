@@ -12,6 +12,8 @@ from claire.core.contracts.masks import LungFacts
 REMEDY = "Run `claire apply` again."
 #: The operating point of more than two classes: the likeliest class is decided.
 LIKELIEST = "likeliest"
+#: In place of a decision where the model has no say.
+CANNOT_TELL = "cannot tell"
 
 
 class NetworkPrediction(Part):
@@ -99,14 +101,14 @@ def read_predictions(path: Path) -> PredictionsDocument:
 def write_prediction_table(path: Path, document: PredictionsDocument) -> Path:
     """Write `predictions.csv`: a row a scan.
 
-    `probability_<class>` with `low_` and `high_`, `decision_<point>` with the networks that `agree`, `cannot_tell`,
+    `decision`: that of the first operating point, or "cannot tell". `probability_<class>` with `low_` and `high_`, `decision_<point>` with the networks that `agree`, `cannot_tell`,
     `out_of_cohort`, volumes of the lungs in ml, warnings of their mask.
     """
     return write_csv(path, [*_columns(document)], list(_rows(document)))
 
 
 def _columns(document: PredictionsDocument) -> Iterator[str]:
-    yield from ("scan", "patient")
+    yield from ("scan", "patient", "decision")
     for name in document.classes:
         yield from (f"probability_{name}", f"low_{name}", f"high_{name}")
     for point in _points(document):
@@ -122,6 +124,7 @@ def _rows(document: PredictionsDocument) -> Iterator[dict[str, object]]:
     for scan in document.scans:
         verdict = scan.verdict
         row: dict[str, object] = {"scan": scan.scan, "patient": scan.patient, "networks": len(verdict.networks)}
+        row["decision"] = CANNOT_TELL if verdict.cannot_tell else verdict.decision.decision
         for kind in ("probability", "low", "high"):
             row |= {f"{kind}_{name}": f"{value:.6f}" for name, value in getattr(verdict, kind).items()}
         for decision in verdict.decisions:
