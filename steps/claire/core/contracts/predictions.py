@@ -101,8 +101,9 @@ def read_predictions(path: Path) -> PredictionsDocument:
 def write_prediction_table(path: Path, document: PredictionsDocument) -> Path:
     """Write `predictions.csv`: a row a scan.
 
-    `decision`: that of the first operating point, or "cannot tell". `probability_<class>` with `low_` and `high_`, `decision_<point>` with the networks that `agree`, `cannot_tell`,
-    `out_of_cohort`, volumes of the lungs in ml, warnings of their mask.
+    `decision`: that of the first operating point, or "cannot tell". `probability_<class>` with `low_` and `high_`,
+    `decision_<point>` with the networks that `agree`, `cannot_tell`, `out_of_cohort`, volumes of the lungs in ml,
+    warnings of their mask.
     """
     return write_csv(path, [*_columns(document)], list(_rows(document)))
 
