@@ -43,6 +43,9 @@ def run(parameters: Parameters) -> None:
     model = read_model(parameters.model).document
     out, source = parameters.out.resolve(), parameters.scans.resolve()
     _require_apart(out, source)
+    _require_plain(source, out, parameters.model.resolve())
+    if parameters.key:
+        read_key(parameters.key)
     with alone(out):
         print(f"model {model.variant_id}: {', '.join(model.classes)}; {len(model.folds)} networks", flush=True)
         job = make_job(parameters, model, out)
@@ -57,6 +60,16 @@ def run(parameters: Parameters) -> None:
 def _require_apart(out: Path, source: Path) -> None:
     if out == source or out.is_relative_to(source):
         raise UsageError(f"--out {out} is inside of the scans", "Name a folder outside: nothing may be written there.")
+
+
+def _require_plain(*paths: Path) -> None:
+    """Raise UsageError on a path that the engines would take for a URL with a fragment or an escape."""
+    for path in paths:
+        if any(sign in str(path) for sign in "#%"):
+            raise UsageError(
+                f"the path {path} has '#' or '%' in it, which workflow engines take for a part of a URL",
+                "Rename the folder, or name a link to it without these signs.",
+            )
 
 
 def make_job(parameters: Parameters, model: ModelDocument, out: Path) -> dict[str, Any]:
