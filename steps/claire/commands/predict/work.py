@@ -25,8 +25,8 @@ PAGE = "pages/index.html"
 README = """Diagnosis of new scans by a model of the CLAIRE pipeline. For research use only: this is no medical device.
 
 pages         a page a patient that works offline: begin with pages/index.html
-predictions.csv  a row a scan: probabilities, decisions, whether the model has a say
-predictions.json the same with what each network says
+tables        predictions.csv: a row a scan: decision, probabilities, whether the model has a say
+predictions.json  the same with what each network says
 lesions       the ranked lesions of each scan
 dicom         lesions (SEG), pictures (SC) and report (SR) of each scan
 private       from pseudonyms to series: it identifies patients and stays at the site
