@@ -119,6 +119,7 @@ outputs:
   objects: {type: "File[]", outputSource: deliver/objects, label: DICOM objects, doc: "Lesions (SEG), pictures (SC) and report (SR) of each scan"}
   predictions: {type: File, outputSource: apply/predictions, label: Predictions, doc: "What the model says of each scan and patient"}
   prediction_table: {type: File, outputSource: apply/prediction_table, label: Predictions as a table, doc: "One row per scan"}
+  rejects: {type: "File[]", outputSource: [ingest/rejects, segment/rejects, preprocess/rejects], linkMerge: merge_flattened, label: Rejects, doc: "Every series that was set aside, with the reason, one table per shard and step"}
   lesions: {type: "File?", outputSource: explain/lesions, label: Lesions, doc: "Ranked lesions of each scan"}
   lesion_table: {type: "File?", outputSource: explain/lesion_table, label: Lesions as a table, doc: "One row per lesion"}
   records:
