@@ -121,8 +121,8 @@ def dot(main: Path) -> str:
     results: dict[str, list[str]] = defaultdict(list)
     for name, port in flow.document["outputs"].items():
         if name not in EVERYWHERE:
-            boxes = {source.box for reference in references(port["outputSource"]) for source in flow.sources(reference)}
-            results[boxes.pop()].append(port["label"].lower())
+            first = references(port["outputSource"])[0]  # of several steps
+            results[next(iter(flow.sources(first))).box].append(port["label"].lower())
     lines = [HEAD]
     for name, port in flow.document["inputs"].items():
         if is_data(port["type"]):

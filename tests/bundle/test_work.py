@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from claire.core.command.files import sha256_file
 from claire.core.command.record import read_record
 from claire.core.contracts.metrics import read_metrics
@@ -145,6 +146,8 @@ def test_what_a_model_file_is_can_be_printed(model_path: Path, capsys: pytest.Ca
     assert all(fold.run in told for fold in document.folds)
     assert len(re.findall(r"(?m)^onnx +exports/onnx/", told)) == 3
     assert "slice thickness: 8.00 to 10.00 mm" in told
+    (options,) = re.findall(r"(?m)^prepared +preprocess_options: (.*)", told)
+    assert yaml.safe_load(options)["size"] == document.preparation.size
 
 
 def test_a_damaged_file_is_not_listed(model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

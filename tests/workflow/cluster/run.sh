@@ -134,6 +134,18 @@ open=$(at_hpc "find claire-cluster-test -maxdepth 0 -perm /077; find claire-clus
 [[ -z $open ]] || fail "open to others, or left in /tmp, at the HPC: $open"
 say "nobody else may enter the jobs' folder and the store, and no job left files in /tmp"
 
+model=$(echo "$work"/local/*.model.zip)
+python tests/workflow/cluster/site.py --sif "$CLAIRE_SIF" --work "$work" --predict "$model" >streamflow.cluster-test.yml
+HOME=$home streamflow run --outdir "$work/results-predict" streamflow.cluster-test.yml >"$work/streamflow-predict.log" 2>&1 ||
+    { tail -n 60 "$work/streamflow-predict.log"; exit 1; }
+rm streamflow.cluster-test.yml
+claire predict "$model" "$work/tmp/data/source" --key "$work/tmp/data/key" --no-lesions --out "$work/results-predict-here" \
+    >"$work/predict.log" 2>&1 || { tail -n 60 "$work/predict.log"; exit 1; }
+cmp "$work/results-predict/predictions.csv" "$work/results-predict-here/tables/predictions.csv"
+[[ -s $work/results-predict/index.html ]] || fail "no page of new patients"
+unchanged "by new patients"
+say "new patients are predicted at the hybrid as here"
+
 if podman image exists "localhost/claire-learn:$version" 2>/dev/null; then
     stranger() { podman run --rm --network none --read-only --tmpfs /tmp --user 4242:4242 "localhost/claire-learn:$version" "$@"; }
     stranger claire train --help >/dev/null

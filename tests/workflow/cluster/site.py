@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import yaml
+from claire.commands.predict.work import preparation_options
+from claire.commands.run.engine import fit_bindings
+from claire.core.contracts.model import read_model
 
 ROOT = Path(__file__).parents[3]
 
@@ -48,14 +51,34 @@ def site(work: Path, sif: str) -> dict[str, object]:
     return values
 
 
+def new_patients(work: Path, sif: str, model: Path) -> dict[str, object]:
+    """Return the same site with cwl/predict.cwl, on the cohort's series without their labels."""
+    values = site(work, sif)
+    (described,) = values["workflows"].values()
+    settings = work / "predict.yml"
+    paths = {"model": {"class": "File", "path": str(model)}, "source": "/data/source", "key": "/data/key"}
+    asked = preparation_options(read_model(model).document.preparation, 2) | {"seek_lesions": False}
+    store = f"/home/{os.environ['CLUSTER_SSH_USER']}/claire-cluster-test/store"
+    settings.write_text(yaml.safe_dump({**paths, **asked, "store": store}))
+    workflow = ROOT / "cwl/predict.cwl"
+    described["config"] |= {"file": str(workflow), "settings": str(settings)}
+    described["bindings"] = fit_bindings(described["bindings"], yaml.safe_load(workflow.read_text())["steps"])
+    return values
+
+
 def main() -> None:
     """Print the file asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="folder of the test")
     parser.add_argument("--sif", help="learn image at the HPC")
     parser.add_argument("--local", action="store_true", help="print the local job instead")
+    parser.add_argument("--predict", type=Path, metavar="MODEL", help="print the file for new patients instead")
     args = parser.parse_args()
-    yaml.safe_dump(job(args.work, None) if args.local else site(args.work, args.sif), sys.stdout)
+    if args.predict:
+        values = new_patients(args.work, args.sif, args.predict)
+    else:
+        values = job(args.work, None) if args.local else site(args.work, args.sif)
+    yaml.safe_dump(values, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -37,7 +37,9 @@ class Parameters(StepParameters):
     )
     engine: Literal["cwltool", "streamflow"] = parameter("cwltool", help="engine that runs the workflow")
     site: InputFile | None = parameter(
-        None, help="StreamFlow file of the site", details="As `claire run` takes it; a file of main.cwl serves too."
+        None,
+        help="StreamFlow file of the site",
+        details="As `claire run` takes it, made for main.cwl; its deployments must see the paths of this machine.",
     )
     store: SitePath | None = parameter(
         None, help="directory that keeps finished results; without it one in --out", details="An absolute path."
