@@ -9,7 +9,6 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 
 from claire import apply, index, ingest, preprocess, segment
 from claire.core.command.errors import ClaireError
-from claire.core.contracts.model import ModelDocument, Preparation, read_model
+from claire.core.contracts.model import ModelDocument, read_model
 from claire.core.contracts.predictions import PredictionsDocument, read_predictions
 from claire.core.imaging.volume import Volume, to_nifti_gz
 
@@ -71,7 +70,7 @@ def _source(scans: str | os.PathLike[str] | np.ndarray, affine: np.ndarray | Non
 
 def _predict(model: LoadedModel, source: Path, folder: Path, threads: int) -> PredictionsDocument:
     (folder / "key").write_text(secrets.token_hex(32))
-    options = flags(model.document.preparation)
+    options = model.document.preparation.flags()
     common: dict[str, Any] = {"out": folder, "threads": threads}
     shard, scans, lungs = (folder / name for name in ("0000.shard.jsonl", "0000.scans.zip", "0000.lungs.zip"))
     index.run(index.Parameters(source=source, shards=1, **options["index"], **common))
@@ -82,11 +81,3 @@ def _predict(model: LoadedModel, source: Path, folder: Path, threads: int) -> Pr
     prepared = (folder / "0000.prepared.h5",)
     apply.run(apply.Parameters(model=model.path, prepared=prepared, reject_tables=rejects, **common))
     return read_predictions(folder / "predictions.json")
-
-
-def flags(preparation: Preparation) -> Mapping[str, dict[str, Any]]:
-    """Return the flags of index, ingest and preprocess that prepare a scan as the model's cohort was prepared."""
-    parts = {"index": preparation.index, "ingest": preparation.ingest, "preprocess": preparation.preprocess}
-    given = {name: part.model_dump(mode="json") if part else {} for name, part in parts.items()}
-    given["preprocess"]["size"] = preparation.size
-    return given

@@ -12,7 +12,7 @@ from claire.core.command.parameters import InputFile, Manifest, StoredParameters
 
 
 class Parameters(StoredParameters):
-    """Parameters of `claire predict`."""
+    """Parameters of `claire apply`."""
 
     model: InputFile = parameter(help="`<variant>.model.zip` of bundle", details="`claire bundle --list` shows it.")
     prepared: Manifest = parameter(help="manifest of the NNNN.prepared.h5 files of preprocess")

@@ -6,19 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from claire.apply import Parameters
-from claire.core.command.documents import Part
 from claire.core.command.errors import ClaireError, UsageError
+from claire.core.command.files import sha256_file
 from claire.core.command.record import StepRecord, read_record
 from claire.core.contracts.members import Member, read_members
 from claire.core.contracts.model import Model, read_model
-from claire.core.contracts.rejects import Reject, count_reasons, read_rejects
+from claire.core.contracts.rejects import Reject, count_reasons, counts_text, read_rejects
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The model, the new scans in the order of their ids, and the series that were set aside."""
+    """The model with the SHA-256 of its file, the new scans in the order of their ids, the series set aside."""
 
     model: Model
+    model_sha256: str
     members: list[Member]
     size: int
     rejects: list[Reject]
@@ -34,13 +35,13 @@ def read_inputs(parameters: Parameters) -> Inputs:
     rejects = read_rejects(parameters.reject_tables)
     if not members:
         reasons = count_reasons(row for row in rejects if row.reason != "not_chosen")
-        counts = ", ".join(f"{name}: {count}" for name, count in reasons.items()) or "and none was set aside"
         raise ClaireError(
-            f"no scan is left to be predicted ({counts})", "Look at the details in the tables of rejects."
+            f"no scan is left to be predicted ({counts_text(reasons) or 'and none was set aside'})",
+            "Look at the details in the tables of rejects.",
         )
     _require_size(size, model.document.preparation.size)
     _require_preparation(model, [read_record(path) for path in parameters.records])
-    return Inputs(model, members, size, rejects)
+    return Inputs(model, sha256_file(parameters.model), members, size, rejects)
 
 
 def _require_size(size: int, expected: int) -> None:
@@ -52,17 +53,9 @@ def _require_size(size: int, expected: int) -> None:
 
 
 def _require_preparation(model: Model, records: Sequence[StepRecord]) -> None:
-    preparation = model.document.preparation
-    expected: dict[str, Part | None] = {
-        "index": preparation.index,
-        "ingest": preparation.ingest,
-        "preprocess": preparation.preprocess,
-    }
+    expected = model.document.preparation.flags()
     for record in records:
-        part = expected.get(record.step)
-        if part is None:
-            continue
-        for name, value in part.model_dump(mode="json").items():
+        for name, value in expected.get(record.step, {}).items():
             if record.parameters.get(name) != value:
                 flag = name.replace("_", "-")
                 raise UsageError(

@@ -11,7 +11,6 @@ import numpy as np
 from claire.apply import Parameters
 from claire.apply.inputs import Inputs, read_inputs
 from claire.apply.verdict import verdict
-from claire.core.command.files import sha256_file
 from claire.core.command.progress import log, progress
 from claire.core.command.record import Record
 from claire.core.command.store import stored
@@ -40,13 +39,14 @@ def run(parameters: Parameters) -> None:
     make_deterministic(parameters.threads)
     inputs = read_inputs(parameters)
     device = choose_device(parameters.device, inputs.model.document.variant.dimensions)
-    stored("apply", parameters, lambda given: write(inputs, given), {"device": device.kind})
+    known = {"device": device.kind, "model": inputs.model_sha256}
+    stored("apply", parameters, lambda given: write(inputs, given), known)
 
 
 def write(inputs: Inputs, parameters: Parameters) -> None:
     """Write scans, predictions and the record into `parameters.out`."""
     out, document = parameters.out, inputs.model.document
-    files: dict[str, Path | str] = {"model": parameters.model}
+    files: dict[str, Path | str] = {"model": inputs.model_sha256}
     files |= {f"prepared/{path.name}": path for path in parameters.prepared}
     files |= {f"reject_tables/{path.name}": path for path in parameters.reject_tables}
     with Record("apply", "", out, parameters.recorded(), files) as record:
@@ -59,7 +59,7 @@ def write(inputs: Inputs, parameters: Parameters) -> None:
         predicted = tuple(_predicted(inputs, cohort, number, probability) for number in range(len(scans)))
         predictions = PredictionsDocument(
             model=document.variant_id,
-            model_sha256=sha256_file(parameters.model),
+            model_sha256=inputs.model_sha256,
             classes=document.classes,
             cohort_sha256=sha256,
             scans=predicted,

@@ -29,7 +29,9 @@ def list_model(path: Path) -> Iterator[str]:
     yield f"guards       {', '.join(fired) + ' fired' if fired else 'silent'}"
     for fold in document.folds:
         yield f"fold {fold.fold:<8}{fold.run}: {_fold(fold)}"
-    yield from _preparation(document)
+    for name, values in document.preparation.job().items():
+        if values:
+            yield f"prepared     {name}: {json.dumps(values)}"
     yield from _fingerprint(document)
     for export in document.exports.onnx:
         yield f"onnx         {export.member or f'{export.run}: none, {export.reason}'}"
@@ -52,21 +54,6 @@ def _fold(fold: FoldModel) -> str:
     )
     temperature = "not identified" if fold.temperature is None else f"{fold.temperature:.3f}"
     return f"{decided}, temperature {temperature}, weights {fold.sha256[:12]}…"
-
-
-def _preparation(document: ModelDocument) -> Iterator[str]:
-    """Yield the options of a job of cwl/predict.cwl that prepare scans as those of the cohort."""
-    preparation = document.preparation
-    sized = {"size": preparation.size} | (preparation.preprocess.model_dump() if preparation.preprocess else {})
-    index = preparation.index.model_dump() if preparation.index else {}
-    ingest = preparation.ingest.model_dump() if preparation.ingest else {}
-    fewest = index.pop("min_slices", None)
-    ingest.pop("min_slices", None)
-    if fewest is not None:
-        yield f"prepared     min_slices: {fewest}"
-    for step, values in (("index", index), ("ingest", ingest), ("preprocess", sized)):
-        if values:
-            yield f"prepared     {step}_options: {json.dumps(values)}"
 
 
 def _fingerprint(document: ModelDocument) -> Iterator[str]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.contracts.archive import stem_of
 from claire.core.contracts.members import Member
-from claire.core.contracts.rejects import Reject, count_reasons
+from claire.core.contracts.rejects import Reject, count_reasons, counts_text
 from claire.core.contracts.scans import ScanFacts
 
 
@@ -49,11 +49,6 @@ def require_few_rejects(entered: int, rejects: Sequence[Reject], limit: float) -
             f"more than --max-reject-fraction {limit:g} allows",
             "Correct the source or the labels table, or raise --max-reject-fraction if that is as expected.",
         )
-
-
-def counts_text(counts: Mapping[str, int]) -> str:
-    """Return counts as text."""
-    return ", ".join(f"{name}: {count}" for name, count in counts.items())
 
 
 def without_duplicates(members: Sequence[Member]) -> tuple[list[Member], list[Reject]]:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from claire.core.command.errors import ClaireError, RejectedScan, UsageError
+from claire.core.command.errors import ClaireError, UsageError
 from claire.core.command.files import sha256_file
-from claire.core.command.progress import log, progress
 from claire.core.command.record import Record
 from claire.core.command.store import stored
-from claire.core.contracts.archive import ArchiveWriter, write_archive
+from claire.core.contracts.archive import write_archive
 from claire.core.contracts.cohort import Cohort, open_cohort
 from claire.core.contracts.gates import reliable
 from claire.core.contracts.lesions import FoundLesions, FoundScan, Refinement, write_found_lesions, write_lesion_table
@@ -27,12 +25,13 @@ from claire.core.networks.build import parse_network
 from claire.core.networks.devices import choose_device, make_deterministic
 from claire.core.statistics.decisions import logit, positive_score
 from claire.explain import Parameters
-from claire.explain.documents import add_maps
-from claire.explain.pictures.draw import draw_pictures
+from claire.explain.each import Archives, explain_each
 from claire.explain.probe import Cases, Probe
 from claire.explain.refine import ChosenNetwork
-from claire.explain.scan import Setting, explain_scan
+from claire.explain.scan import Setting
 
+#: What is said of a scan in which the model has no say.
+CANNOT_TELL = "The model cannot tell in this scan: p of this network is {p}, no lesion is ranked or named."
 #: The stem of the outputs: there is no run.
 STEM = "scans"
 AS_TRAINED = Refinement(taken=False, reason="the networks of a model are explained as they are", steps=0)
@@ -54,7 +53,12 @@ def explain_new_scans(parameters: Parameters) -> None:
     new = open_new_scans(parameters)
     variant = new.model.document.variant
     device = choose_device(parameters.device, variant.dimensions)
-    known = {"cohort": new.cohort.sha256, "device": device.kind, "architecture": own_source(variant.architecture)}
+    known = {
+        "model": new.sha256,
+        "cohort": new.cohort.sha256,
+        "device": device.kind,
+        "architecture": own_source(variant.architecture),
+    }
     stored("explain", parameters, partial(_explain_all, new), known)
 
 
@@ -79,7 +83,7 @@ def _explain_all(new: NewScans, parameters: Parameters) -> None:
         settings = Settings(new, parameters)
         saliency, overlays = out / f"{STEM}.saliency.zip", out / f"{STEM}.overlays.zip"
         with write_archive(saliency) as maps, write_archive(overlays) as pictures:
-            scans = _explain_each(new, settings, maps, pictures, record)
+            scans = tuple(_found(new, settings, Archives(maps, pictures), record))
         document = FoundLesions(
             model=new.model.document.variant_id,
             model_sha256=new.sha256,
@@ -88,7 +92,7 @@ def _explain_all(new: NewScans, parameters: Parameters) -> None:
             gates=new.model.document.gates,
             reliable=reliable(new.model.document.gates),
             infills=INDEPENDENT,
-            scans=tuple(scans),
+            scans=scans,
         )
         for path in (
             saliency,
@@ -119,20 +123,23 @@ class Settings:
         self._cases = Cases(new.cohort, variant)
         self._chosen: dict[int, ChosenNetwork] = {}
 
-    def of(self, scan: PredictedScan) -> tuple[FoldModel, Setting]:
-        """Return the network that explains a scan, and the setting."""
-        document = self._new.model.document
-        fold = nearest_network(scan, {fold.fold: fold for fold in document.folds})
-        setting = Setting(
+    def fold_of(self, scan: PredictedScan) -> FoldModel:
+        """Return the network that explains a scan."""
+        return nearest_network(scan, {fold.fold: fold for fold in self._new.model.document.folds})
+
+    def of(self, scan: PredictedScan) -> Setting:
+        """Return the setting of a scan, with the network that explains it."""
+        fold = self.fold_of(scan)
+        return Setting(
             chosen=self._load(fold),
             healer=None,
             healed_odds=fold.healed_log_odds,
             better=not scan.verdict.cannot_tell,
-            classes=document.classes,
+            classes=self._new.model.document.classes,
             parameters=self._parameters if not scan.verdict.cannot_tell else self._unranked,
             cases=self._cases,
+            unranked=CANNOT_TELL,
         )
-        return fold, setting
 
     def _load(self, fold: FoldModel) -> ChosenNetwork:
         if fold.fold not in self._chosen:
@@ -162,27 +169,9 @@ def nearest_network(scan: PredictedScan, folds: Mapping[int, FoldModel]) -> Fold
     return folds[networks[int(np.argmin(distance))].fold]
 
 
-def _explain_each(
-    new: NewScans, settings: Settings, maps: ArchiveWriter, pictures: ArchiveWriter, record: Record
-) -> list[FoundScan]:
+def _found(new: NewScans, settings: Settings, archives: Archives, record: Record) -> Iterator[FoundScan]:
     predicted = {scan.scan: scan for scan in new.predictions.scans}
-    found = []
-    for scan in progress(new.cohort.scans, "scans explained"):
-        fold, setting = settings.of(predicted[scan.scan])
-        rng = np.random.default_rng([setting.parameters.seed, zlib.crc32(scan.scan.encode())])
-        try:
-            result = explain_scan(scan, setting, rng)
-        except RejectedScan as rejected:
-            record.counts[f"set_aside_{rejected.reason}"] += 1
-            log.warning("scan %s is left out: %s", scan.scan, rejected)
-            continue
-        if not setting.better:
-            p = f"{result.explained.probability:.2f}"
-            sentence = f"The model cannot tell in this scan: p of this network is {p}, no lesion is ranked or named."
-            result.explained = result.explained.model_copy(update={"sentence": sentence})
-        add_maps(maps, result)
-        images = draw_pictures(pictures, result, setting)
-        explained = result.explained.model_copy(update={"images": images})
-        found.append(FoundScan(fold=fold.fold, ranked=setting.better, explained=explained))
-        record.counts["network_evaluations"] += result.evaluations
-    return found
+    for result in explain_each(new.cohort.scans, lambda scan: settings.of(predicted[scan.scan]), archives, record):
+        scan = predicted[result.explained.scan]
+        fold = settings.fold_of(scan).fold
+        yield FoundScan(fold=fold, ranked=not scan.verdict.cannot_tell, explained=result.explained)

@@ -26,7 +26,7 @@ from claire.explain.lesions.interventions import (
     ranks,
     shapley,
 )
-from claire.explain.lesions.sentence import sentence
+from claire.explain.lesions.sentence import NOT_BETTER, sentence
 from claire.explain.maps.attribution import FEW, MAPS, saliency_maps
 from claire.explain.maps.faithfulness import curves, lesion_scores
 from claire.explain.probe import Case, Cases, log_odds_of, target_class
@@ -44,7 +44,8 @@ class Setting:
     """Settings shared by all scans of a fold.
 
     `healed_odds`: median log-odds of the fold's healed validation scans, None if none was measured; `better`: whether
-    the network is shown to be better than chance; if not, nothing is ranked. `healer`: None where none was trained.
+    the network is shown to be better than chance; if not, nothing is ranked, and `unranked` is said of the scan.
+    `healer`: None where none was trained.
     """
 
     chosen: ChosenNetwork
@@ -54,6 +55,7 @@ class Setting:
     classes: tuple[str, ...]
     parameters: Parameters
     cases: Cases
+    unranked: str = NOT_BETTER
 
 
 @dataclass
@@ -90,7 +92,9 @@ def explain_scan(scan: Scan, setting: Setting, rng: np.random.Generator) -> Scan
     result = ScanResult(case, candidates, maps, explained, case.prepared_hu)
     if candidates.labels.any():
         _intervene(result, setting, target, called, rng)
-    result.explained = result.explained.model_copy(update={"sentence": sentence(result.explained, setting.better)})
+    result.explained = result.explained.model_copy(
+        update={"sentence": sentence(result.explained, setting.better, setting.unranked)}
+    )
     return result
 
 

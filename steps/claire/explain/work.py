@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from claire.core.command.errors import ClaireError, RejectedScan
-from claire.core.command.progress import log, progress
+from claire.core.command.errors import ClaireError
+from claire.core.command.progress import log
 from claire.core.command.record import Record
 from claire.core.command.store import stored
-from claire.core.contracts.archive import ArchiveWriter, write_archive
+from claire.core.contracts.archive import write_archive
 from claire.core.contracts.cohort import Scan
 from claire.core.contracts.gates import is_better
 from claire.core.contracts.lesions import ExplainedScan, LesionsDocument, write_lesion_table, write_lesions
@@ -22,17 +20,17 @@ from claire.core.contracts.run import Predictions
 from claire.core.networks.architectures import own_source
 from claire.core.statistics.decisions import decide
 from claire.explain import Parameters
-from claire.explain.documents import add_maps, lesions_document, write_explained_weights
+from claire.explain.documents import lesions_document, write_explained_weights
+from claire.explain.each import Archives, explain_each
 from claire.explain.evidence import measure_evidence
 from claire.explain.healing.fit import fit_healer
 from claire.explain.inputs import Inputs, of_training, open_inputs
 from claire.explain.listing import list_gates
 from claire.explain.maps.faithfulness import ScanCurves, summarise
 from claire.explain.new_scans import explain_new_scans
-from claire.explain.pictures.draw import draw_pictures
 from claire.explain.probe import Cases
 from claire.explain.refine import ChosenNetwork, choose_network
-from claire.explain.scan import Setting, explain_scan
+from claire.explain.scan import Setting
 
 
 def run(parameters: Parameters) -> None:
@@ -61,13 +59,6 @@ def explain_fold(inputs: Inputs, parameters: Parameters) -> None:
     hashed |= {name: path for name in ("judge", "winner") if (path := getattr(parameters, name)) is not None}
     with Record("explain", inputs.run.name, parameters.out, recorded, hashed) as record:
         explain(inputs, parameters, record)
-
-
-class Archives(NamedTuple):
-    """The archives to which every explained scan is added."""
-
-    saliency: ArchiveWriter
-    overlays: ArchiveWriter
 
 
 def explain(inputs: Inputs, parameters: Parameters, record: Record) -> None:
@@ -111,21 +102,11 @@ def _explain_scans(
         setting.parameters.limit,
         setting.parameters.seed,
     )
-    for scan in progress(scans, "scans explained"):
-        rng = np.random.default_rng([setting.parameters.seed, zlib.crc32(scan.scan.encode())])
-        try:
-            result = explain_scan(scan, setting, rng)
-        except RejectedScan as rejected:
-            record.counts[f"set_aside_{rejected.reason}"] += 1
-            log.warning("scan %s is left out: %s", scan.scan, rejected)
-            continue
-        add_maps(archives.saliency, result)
-        images = draw_pictures(archives.overlays, result, setting)
-        explained.append(result.explained.model_copy(update={"images": images}))
+    for result in explain_each(scans, lambda _: setting, archives, record):
+        explained.append(result.explained)
         if result.curves:
-            curves.append(ScanCurves(scan.patient, result.explained.outcome, result.curves))
+            curves.append(ScanCurves(result.explained.patient, result.explained.outcome, result.curves))
         record.counts.update(candidates=len(result.candidates), candidates_left_out=result.candidates.left_out)
-        record.counts["network_evaluations"] += result.evaluations
     return explained, curves
 
 

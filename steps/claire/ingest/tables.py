@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from claire.core.contracts.labels import LabelTable, SliceTable, read_labels, read_slice_labels
 from claire.core.contracts.shard_list import ListedSeries
@@ -21,10 +22,12 @@ class Tables:
     labels: LabelTable | None
     slice_labels: SliceTable | None
     headers: Mapping[int, Header]
+    series: Sequence[ListedSeries]
 
-    def digests(self, series: Sequence[ListedSeries]) -> dict[str, str]:
-        """Return a keyed hash of the rows of each table that concern these series: others may change."""
-        names = [names_of(each, self.headers.get(each.line)) for each in series]
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """A keyed hash of the rows of each table that concern the shard: others may change."""
+        names = [names_of(each, self.headers.get(each.line)) for each in self.series]
         found: dict[str, str] = {}
         for name, table in (("labels", self.labels), ("slice_labels", self.slice_labels)):
             if table is not None:
@@ -37,4 +40,4 @@ def read_tables(parameters: Parameters, series: Sequence[ListedSeries]) -> Table
     """Read the key, the tables and the first headers of a shard."""
     slices = read_slice_labels(parameters.slice_labels) if parameters.slice_labels else None
     labels = read_labels(parameters.labels) if parameters.labels else None
-    return Tables(read_key(parameters.key), labels, slices, first_headers(parameters.source, series))
+    return Tables(read_key(parameters.key), labels, slices, first_headers(parameters.source, series), series)

@@ -49,9 +49,9 @@ def run(parameters: Parameters) -> None:
     tables = read_tables(parameters, series)
     known = {
         "source": [list(file_state(parameters.source / name)) for each in series for name in each.files],
-        **tables.digests(series),
+        **tables.digests,
     }
-    stored("ingest", parameters, partial(ingest, series, tables), known, partial(private_is_whole, parameters))
+    stored("ingest", parameters, partial(ingest, tables), known, partial(private_is_whole, parameters))
 
 
 def private_is_whole(parameters: Parameters, entry: Entry) -> bool:
@@ -70,11 +70,11 @@ def seal(table: Path, pseudonyms: Pseudonyms) -> str:
     return pseudonyms.digest("private table", "", sha256_file(table)).hex()
 
 
-def ingest(series: Sequence[ListedSeries], tables: Tables, parameters: Parameters) -> None:
+def ingest(tables: Tables, parameters: Parameters) -> None:
     """Write scans, rejects, the private table and the record of one shard."""
     stem = stem_of(parameters.shard)
     pseudonyms, headers = tables.pseudonyms, tables.headers
-    inputs: dict[str, Path | str] = {"shard": parameters.shard, **tables.digests(series)}
+    inputs: dict[str, Path | str] = {"shard": parameters.shard, **tables.digests}
     with Record("ingest", stem, parameters.out, parameters.recorded(), inputs) as record:
         site = Site(
             source=parameters.source,
@@ -88,7 +88,7 @@ def ingest(series: Sequence[ListedSeries], tables: Tables, parameters: Parameter
             min_slices=parameters.min_slices,
             threads=parameters.threads,
         )
-        outcomes = write_outputs(parameters.out, series, site, record)
+        outcomes = write_outputs(parameters.out, tables.series, site, record)
         if parameters.private:
             record.facts["private_table"] = seal(write_private(parameters.private, stem, outcomes, headers), pseudonyms)
 

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import yaml
-from claire.commands.predict.work import preparation_options
 from claire.commands.run.engine import fit_bindings
 from claire.core.contracts.model import read_model
 
@@ -57,7 +56,8 @@ def new_patients(work: Path, sif: str, model: Path) -> dict[str, object]:
     (described,) = values["workflows"].values()
     settings = work / "predict.yml"
     paths = {"model": {"class": "File", "path": str(model)}, "source": "/data/source", "key": "/data/key"}
-    asked = preparation_options(read_model(model).document.preparation, 2) | {"seek_lesions": False}
+    asked = read_model(model).document.preparation.job() | {"seek_lesions": False}
+    asked["index_options"]["shards"] = 2
     store = f"/home/{os.environ['CLUSTER_SSH_USER']}/claire-cluster-test/store"
     settings.write_text(yaml.safe_dump({**paths, **asked, "store": store}))
     workflow = ROOT / "cwl/predict.cwl"

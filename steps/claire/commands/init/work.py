@@ -21,7 +21,7 @@ from claire.commands.init.cost import (
 from claire.commands.init.join import Joined, join
 from claire.commands.init.patients import LabelRow, Patient, find_patients, label_rows
 from claire.core.command.errors import ClaireError, UsageError, require
-from claire.core.command.files import make_directory, only_for_owner
+from claire.core.command.files import make_directory, only_for_owner, require_plain
 from claire.core.contracts.classes import class_order
 from claire.core.contracts.labels import read_labels
 from claire.core.privacy.pseudonym import read_key
@@ -82,11 +82,7 @@ def _require_apart(folder: Path, source: Path) -> None:
         "Name a folder outside of it.",
     )
     for name, path in (("DIRECTORY", folder), ("--source", source)):
-        require(
-            not any(sign in str(path) for sign in "#%"),
-            f"the path of {name} has '#' or '%' in it, which workflow engines take for a URL",
-            "Rename the folder, or name a link to it without these signs in a path of its own.",
-        )
+        require_plain(name, path)
 
 
 def _require_free(folder: Path) -> None:

@@ -15,9 +15,9 @@ from claire.commands.run.state import SCRATCH
 from claire.commands.run.watch import Watch
 from claire.commands.run.work import alone, execute
 from claire.core.command.errors import UsageError
-from claire.core.command.files import only_for_owner, write_text
+from claire.core.command.files import only_for_owner, require_plain, write_text
 from claire.core.command.shipped import shipped
-from claire.core.contracts.model import ModelDocument, Preparation, read_model
+from claire.core.contracts.model import ModelDocument, read_model
 from claire.core.privacy.pseudonym import read_key
 
 STEPS = ("index", "ingest", "segment", "preprocess", "apply", "explain", "deliver")
@@ -43,7 +43,8 @@ def run(parameters: Parameters) -> None:
     model = read_model(parameters.model).document
     out, source = parameters.out.resolve(), parameters.scans.resolve()
     _require_apart(out, source)
-    _require_plain(source, out, parameters.model.resolve())
+    for name, path in (("SCANS", source), ("--out", out), ("MODEL", parameters.model.resolve())):
+        require_plain(name, path)
     if parameters.key:
         read_key(parameters.key)
     with alone(out):
@@ -62,20 +63,12 @@ def _require_apart(out: Path, source: Path) -> None:
         raise UsageError(f"--out {out} is inside of the scans", "Name a folder outside: nothing may be written there.")
 
 
-def _require_plain(*paths: Path) -> None:
-    """Raise UsageError on a path that the engines would take for a URL with a fragment or an escape."""
-    for path in paths:
-        if any(sign in str(path) for sign in "#%"):
-            raise UsageError(
-                f"the path {path} has '#' or '%' in it, which workflow engines take for a part of a URL",
-                "Rename the folder, or name a link to it without these signs.",
-            )
-
-
 def make_job(parameters: Parameters, model: ModelDocument, out: Path) -> dict[str, Any]:
     """Return the job of cwl/predict.cwl: the scans are prepared as those of the model's cohort."""
     cores = len(os.sched_getaffinity(0))
     store = str(parameters.store or out / SCRATCH / "store")
+    prepared = model.preparation.job()
+    prepared["index_options"]["shards"] = cores
     return {
         "model": _path("File", parameters.model),
         "source": _path("Directory", parameters.scans),
@@ -87,23 +80,8 @@ def make_job(parameters: Parameters, model: ModelDocument, out: Path) -> dict[st
         "images": parameters.images,
         "cores": cores,
         "deliver_options": {"keep_identity": parameters.keep_identity},
-        **preparation_options(model.preparation, cores),
+        **prepared,
     }
-
-
-def preparation_options(preparation: Preparation, shards: int) -> dict[str, Any]:
-    """Return the inputs of the workflow that prepare a scan as the model's cohort was prepared."""
-    index = preparation.index.model_dump(mode="json") if preparation.index else {}
-    ingest = preparation.ingest.model_dump(mode="json") if preparation.ingest else {}
-    preprocess = preparation.preprocess.model_dump(mode="json") if preparation.preprocess else {}
-    fewest = index.pop("min_slices", None)
-    ingest.pop("min_slices", None)
-    options: dict[str, Any] = {
-        "index_options": {"shards": shards, **index},
-        "ingest_options": ingest,
-        "preprocess_options": {"size": preparation.size, **preprocess},
-    }
-    return options if fewest is None else options | {"min_slices": fewest}
 
 
 def make_key(out: Path) -> Path:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from claire.core.command.errors import UsageError
+from claire.core.command.errors import UsageError, require
 
 
 @contextmanager
@@ -43,6 +43,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def partial_path(path: Path) -> Path:
     """Return the temporary name of `path`; it keeps the suffix, for libraries that depend on it."""
     return path.with_name(f".{os.getpid()}.part.{path.name}")
+
+
+def require_plain(name: str, path: Path) -> None:
+    """Raise UsageError on the path of `name` if an engine would take a part of it for a fragment or an escape."""
+    require(
+        not any(sign in str(path) for sign in "#%"),
+        f"the path of {name} has '#' or '%' in it, which workflow engines take for a URL",
+        "Rename the folder, or name a link to it without these signs in a path of its own.",
+    )
 
 
 def write_text(path: Path, text: str) -> Path:

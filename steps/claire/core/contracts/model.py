@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -94,6 +94,20 @@ class Preparation(Part):
     index: IndexPreparation | None = None
     ingest: IngestPreparation | None = None
     preprocess: FilterPreparation | None = None
+
+    def flags(self) -> dict[str, dict[str, Any]]:
+        """Return the flags of index, ingest and preprocess by step."""
+        parts = {"index": self.index, "ingest": self.ingest, "preprocess": self.preprocess}
+        given = {step: part.model_dump(mode="json") if part else {} for step, part in parts.items()}
+        return given | {"preprocess": {"size": self.size, **given["preprocess"]}}
+
+    def job(self) -> dict[str, Any]:
+        """Return the inputs of cwl/predict.cwl: options by step; `min_slices` of index and ingest is one input."""
+        flags = self.flags()
+        fewest = flags["index"].pop("min_slices", None)
+        flags["ingest"].pop("min_slices", None)
+        options = {f"{step}_options": values for step, values in flags.items()}
+        return options if fewest is None else {"min_slices": fewest, **options}
 
 
 class GuardState(Part):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -88,3 +88,8 @@ def count_reasons(rejects: Iterable[Reject], lost: bool = False) -> Counter[str]
     """Return how often each reason occurs, most first; with `lost` only reasons by which a usable scan was lost."""
     counts = Counter(row.reason for row in rejects if not lost or REASONS[row.reason].lost)
     return Counter(dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))))
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Return counts as text."""
+    return ", ".join(f"{name}: {count}" for name, count in counts.items())

@@ -10,18 +10,17 @@ WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "
 #: Crucial lesions that are named one by one.
 NAMED = 4
 ALL_ZONES = 3
+NOT_BETTER = "The network is not shown to be better than chance: p is {p}, and no lesion is ranked or named."
 
 
-def sentence(scan: ExplainedScan, better: bool = True) -> str:
+def sentence(scan: ExplainedScan, better: bool = True, unranked: str = NOT_BETTER) -> str:
     """Return which lesions decided the call of a scan, with the probabilities that show it.
 
-    `better`: whether the network is shown to be better than chance; if not, no lesion is named.
+    `better`: whether the network is shown to be better than chance; if not, no lesion is named and `unranked` is the
+    sentence, with the probability in place of `{p}`.
     """
     if not better:
-        return (
-            f"The network is not shown to be better than chance: p is {_p(scan.probability)}, "
-            "and no lesion is ranked or named."
-        )
+        return unranked.format(p=_p(scan.probability))
     count = len(scan.lesions)
     if not count:
         return f"No opacity was found; p is {_p(scan.probability)}."
