@@ -94,7 +94,8 @@ def test_pages_need_no_network_and_run_no_script(pages: Path) -> None:
 
 def test_nobody_is_named_by_default(pages: Path) -> None:
     for path in pages.iterdir():
-        content = path.read_bytes()
+        # Without embedded pictures: their base64 may spell any three letters.
+        content = re.sub(rb"base64,[A-Za-z0-9+/=]+", b"", path.read_bytes())
         assert [secret for secret in SECRETS if secret.encode() in content] == [], path.name
 
 
