@@ -15,7 +15,7 @@ REMEDY = "Give a StreamFlow file of a site, as streamflow.yml or one of deployme
 
 @dataclass(frozen=True)
 class Pods:
-    """A deployment of pods. `name`: that of the Kubernetes Deployment and of its container; "" as the kubeconfig has."""
+    """A deployment of pods. `name`: that of the Kubernetes Deployment and of its container."""
 
     deployment: str
     namespace: str
