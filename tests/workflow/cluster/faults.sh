@@ -16,7 +16,7 @@ wrong() { # wrong WHAT: this fault is not survived as it should be
 start() { # start NAME [FLAG ...]: a run into $WORK/NAME in the background; $run is its process
     local name=$1 && shift
     rm -rf "${WORK:?}/$name"
-    claire run "${JOB_OF:-$JOB}" --site "${SITE_OF:-$SITE}" --out "$WORK/$name" "$@" >>"$WORK/$name.log" 2>&1 &
+    env --default-signal=INT claire run "${JOB_OF:-$JOB}" --site "${SITE_OF:-$SITE}" --out "$WORK/$name" "$@" >>"$WORK/$name.log" 2>&1 &
     run=$!
 }
 again() { # again NAME: the same command once more, as after a fault
@@ -140,7 +140,8 @@ two_at_once() { # two runs in one namespace over one store: both end well, and n
 }
 
 all=(step_in_pod killed_training killed_driver lost_pod lost_login lost_controller interrupted killed_explain two_at_once)
-for fault in "${@:-${all[@]}}"; do
+(($#)) || set -- "${all[@]}"
+for fault; do
     say "$fault"
     "$fault"
 done
@@ -148,4 +149,4 @@ if ((${#failures[@]})); then
     printf 'faults: %s\n' "${failures[@]}"
     exit 1
 fi
-say "all ${#} ${*:-${all[*]}} survived"
+say "survived: $*"
