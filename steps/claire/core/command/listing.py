@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": "Diagnose new patients by a model file: probabilities, lesions that decided, a page a patient, DICOM.",
     "status": "Print what the run in a folder does now.",
     "store": "Look into a store of finished results: what it holds, whether it is whole, what can go.",
+    "site": "Describe, set up and check a site: where steps run, in pods, on a login node and in SLURM jobs.",
     "init": "Make a project of your own series: labels table, key, grid, job file and what a run will cost.",
     "check": "Check a job file before anything is run.",
     "phantom": "Make a seeded cohort of synthetic chest CT series with known truth.",
