@@ -124,4 +124,5 @@ apiVersion: v1
 kind: PersistentVolume
 metadata: {{name: {claim}-{namespace}}}
 spec: {{capacity: {{storage: 1Ti}}, accessModes: [{mode}], storageClassName: {claim},
-persistentVolumeReclaimPolicy: Retain, claimRef: {{namespace: {namespace}, name: {claim}}}, nfs: {{server: …, path: …}}}}"""
+persistentVolumeReclaimPolicy: Retain, claimRef: {{namespace: {namespace}, name: {claim}}},
+nfs: {{server: …, path: …}}}}"""

@@ -35,8 +35,8 @@ def check_deployments(site: Site, findings: Findings) -> None:
         config = described.get("config") or {}
         if config.get("files"):
             findings.fault(
-                f"deployment {name} lists objects under `files`: StreamFlow deletes them when it ends, claims and their "
-                "data included",
+                f"deployment {name} lists objects under `files`: StreamFlow deletes them when it ends, claims and "
+                "their data included",
                 "Write `files: []` and set them up once by `claire site apply`.",
             )
         if described.get("type") in ("kubernetes", "helm3", "helm4") and described.get("external") is not True:
@@ -78,11 +78,16 @@ def check_templates(site: Site, findings: Findings) -> None:
                     f"service {name} of {queue.deployment}: there is no job template {path}",
                     "Name it relative to the site's file; `claire site template` writes one beside it.",
                 )
-            elif COMMAND not in path.read_text(encoding="utf-8", errors="replace"):
+            elif not runs_steps(path):
                 findings.fault(
                     f"job template {path.name} does not contain {{{{ {COMMAND} }}}}: jobs would do nothing",
                     "Take deployments/slurm/job.sh and change what your site needs.",
                 )
+
+
+def runs_steps(template: Path) -> bool:
+    """Return whether a job template is there and runs what StreamFlow gives it."""
+    return template.is_file() and COMMAND in template.read_text(encoding="utf-8", errors="replace")
 
 
 def template_path(site: Site, service: Mapping[str, Any]) -> Path | None:
@@ -100,7 +105,7 @@ def check_bindings(site: Site, job: Job | None, findings: Findings) -> None:
         bound = bound_steps(workflow, fit_bindings(site.bindings, read_cwl(shipped(name))["steps"]))
         for step in (each for each in workflow.steps if each not in bound):
             findings.fault(
-                f"step {step} of {Path(name).name} is bound to no deployment: StreamFlow would run it on its own machine",
+                f"step {step} of {Path(name).name} is bound to no deployment: it would run where StreamFlow does",
                 "Bind `/` to the deployment of all steps that are not named.",
             )
         if {*bound} >= {*workflow.steps} and {*bound.values()} <= {*deployments}:
@@ -138,7 +143,8 @@ def _check_binding(
         )
     if target["deployment"] not in deployments:
         findings.fault(
-            f"binding of {step}: there is no deployment {target['deployment']}: expected one of {', '.join(deployments)}"
+            f"binding of {step}: there is no deployment {target['deployment']}: expected one of "
+            f"{', '.join(deployments)}"
         )
         return
     described = deployments[target["deployment"]]

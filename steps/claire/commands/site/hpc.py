@@ -12,7 +12,7 @@ from typing import Any
 
 from claire import __version__
 from claire.commands.check.job import Job
-from claire.commands.site.bindings import template_path
+from claire.commands.site.bindings import runs_steps, template_path
 from claire.commands.site.file import Login, Queue, Site
 from claire.commands.site.login import add_unreached, check_key
 from claire.commands.site.reach import Answer, Unreachable, ask, at_login
@@ -28,6 +28,12 @@ SKEW = 60
 _PROGRAMS = ("sbatch", "squeue", "scancel", "sinfo")
 #: The result of `claire --version` and the GPUs, as the job prints them.
 _MARK = "claire-site-job"
+#: Run by the engine's Python, which has Jinja2.
+_RENDER = """
+import sys
+from jinja2 import Template
+print(Template(open(sys.argv[1]).read()).render(streamflow_command=sys.argv[2]))
+"""
 
 
 def check_login(login: Login, findings: Findings) -> None:
@@ -89,7 +95,8 @@ def check_clock(now: str, begun: float, place: str, findings: Findings) -> None:
     earliest, latest = begun - SKEW, time.time() + SKEW
     if now.isdigit() and not earliest <= int(now) <= latest:
         findings.warn(
-            f"the clock {place} differs by {abs(int(now) - time.time()):.0f} s from this machine's: expected at most {SKEW} s",
+            f"the clock {place} differs by {abs(int(now) - time.time()):.0f} s from this machine's: expected at most "
+            f"{SKEW} s",
             "Set both by NTP: leases of the store and tokens of Kubernetes go by the time.",
         )
 
@@ -109,8 +116,8 @@ def _check_folder(folder: str, answers: Mapping[str, Answer], me: str, findings:
         )
     elif mode != "700":
         findings.fault(
-            f"the folder {folder} (CLAIRE_BIND) has mode {mode}: expected 700, for StreamFlow makes its job folders with "
-            "mode 777",
+            f"the folder {folder} (CLAIRE_BIND) has mode {mode}: expected 700, for StreamFlow makes its job folders "
+            "with mode 777",
             f"At the login node: chmod 700 {folder}",
         )
     kibibytes = re.search(r"\d+\s+\d+\s+(\d+)\s+\d+%", answers["free"].text)
@@ -118,7 +125,8 @@ def _check_folder(folder: str, answers: Mapping[str, Answer], me: str, findings:
         free = int(kibibytes[1]) * 1024
         if free < LOW_DISK:
             findings.warn(
-                f"{free / 10**9:.0f} GB are free in {folder}: the cohort, its views and the weights of all trainings lie there",
+                f"{free / 10**9:.0f} GB are free in {folder}: the cohort, its views and the weights of all trainings "
+                "lie there",
                 "Free some space: `claire store` with --prune, and job folders of runs that ended.",
             )
         else:
@@ -139,7 +147,8 @@ def _check_inside(queue: Queue, job: Job | None, findings: Findings) -> None:
         for title, path in (("workdir", queue.workdir), ("`store` of the job", store)):
             if path and not PurePosixPath(path).is_relative_to(exports["CLAIRE_BIND"]):
                 findings.fault(
-                    f"{title} {path} is not in {exports['CLAIRE_BIND']} (CLAIRE_BIND of {name}), the one folder that jobs see",
+                    f"{title} {path} is not in {exports['CLAIRE_BIND']} (CLAIRE_BIND of {name}), the one folder that "
+                    "jobs see",
                     f"Name a folder in {exports['CLAIRE_BIND']}.",
                 )
         cores = queue.services[name].get("cpusPerTask", 1)
@@ -183,7 +192,7 @@ def try_job(site: Site, queue: Queue, name: str, wait: int, findings: Findings) 
     """
     path = template_path(site, queue.services[name])
     folder = queue.exports[name].get("CLAIRE_BIND")
-    if path is None or not path.is_file() or not folder:
+    if path is None or not folder or not runs_steps(path):
         return
     script = job_script(path)
     try:
@@ -203,9 +212,12 @@ def job_script(template: Path) -> str:
     command = f"""echo "{_MARK} version $(claire --version 2>&1 | tail -n 1)"
 echo "{_MARK} node $(hostname) $(date +%s)"
 ! command -v nvidia-smi >/dev/null || {query} | sed 's/^/{_MARK} gpu /'"""
-    render = "import sys; from jinja2 import Template; print(Template(open(sys.argv[1]).read()).render(streamflow_command=sys.argv[2]))"
     done = subprocess.run(  # noqa: S603 (our own)
-        [engine_python(), "-c", render, str(template), command], capture_output=True, text=True, timeout=60, check=False
+        [engine_python(), "-c", _RENDER, str(template), command],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     if done.returncode:
         raise ClaireError(f"job template {template.name} cannot be filled in: {done.stderr.strip().splitlines()[-1]}")
@@ -249,7 +261,8 @@ def _judge_job(name: str, queue: Queue, output: str, wait: int, findings: Findin
     found = dict(re.findall(rf"(?m)^{_MARK} (\w+) (.*)$", output))
     if "pending" in found:
         findings.warn(
-            f"not checked on the compute side of service {name}: the job did not start within {wait} s ({found['pending']})",
+            f"not checked on the compute side of service {name}: the job did not start within {wait} s "
+            f"({found['pending']})",
             "Give --wait more seconds, or trust it.",
         )
     elif "version" not in found:
@@ -260,7 +273,8 @@ def _judge_job(name: str, queue: Queue, output: str, wait: int, findings: Findin
         )
     elif found["version"] != __version__:
         findings.fault(
-            f"image {queue.exports[name].get('CLAIRE_IMAGE')} has claire {found['version']}: expected {__version__}, as here",
+            f"the jobs' image {queue.exports[name]['CLAIRE_IMAGE']} has claire {found['version']}: expected "
+            f"{__version__}, as here",
             "Build it again from this version, or install that version here.",
         )
     else:

@@ -80,8 +80,8 @@ def check_key(login: Login, findings: Findings) -> bool:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077:
         findings.fault(
-            f"login node {login.host}: the key {login.key} may be read by others (mode {mode:04o}), so OpenSSH does not "
-            "use it",
+            f"login node {login.host}: the key {login.key} may be read by others (mode {mode:04o}), so OpenSSH does "
+            "not use it",
             f"chmod 600 {login.key}",
         )
     return not mode & 0o077
@@ -93,9 +93,8 @@ def add_unreached(login: Login | None, error: Unreachable, findings: Findings) -
         findings.fault(error.problem, "Run this on the login node.")
         return
     name = login.host if login.port == 22 else f"[{login.host}]:{login.port}"
-    fields = {
-        "host": login.host, "port": login.port, "user": login.user or "you", "key": login.key or "of the agent", "name": name
-    }  # fmt: skip
+    fields = {"host": login.host, "port": login.port, "user": login.user or "you", "name": name}
+    fields["key"] = login.key or "of the agent"
     for pattern, problem, remedy in _CAUSES:
         if re.search(pattern, error.words):
             findings.fault(problem.format(**fields), remedy.format(**fields))

@@ -94,7 +94,7 @@ def _check_api(pods: Pods, findings: Findings) -> bool:
     found = tuple(int(re.sub(r"\D", "", server[part]) or 0) for part in ("major", "minor"))
     if found < OLDEST:
         findings.fault(
-            f"the Kubernetes API has version {server['gitVersion']}: expected 1.30 or newer, for older ones refuse uploads",
+            f"the Kubernetes API has version {server['gitVersion']}: expected 1.30 or newer, which takes uploads",
             "Ask for a newer cluster; no setting helps.",
         )
     return found >= OLDEST
@@ -147,7 +147,8 @@ def _check_rights(pods: Pods, findings: Findings) -> None:
         findings.fault(f"this user may not {', '.join(needed)} in namespace {pods.namespace}", remedy)
     if others := [name for name in missing if name not in needed]:
         findings.warn(
-            f"this user may not {', '.join(others)} in namespace {pods.namespace}: `claire run` can have no pods of its own",
+            f"this user may not {', '.join(others)} in namespace {pods.namespace}: `claire run` can have no "
+            "pods of its own",
             remedy,
         )
 
@@ -170,7 +171,8 @@ class State:
         deployment = named.get(("Deployment", pods.name))
         containers = deployment["spec"]["template"]["spec"]["containers"] if deployment else []
         labels = deployment["spec"]["selector"].get("matchLabels", {}) if deployment else {}
-        own, strangers = [], []
+        own: list[Mapping[str, Any]] = []
+        strangers: list[Mapping[str, Any]] = []
         for each in items:
             if each["kind"] == "Pod" and pods.name in [part["name"] for part in each["spec"]["containers"]]:
                 mine = labels and labels.items() <= each["metadata"].get("labels", {}).items()
@@ -242,16 +244,18 @@ def _check_deployment(pods: Pods, state: State, findings: Findings) -> None:
                 f"Deployment {pods.name}: 0 of {wanted} pods are ready: {why}",
                 f"kubectl -n {pods.namespace} describe pods",
             )
-        elif len(state.ready) < wanted:
+        elif len(state.ready) < wanted or state.waiting:
             findings.warn(
-                f"Deployment {pods.name}: {len(state.ready)} of {wanted} pods are ready: {'; '.join(state.waiting)}"
+                f"Deployment {pods.name}: {len(state.ready)} of {wanted} pods are ready; another one is not: "
+                f"{'; '.join(state.waiting) or 'not made yet'}",
+                f"kubectl -n {pods.namespace} describe pods",
             )
         else:
             findings.note(f"{len(state.ready)} pods are ready in namespace {pods.namespace}")
     if state.strangers:
         findings.fault(
-            f"{len(state.strangers)} pods of something else have a container {pods.name}: StreamFlow would run steps in "
-            "them",
+            f"{len(state.strangers)} pods of something else have a container {pods.name}: StreamFlow would run "
+            "steps in them",
             "Use a namespace or a container name of its own.",
             state.strangers,
         )
@@ -361,7 +365,8 @@ def _judge_paths(job: Job | None, answers: Mapping[str, Answer], findings: Findi
                 "Correct the path, or let user and group 1000 read it on the volume.",
             )
     for name in ("private", "data_store"):
-        if name in answers and not answers[name].done and job:
+        flagged = any(fault.problem.startswith(f"'{name}'") for fault in findings.faults)
+        if name in answers and not answers[name].done and job and not flagged:
             findings.fault(
                 f"'{name}' {job.value(name)} cannot be written in the pods by their user",
                 "Let user or group 1000 write there on the volume.",
@@ -377,7 +382,8 @@ def _judge_disk(answers: Mapping[str, Answer], findings: Findings) -> None:
     free = int(kibibytes[1]) * 1024
     if size.isdigit() and free < 2 * int(size):
         findings.warn(
-            f"{gib(free)} are free in /work of the pods, and a run may need {gib(2 * int(size))}: once to twice the source",
+            f"{gib(free)} are free in /work of the pods, and a run may need {gib(2 * int(size))}: once to twice the "
+            "source",
             "Free some disk of the node, or name a larger volume in pods.yaml.",
         )
     else:
