@@ -74,14 +74,15 @@ def _pair(border: str) -> tuple[Role, Role]:
 def places_of(workflow: Workflow, bound: Mapping[str, str], deployments: Mapping[str, Any]) -> Places:
     """Return where the steps of a workflow run: deployments that wrap the same one share its place."""
     index = next(step for step in workflow.steps if PurePosixPath(step).name == "index")
-    places = {name: _place(name, deployments) for name in deployments}
+    places = {name: place_of(name, deployments) for name in deployments}
     return Places(bound, places, places[bound[index]])
 
 
-def _place(name: str, deployments: Mapping[str, Any]) -> str:
+def place_of(name: str, deployments: Mapping[str, Any]) -> str:
+    """Return the place of a deployment: the one that it wraps in the end, "" for the machine of StreamFlow."""
     wraps = deployments[name].get("wraps")
     if wraps:
-        return _place(wraps["deployment"] if isinstance(wraps, dict) else wraps, deployments)
+        return place_of(wraps["deployment"] if isinstance(wraps, dict) else wraps, deployments)
     return "" if deployments[name].get("type") in _HERE else name
 
 
