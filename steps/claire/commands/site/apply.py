@@ -56,9 +56,8 @@ def _apply_namespace(group: Sequence[Pods], base: Path | None, private: bool) ->
         try:
             print(kubectl(pods, ["apply", "--kustomize", str(overlay)], timeout=120), end="")
         except Unreachable as error:
-            lines = [line for line in error.words.splitlines() if "last-applied-configuration" not in line]
             raise ClaireError(
-                f"kubectl apply failed in namespace {pods.namespace}: {lines[0] if lines else error.problem}",
+                f"kubectl apply failed: {error.problem}",
                 "What was applied before it stays. Setting up a namespace needs the rights of its administrator.",
             ) from error
 

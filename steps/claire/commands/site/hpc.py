@@ -51,7 +51,7 @@ def check_queue(site: Site, queue: Queue, job: Job | None, findings: Findings) -
         return []
     begun = time.time()
     try:
-        answers = ask(dict(_questions(queue)), lambda script: at_login(queue.login, script, 45))
+        answers = ask(dict(_questions(queue, job)), lambda script: at_login(queue.login, script, 45))
     except Unreachable as error:
         add_unreached(queue.login, error, findings)
         return []
@@ -68,13 +68,27 @@ def check_queue(site: Site, queue: Queue, job: Job | None, findings: Findings) -
                 "Copy the SIF file there (docs/deployment.md), or correct CLAIRE_IMAGE.",
             )
     _check_inside(queue, job, findings)
+    if not site.pods:
+        _check_data(queue, job, answers, place, findings)
     if not answers["programs"].done or not answers["controller"].done:
         _add_no_slurm(answers, place, findings)
         return []
     return [name for name in queue.services if _check_service(name, queue, answers, findings)]
 
 
-def _questions(queue: Queue) -> Iterator[tuple[str, str]]:
+def site_paths(job: Job | None) -> list[tuple[str, str]]:
+    """Return (input, path) of the data that a job names by their path at the site."""
+    names = ("source", "labels", "slice_labels", "key")
+    return [(name, str(job.value(name))) for name in names if job and isinstance(job.value(name), str)]
+
+
+def readable(path: str) -> str:
+    """Return the shell command that tells whether a file or directory can be read."""
+    place = shlex.quote(path)
+    return f"test -r {place} && {{ test ! -d {place} || ls {place} >/dev/null; }}"
+
+
+def _questions(queue: Queue, job: Job | None) -> Iterator[tuple[str, str]]:
     yield "now", "date +%s"
     yield "me", "id -un"
     for folder in map(shlex.quote, queue.folders):
@@ -82,6 +96,8 @@ def _questions(queue: Queue) -> Iterator[tuple[str, str]]:
         yield f"free {shlex.split(folder)[0]}", f"df -Pk {folder} | tail -n 1"
     for image in queue.images:
         yield f"image {image}", f"test -r {shlex.quote(image)}"
+    for name, path in site_paths(job):
+        yield f"data {name}", readable(path)
     yield "programs", " && ".join(f"command -v {name}" for name in _PROGRAMS)
     yield "controller", 'timeout 15 squeue --noheader --user "$(id -un)" --format %i'
     yield "nodes", f"timeout 15 sinfo --noheader --format '{FORMAT}'"
@@ -156,6 +172,26 @@ def _check_inside(queue: Queue, job: Job | None, findings: Findings) -> None:
             findings.warn(
                 f"`cores` of the job is {job.value('cores')}, cpusPerTask of service {name} is {cores}",
                 "Give both the same number: threads beyond it slow a training, cores beyond it idle.",
+            )
+
+
+def _check_data(queue: Queue, job: Job | None, answers: Mapping[str, Answer], place: str, findings: Findings) -> None:
+    """Add faults of series, labels and key that jobs of an HPC which does everything could not read."""
+    seen = {
+        exports[name]
+        for exports in queue.exports.values()
+        for name in ("CLAIRE_DATA", "CLAIRE_BIND")
+        if name in exports
+    }
+    for name, path in site_paths(job):
+        if not answers[f"data {name}"].done:
+            findings.fault(
+                f"'{name}' {path} cannot be read {place}", "Correct the path, or ask for the right to read it."
+            )
+        elif not any(PurePosixPath(path).is_relative_to(folder) for folder in seen):
+            findings.fault(
+                f"'{name}' {path} is in no folder that jobs see: expected one of {', '.join(sorted(seen))}",
+                "Export its folder as CLAIRE_DATA of the service that runs the data steps.",
             )
 
 

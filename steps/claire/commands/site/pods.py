@@ -15,7 +15,7 @@ from claire import __version__
 from claire.commands.check.job import Job
 from claire.commands.check.needs import gib
 from claire.commands.site.file import Pods, Site
-from claire.commands.site.hpc import check_clock
+from claire.commands.site.hpc import check_clock, readable, site_paths
 from claire.commands.site.reach import Answer, Unreachable, ask, kubectl
 from claire.core.command.findings import Findings
 
@@ -340,25 +340,19 @@ def _questions(job: Job | None) -> Iterator[tuple[str, str]]:
     yield "version", "claire --version"
     yield "now", "date +%s"
     yield "free", "df -Pk /work | tail -n 1"
-    for name, path in _paths(job):
-        test = "-d {0} && ls {0} >/dev/null" if name == "source" else "-r {0}"
-        yield name, "test " + test.format(shlex.quote(path))
+    for name, path in site_paths(job):
+        yield name, readable(path)
     for name in ("private", "data_store"):
         if job and job.value(name):
             place = shlex.quote(str(job.value(name)))
             yield name, f'p={place}; while [ ! -e "$p" ]; do p=$(dirname "$p"); done; test -d "$p" && test -w "$p"'
-    source = dict(_paths(job)).get("source")
+    source = dict(site_paths(job)).get("source")
     if source:
         yield "bytes", f"timeout 5 du -sb {shlex.quote(source)} 2>/dev/null | cut -f 1"
 
 
-def _paths(job: Job | None) -> list[tuple[str, str]]:
-    names = ("source", "labels", "slice_labels", "key")
-    return [(name, str(job.value(name))) for name in names if job and isinstance(job.value(name), str)]
-
-
 def _judge_paths(job: Job | None, answers: Mapping[str, Answer], findings: Findings) -> None:
-    for name, path in _paths(job):
+    for name, path in site_paths(job):
         if not answers[name].done:
             findings.fault(
                 f"'{name}' {path} cannot be read in the pods by their user",
