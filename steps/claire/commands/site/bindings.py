@@ -17,6 +17,8 @@ from claire.core.command.shipped import shipped
 
 #: Workflows that a site is described for; bindings of the first are fitted to the second.
 WORKFLOWS = ("cwl/main.cwl", "cwl/predict.cwl")
+#: Inputs that a job names by their path at the site, as far as no job says otherwise.
+AT_SITE = ("source", "labels", "slice_labels", "key")
 #: Seconds that a login node may be away without ending a run.
 PATIENCE = 120
 COMMAND = "streamflow_command"
@@ -109,8 +111,8 @@ def check_bindings(site: Site, job: Job | None, findings: Findings) -> None:
                 "Bind `/` to the deployment of all steps that are not named.",
             )
         if {*bound} >= {*workflow.steps} and {*bound.values()} <= {*deployments}:
-            at_site = job.at_site() if job else ["source", "labels", "slice_labels", "key"]
-            check_policy(workflow, places_of(workflow, bound, deployments), read_policy(), at_site, findings)
+            unsent = [name for name in job.ports if not job.paths(name)] if job else AT_SITE
+            check_policy(workflow, places_of(workflow, bound, deployments), read_policy(), unsent, findings)
     for binding in site.bindings:
         _check_binding(binding, steps, deployments, findings)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,9 @@ class Workflow:
 _Origins = frozenset[Origin]
 
 
+@cache
 def read_workflow(path: Path) -> Workflow:
-    """Read the steps and flows of a CWL workflow."""
+    """Read the steps and flows of a CWL workflow, once."""
     workflow = Workflow()
     inputs = read_cwl(path)["inputs"].items()
     given = {name: frozenset([Origin("", (name,))]) for name, port in inputs if _holds_files(port["type"])}
@@ -49,8 +51,9 @@ def read_workflow(path: Path) -> Workflow:
     return workflow
 
 
+@cache
 def read_cwl(path: Path) -> dict[str, Any]:
-    """Return a CWL document."""
+    """Return a CWL document, which nobody changes."""
     return read_yaml_mapping(path, "Install the pipeline again.")
 
 

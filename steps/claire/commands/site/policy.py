@@ -99,17 +99,15 @@ def crossing(workflow: Workflow, places: Places) -> list[Flow]:
     return [flow for flow in workflow.flows if places.place(flow.origin.step) != places.place(flow.consumer)]
 
 
-def check_policy(
-    workflow: Workflow, places: Places, policy: Policy, at_site: Sequence[str], findings: Findings
-) -> None:
+def check_policy(workflow: Workflow, places: Places, policy: Policy, unsent: Sequence[str], findings: Findings) -> None:
     """Add a fault for each step that would take files which may not leave their place.
 
-    `at_site`: inputs that the job names by their path at the site, so that they are not sent.
+    `unsent`: inputs that the job leaves out or names by their path at the site.
     """
     broken: dict[tuple[str, str], list[str]] = {}
     for flow in crossing(workflow, places):
         border = places.role(flow.origin.step), places.role(flow.consumer)
-        files = [file for file in flow.origin.files if not (flow.origin.step == "" and file in at_site)]
+        files = [file for file in flow.origin.files if not (flow.origin.step == "" and file in unsent)]
         refused = [file for file in files if not allowed(policy, border, file, flow.consumer)]
         if refused:
             broken.setdefault((flow.consumer, flow.origin.step), []).extend(refused)
