@@ -43,7 +43,7 @@ trap 'rm -rf "$temporary"' EXIT
 more=()
 [ "${CLAIRE_NETWORK:-none}" = host ] || more+=(--net --network none)
 [ -z "${CLAIRE_DATA:-}" ] || more+=(--bind "$CLAIRE_DATA:$CLAIRE_DATA:ro")
-apptainer --quiet exec --nv --containall --no-mount cwd,hostfs,bind-paths "${more[@]}" \
+apptainer --quiet exec --nv --containall --no-mount cwd,hostfs,bind-paths ${more[@]+"${more[@]}"} \
     --bind "$temporary:/tmp" --bind "$temporary:/var/tmp" --bind "$CLAIRE_BIND" --env "CLAIRE_LOG=$log" \
     "$CLAIRE_IMAGE" bash -s <<'STREAMFLOW'
 {{ streamflow_command | replace("export TMPDIR=", "export STREAMFLOW_TMPDIR=") }}

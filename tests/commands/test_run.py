@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from claire.commands.run.arrange import MOST, arrange
+from claire.commands.run.at_site import open_run, own_pods, run_name
+from claire.commands.run.cause import Cause, cause_of
 from claire.commands.run.engine import Launch, end, end_all, left_behind, members, write_site
+from claire.commands.run.feed import follow, new_lines, of_file
 from claire.commands.run.watch import Watch
+from claire.commands.run.work import absolute
 from claire.core.command.lease import lease
 from claire.core.command.shipped import shipped
 
@@ -154,18 +161,101 @@ def test_the_status_of_no_run_is_told(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_the_site_keeps_its_bindings_and_gets_this_job(tmp_path: Path) -> None:
-    (tmp_path / "job.yml").write_text("{}")
-    launch = Launch("streamflow", shipped("streamflow.yml"), shipped("cwl/main.cwl"), tmp_path / "job.yml")
-    path = write_site(launch, tmp_path)
-    (workflow,) = yaml.safe_load(path.read_text())["workflows"].values()
+    document = site_of("cwl/main.cwl", tmp_path)
+    (workflow,) = document["workflows"].values()
     assert workflow["config"]["settings"] == str(tmp_path / "job.yml")
     assert len(workflow["bindings"]) == 3
 
 
-def test_a_site_of_the_pipeline_serves_new_patients_too(tmp_path: Path) -> None:
+def site_of(workflow: str, tmp_path: Path) -> dict[str, Any]:
+    """Return the StreamFlow file of a run at the site of streamflow.yml, in the scratch folder `tmp_path`."""
     (tmp_path / "job.yml").write_text("{}")
-    launch = Launch("streamflow", shipped("streamflow.yml"), shipped("cwl/predict.cwl"), tmp_path / "job.yml")
-    (workflow,) = yaml.safe_load(write_site(launch, tmp_path).read_text())["workflows"].values()
+    at_site = open_run(shipped("streamflow.yml"), tmp_path)
+    launch = Launch("streamflow", shipped(workflow), tmp_path / "job.yml", at_site)
+    document: dict[str, Any] = yaml.safe_load(write_site(launch, tmp_path).read_text())
+    return document
+
+
+def test_what_a_run_makes_at_a_site_bears_its_name_and_the_rest_stays(tmp_path: Path) -> None:
+    site, document = yaml.safe_load(shipped("streamflow.yml").read_text()), site_of("cwl/main.cwl", tmp_path)
+    name = run_name(tmp_path)
+    assert re.fullmatch("claire-[0-9a-f]{8}", name)
+    (workflow,) = document["workflows"].values()
+    services = {each["target"]["deployment"]: each["target"]["service"] for each in workflow["bindings"]}
+    assert services == {"data-site": name, "hpc": "gpu"}
+    before, after = (each["deployments"]["hpc"] for each in (site, document))
+    assert after["workdir"] == f"{before['workdir']}/{name}"
+    gpu = after["config"]["services"]["gpu"]
+    assert gpu["jobName"] == name
+    assert gpu["export"] == before["config"]["services"]["gpu"]["export"] + f",CLAIRE_RUN={name}"
+    assert Path(gpu["file"]).is_absolute()
+    assert Path(gpu["file"]).is_file()
+    assert document["deployments"]["data-site"] == site["deployments"]["data-site"]
+    assert site_of("cwl/main.cwl", tmp_path) == document, "another attempt finds what the one before left"
+
+
+def test_the_pods_of_a_run_are_as_the_site_has_them_but_no_selector_of_the_site_meets_them() -> None:
+    (site,) = yaml.safe_load_all(shipped("deployments/kubernetes/site/pods.yaml").read_text())
+    site["metadata"]["namespace"] = "claire"
+    made = own_pods(site, "claire-0000000a")
+    pod, before = made["spec"]["template"], site["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    assert container["name"] == made["metadata"]["name"] == "claire-0000000a"
+    assert {**container, "name": ""} == {**before["spec"]["containers"][0], "name": ""}
+    assert pod["spec"]["volumes"] == before["spec"]["volumes"]
+    assert not site["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert made["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+
+
+def test_lines_of_the_engine_and_of_steps_come_together_and_the_last_words_are_waited_for(tmp_path: Path) -> None:
+    said, code = tmp_path / "said.txt", "import sys, time; print('one', flush=True); time.sleep(0.5); "
+    code += "open(sys.argv[1], 'a').write('claire train: too big\\n')"
+    process = subprocess.Popen([sys.executable, "-c", code, str(said)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    lines = [line for line in follow(process.stdout, [of_file(said)], 0.1)]
+    assert [line for line in lines if line] == ["one\n", "claire train: too big\n"]
+    assert "" in lines, "nothing came for a while: the table is drawn again"
+
+
+def test_only_new_lines_of_a_log_that_is_read_by_its_end_are_told() -> None:
+    assert [*new_lines([], ["a", "b"])] == ["a", "b"]
+    assert [*new_lines(["a", "b"], ["a", "b"])] == []
+    assert [*new_lines(["a", "b", "c"], ["b", "c", "d"])] == ["d"]
+    assert [*new_lines(["a", "b"], ["x", "y"])] == ["x", "y"]
+
+
+def failed(step: str, *lines: str) -> Cause:
+    """Return the cause of an attempt in which a step failed and these lines were read."""
+    watch = Watch()
+    for line in (*lines, f"2026-01-01 ERROR FAILED Step /{step}"):
+        watch.read(line)
+    return cause_of(watch, lines)
+
+
+def test_an_error_of_a_step_is_final_and_what_ended_it_from_outside_is_not() -> None:
+    assert failed("explain", "claire explain: too few scans", "  Add some.") == Cause(
+        "claire explain: too few scans\n  Add some.", True, 0
+    )
+    assert not failed("train", "claire train: terminated (SIGTERM); nothing half-written was kept").final
+    assert not failed("report", "claire train: a fault of a job that was tried again").final
+
+
+def test_what_the_engine_says_is_told_in_plain_words() -> None:
+    cause = failed("data/ingest", 'kubernetes_asyncio.client.exceptions.ApiException: pods "claire-1" not found')
+    assert cause.text.startswith("ingest: a pod of the run was lost")
+    assert not cause.final
+    assert cause.repeats(cause)
+    assert not replace(cause, done=3).repeats(cause), "more was finished in between"
+
+
+def test_paths_of_a_job_that_moves_to_another_folder_become_absolute(tmp_path: Path) -> None:
+    job = {"grid": {"class": "File", "path": "a.yml"}, "more": [{"class": "File", "path": "/b"}], "store": "c", "n": 1}
+    made = absolute(job, tmp_path)
+    assert made == {**job, "grid": {"class": "File", "path": str(tmp_path / "a.yml")}}
+
+
+def test_a_site_of_the_pipeline_serves_new_patients_too(tmp_path: Path) -> None:
+    (workflow,) = site_of("cwl/predict.cwl", tmp_path)["workflows"].values()
     targets = {each["step"]: each["target"]["deployment"] for each in workflow["bindings"]}
     assert targets == {"/": "data-site", "/explain": "hpc", "/apply": "hpc"}
 

@@ -194,3 +194,26 @@ def test_a_reader_that_had_enough_ends_a_list_without_an_error(tmp_path: Path) -
         step.stdout.close()
         assert step.stderr.read() == ""
         assert step.wait() == 0
+
+
+@pytest.mark.parametrize(
+    ("source", "last"),
+    [("nowhere", "error: argument --source: there is no directory 'nowhere'"), (".", "holds no DICOM or NIfTI series")],
+)
+def test_what_a_step_says_is_copied_for_those_to_whom_an_engine_does_not_pass_it_on(
+    tmp_path: Path, source: str, last: str
+) -> None:
+    command = [sys.executable, "-m", "claire", "index", "--source", source, "--out", "out"]
+    (tmp_path / "said").write_text("before\n")
+    done = subprocess.run(
+        command, cwd=tmp_path, env=os.environ | {"CLAIRE_LOG": str(tmp_path / "said")}, capture_output=True, text=True
+    )
+    said = (tmp_path / "said").read_text()
+    assert said == "before\n" + done.stderr
+    assert last in said
+
+
+def test_a_copy_that_cannot_be_written_costs_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "claire", "version"]
+    environment = os.environ | {"CLAIRE_LOG": str(tmp_path / "nowhere/said")}
+    assert subprocess.run(command, env=environment, capture_output=True).returncode == 0

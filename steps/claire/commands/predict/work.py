@@ -10,13 +10,11 @@ from typing import Any
 import yaml
 
 from claire.commands.predict import Parameters
-from claire.commands.run.engine import Launch
 from claire.commands.run.state import SCRATCH
 from claire.commands.run.watch import Watch
-from claire.commands.run.work import alone, execute
+from claire.commands.run.work import Results, alone, execute, launch_of, site_of
 from claire.core.command.errors import UsageError
 from claire.core.command.files import only_for_owner, require_plain, write_text
-from claire.core.command.shipped import shipped
 from claire.core.contracts.model import ModelDocument, read_model
 from claire.core.privacy.pseudonym import read_key
 
@@ -51,11 +49,12 @@ def run(parameters: Parameters) -> None:
         print(f"model {model.variant_id}: {', '.join(model.classes)}; {len(model.folds)} networks", flush=True)
         job = make_job(parameters, model, out)
         path = write_text(out / SCRATCH / "job.yml", yaml.safe_dump(job, sort_keys=False))
-        launch = Launch(parameters.engine, parameters.site, shipped("cwl/predict.cwl"), path)
+        at_site = site_of(parameters.site, out, keep=False)
+        launch = launch_of(parameters.engine, "cwl/predict.cwl", path, at_site)
         shards = job["index_options"]["shards"]
         once = dict.fromkeys(("index", "apply", "deliver"), 1) | {"explain": int(job["seek_lesions"])}
-        watch = Watch(once | dict.fromkeys(("ingest", "segment", "preprocess"), shards), STEPS)
-        execute(launch, out, watch, PAGE, README)
+        jobs = once | dict.fromkeys(("ingest", "segment", "preprocess"), shards)
+        execute(launch, out, lambda: Watch(jobs, STEPS), Results(PAGE, README), 3)
 
 
 def _require_apart(out: Path, source: Path) -> None:

@@ -14,24 +14,31 @@ from typing import Any, Literal
 
 import yaml
 
+from claire.commands.run.at_site import AtSite, open_run
 from claire.core.command.errors import UsageError
 from claire.core.command.files import write_text
 from claire.core.command.lease import process_fields
+from claire.core.command.progress import COPY
 from claire.core.command.shipped import shipped
 from claire.core.command.yaml_files import read_yaml_mapping
 
 #: Seconds that a run has to end by itself after SIGTERM.
 GRACE = 6.0
+#: The file of a run's scratch folder to which steps under StreamFlow on this machine add what they say.
+SAID = "said.txt"
+#: Its file of StreamFlow's database, and all that a run leaves in its scratch folder and nobody needs afterwards.
+DATABASE = "streamflow.db"
+LEFT = ("tmp", "out", "results", ".streamflow", SAID, DATABASE)
 
 
 @dataclass(frozen=True)
 class Launch:
-    """What an engine runs: a workflow and its job, under StreamFlow where the file `site` says."""
+    """What an engine runs: a workflow and its job, at a site or, without one, on this machine."""
 
     engine: Literal["cwltool", "streamflow"]
-    site: Path | None
     workflow: Path
     job: Path
+    at_site: AtSite | None = None
 
 
 def command_line(launch: Launch, scratch: Path, outputs: Path) -> list[str]:
@@ -52,12 +59,11 @@ def command_line(launch: Launch, scratch: Path, outputs: Path) -> list[str]:
 
 def write_site(launch: Launch, scratch: Path) -> Path:
     """Write the StreamFlow file of this run: the site's, with this workflow, its job and its bindings."""
-    site = launch.site or shipped("deployments/sites/local.yml")
-    document = read_yaml_mapping(site, "Give a StreamFlow file such as streamflow.yml.")
-    workflows = document.get("workflows")
-    if not isinstance(workflows, dict) or len(workflows) != 1:
-        raise UsageError(f"--site {site.name} has not one workflow", "Give a StreamFlow file such as streamflow.yml.")
-    (described,) = workflows.values()
+    at_site = launch.at_site or open_run(shipped("deployments/sites/local.yml"), scratch)
+    database = scratch / DATABASE
+    database.unlink(missing_ok=True)  # of an attempt before: nothing of it is used again
+    document = at_site.document(database)
+    (described,) = document["workflows"].values()
     described["config"] |= {"file": str(launch.workflow), "settings": str(launch.job)}
     steps = read_yaml_mapping(launch.workflow, "Install the pipeline again.")["steps"]
     described["bindings"] = fit_bindings(described.get("bindings", []), steps)
@@ -77,7 +83,10 @@ def fit_bindings(bindings: Sequence[Mapping[str, Any]], steps: Collection[str]) 
 
 
 def start(command: list[str], scratch: Path, outputs: Path) -> subprocess.Popen[str]:
-    """Start the engine in a process group of its own; its output is read line by line from `stdout`."""
+    """Start the engine in a process group of its own; its output is read line by line from `stdout`.
+
+    Steps that run on this machine add what they say to `said` in its folder, for StreamFlow does not pass it on.
+    """
     for folder in (scratch / "tmp", scratch / "out", outputs):
         folder.mkdir(parents=True, exist_ok=True)
     return subprocess.Popen(  # noqa: S603 (the command is our own)
@@ -89,6 +98,7 @@ def start(command: list[str], scratch: Path, outputs: Path) -> subprocess.Popen[
         text=True,
         errors="replace",
         start_new_session=True,
+        env=os.environ | {COPY: str(scratch / SAID)},
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from claire.commands.run.engine import Launch
 from claire.commands.run.watch import Watch
 from claire.core.command.documents import Part
 from claire.core.command.errors import ClaireError, UsageError
@@ -29,9 +30,13 @@ class StepState(Part):
 
 
 class RunState(Part):
-    """`.run/state.json`: what a run does, for `claire status`; `engine` is the session of its engine's processes."""
+    """`.run/state.json`: what a run does, for `claire status`; `engine` is the session of its engine's processes.
+
+    `site`: the StreamFlow file of its site, "" on this machine.
+    """
 
     job: str
+    site: str = ""
     process: int
     engine: int
     state: str
@@ -39,7 +44,7 @@ class RunState(Part):
     steps: tuple[StepState, ...]
 
 
-def write_state(scratch: Path, job: str, watch: Watch, engine: int, state: str) -> None:
+def write_state(scratch: Path, launch: Launch, watch: Watch, engine: int, state: str) -> None:
     """Write what a run does into its scratch folder."""
     steps = tuple(
         StepState(
@@ -48,7 +53,16 @@ def write_state(scratch: Path, job: str, watch: Watch, engine: int, state: str) 
         for name, step in watch.steps.items()
     )
     seconds = round(time.monotonic() - watch.begun, 1)
-    document = RunState(job=job, process=os.getpid(), engine=engine, state=state, seconds=seconds, steps=steps)
+    site = str(launch.at_site.site.path.resolve()) if launch.at_site else ""
+    document = RunState(
+        job=launch.job.name,
+        site=site,
+        process=os.getpid(),
+        engine=engine,
+        state=state,
+        seconds=seconds,
+        steps=steps,
+    )
     write_text(scratch / "state.json", document.model_dump_json(indent=1))
 
 

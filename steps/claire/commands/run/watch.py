@@ -14,6 +14,12 @@ _CWLTOOL = re.compile(r"\[job (\w+?)(?:_\d+)?\] (completed success|completed per
 _STREAMFLOW = re.compile(r"\b(EXECUTING step|COMPLETED Step|FAILED Step) (?:/[\w/-]*)?/(\w+)\b")
 _STEP = re.compile(r"^(?:\[.*?\] )?(\d\d:\d\d:\d\d) claire (\w+)(?: (\S+))?: (.*)")
 _FAULT = re.compile(r"^claire (\w+): (.+)")
+#: Lines of StreamFlow about a job that it gave to a queue, and of the feed about the jobs of a step that are there.
+_SCHEDULED = re.compile(r"Scheduled job (?:/[\w/-]*)?/(\w+)/([\d.]+) with job id")
+QUEUE = "queue: {}, {} running, {} waiting"
+#: What StreamFlow says of a pod that is gone: it asks for it again and again, and never goes on without it.
+LOST = re.compile(r"WSServerHandshakeError: 404|pods \\?\"\S+\" not found|container not found")
+_QUEUE = re.compile(r"^queue: (\w+), (\d+) running, (\d+) waiting$")
 #: The steps of main.cwl.
 PIPELINE = [name for name in STEPS if name not in ("apply", "deliver")]
 #: How far a shard or run is: "epoch 3/20", "series 12/40", "scans explained 3/18".
@@ -29,18 +35,21 @@ class Step:
     """A step of the run: its jobs that were started, done, failed and taken from the store, and its last lines.
 
     `total`: its jobs as far as known beforehand; `active`: last line of each shard or run, the latest last; `shares`:
-    how far each is, 0 to 1; `begun`: clock of the first job that worked.
+    how far each is, 0 to 1; `begun`: clock of the first job that worked; `scheduled`: its jobs that were given to a
+    queue; `queued`: how many wait there.
     """
 
     total: int = 0
     started: int = 0
     done: int = 0
     failed: int = 0
-    taken: int = 0
+    taken: set[str] = field(default_factory=set)
     line: str = ""
     active: dict[str, str] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
     begun: float | None = None
+    scheduled: set[str] = field(default_factory=set)
+    queued: int = 0
 
     @property
     def state(self) -> str:
@@ -59,14 +68,19 @@ class Step:
     @property
     def running(self) -> dict[str, str]:
         """The last line of each shard or run that runs, as far as the count of running jobs tells."""
-        count = self.started - self.done - self.failed
+        count = self.jobs_at_work
         return dict([*self.active.items()][-count:]) if count > 0 else {}
+
+    @property
+    def jobs_at_work(self) -> int:
+        """How many of its jobs work now."""
+        return (len(self.scheduled) or self.started) - self.done - self.failed - self.queued
 
     @property
     def seconds_left(self) -> float | None:
         """Estimated seconds until its last job ends, at the pace so far; None before a pace is known."""
         part = sum(self.shares.get(name, 0.0) for name in self.running)
-        worked, remaining = self.done - self.taken + part, self.jobs - self.done - part
+        worked, remaining = self.done - len(self.taken) + part, self.jobs - self.done - part
         if self.begun is None or worked <= 0 or self.state != "running":
             return None
         return (time.monotonic() - self.begun) * remaining / worked
@@ -77,7 +91,7 @@ class Step:
         self.active.pop(name, None)
         self.active[name] = text
         if text.startswith(TAKEN):
-            self.taken += 1
+            self.taken.add(name)
         elif self.begun is None:
             self.begun = time.monotonic()
         if (share := _SHARE.search(text)) and int(share[2]):
@@ -86,35 +100,53 @@ class Step:
 
 @dataclass
 class Watch:
-    """The state of a run. `cause`: the first error of a step with its remedy, "" if none was seen."""
+    """The state of a run. `faults`: by step, the last error of each with its remedy; `lost`: it cannot go on."""
 
     totals: Mapping[str, int] = field(default_factory=dict)
     names: Sequence[str] = tuple(PIPELINE)
     steps: dict[str, Step] = field(init=False)
-    cause: str = ""
+    faults: dict[str, str] = field(default_factory=dict)
+    lost: bool = False
     begun: float = field(default_factory=time.monotonic)
-    _inside: bool = False
+    _inside: str = ""
+    _heard: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.steps = {name: Step(self.totals.get(name, 0)) for name in self.names}
 
+    @property
+    def cause(self) -> str:
+        """The error of a step that failed, with its remedy; "" if that said none."""
+        failed = [name for name, step in self.steps.items() if step.failed]
+        return next((self.faults[name] for name in failed or self.faults if name in self.faults), "")
+
     def read(self, line: str) -> str:
         """Take in a line; return it if it is for people, else ""."""
         if self._inside and line.startswith("  "):
-            self.cause += f"\n{line.rstrip()}"
+            self.faults[self._inside] += f"\n{line.rstrip()}"
             return line
-        self._inside = False
+        self._inside = ""
+        if line in self._heard:
+            return ""
         if (found := _STEP.match(line)) and found[2] in self.steps:
+            self._heard.add(line)  # StreamFlow repeats what a job said when it is done
             self.steps[found[2]].hear(found[3] or "", found[4])
             return line
         if found := _FAULT.match(line):
-            if not self.cause:
-                self.cause, self._inside = line.rstrip(), True
+            self.faults[found[1]], self._inside = line.rstrip(), found[1]
             return line
         if (found := _CWLTOOL.search(line)) and found[1] in self.steps:
             self._count(found[1], found[2])
         elif (found := _STREAMFLOW.search(line)) and found[2] in self.steps:
             self._count(found[2], found[1])
+        elif LOST.search(line):
+            self.lost = True
+        elif (found := _SCHEDULED.search(line)) and found[1] in self.steps:
+            self.steps[found[1]].scheduled.add(found[2])
+        elif (found := _QUEUE.match(line)) and found[1] in self.steps:
+            step = self.steps[found[1]]
+            step.queued = int(found[3])
+            step.done = max(step.done, len(step.scheduled) - int(found[2]) - step.queued)
         return ""
 
     def _count(self, name: str, what: str) -> None:
@@ -131,6 +163,7 @@ class Watch:
         for name, step in self.steps.items():
             running = dict([*step.running.items()][-SHOWN:])
             line = "" if len(running) > 1 else step.line
+            line = f"{step.queued} in the queue  {line}" if step.queued else line
             yield row(name, step.state, step.done, step.jobs, step.seconds_left, line)[:width]
             if len(running) > 1:
                 yield from (f"  {run:<15}{text}"[:width] for run, text in sorted(running.items()))

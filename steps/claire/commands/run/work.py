@@ -1,30 +1,57 @@
-"""A run from its job file to its results."""
+"""A run from its job file to its results: attempts, until it succeeds or trying again cannot help."""
 
 from __future__ import annotations
 
 import shutil
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from claire.commands.check import Parameters as CheckParameters
 from claire.commands.check.values import model_of
 from claire.commands.check.work import Checked, check, report
 from claire.commands.run import Parameters
 from claire.commands.run.arrange import PAGE, README, arrange
-from claire.commands.run.engine import Launch, command_line, end, end_all, left_behind, start
-from claire.commands.run.state import SCRATCH, read_engine, write_state
-from claire.commands.run.watch import Watch
+from claire.commands.run.at_site import AtSite, open_run
+from claire.commands.run.attempt import LOG, attempt
+from claire.commands.run.cause import Cause, cause_of
+from claire.commands.run.engine import Launch, end_all, left_behind
+from claire.commands.run.state import SCRATCH, read_engine
+from claire.commands.run.watch import Watch, duration
+from claire.commands.site.reach import Unreachable
 from claire.core.command.errors import ClaireError, UsageError
+from claire.core.command.files import write_text
 from claire.core.command.lease import is_held, lease, read_holder
 from claire.core.command.shipped import shipped
+from claire.core.command.yaml_files import read_yaml_mapping
 
-LOG = "log.txt"
-#: Seconds between two drawings of the live table.
-REDRAW = 0.5
+#: Seconds before the second attempt; before each further one three times as long, up to the most.
+PAUSE, MOST = 10.0, 600.0
+
+
+@dataclass(frozen=True)
+class Results:
+    """What a workflow ends with: the page where people begin, and the text of the README beside it."""
+
+    page: str
+    readme: str
+
+
+class RunFailed(ClaireError):
+    """Every attempt failed; `steps` are those that did in the last one."""
+
+    def __init__(self, cause: Cause, steps: list[str], log: Path) -> None:
+        super().__init__(
+            f"the run failed. First cause:\n  {cause.text}",
+            f"Every line is in {log}. Correct the cause and run the same command again: what is finished "
+            "lies in the store of the job and is not done again.",
+        )
+        self.cause, self.steps = cause, steps
 
 
 def run(parameters: Parameters) -> None:
@@ -38,23 +65,93 @@ def run(parameters: Parameters) -> None:
             raise checked.error()
         if not checked.job.value("store"):
             print("no `store` in the job: a run that is interrupted begins anew", flush=True)
-        launch = Launch(parameters.engine, parameters.site, shipped("cwl/main.cwl"), parameters.job.resolve())
-        execute(launch, out, Watch(totals(checked)), PAGE, README)
+        at_site = site_of(parameters.site, out, parameters.keep_jobs)
+        launch = launch_of(parameters.engine, "cwl/main.cwl", parameters.job.resolve(), at_site)
+        results = Results(PAGE, README)
+        try:
+            execute(launch, out, lambda: Watch(totals(checked)), results, parameters.attempts)
+        except RunFailed as failed:
+            if failed.steps != ["explain"]:
+                raise
+            _without_lesions(launch, out, lambda: Watch(totals(checked)), results, failed)
 
 
-def execute(launch: Launch, out: Path, watch: Watch, page: str, readme: str) -> None:
-    """Run a workflow and arrange its results in `out`, which this process holds; `page` is where people begin.
+def site_of(site: Path | None, out: Path, keep: bool) -> AtSite | None:
+    """Return the run of a folder at the site of a StreamFlow file, None without one."""
+    return open_run(site, out / SCRATCH, keep) if site else None
 
-    Raises ClaireError with the first cause if it fails.
+
+def launch_of(engine: Any, workflow: str, job: Path, at_site: AtSite | None) -> Launch:
+    """Return what the engine runs; at a site it is StreamFlow."""
+    return Launch("streamflow" if at_site else engine, shipped(workflow), job, at_site)
+
+
+def execute(launch: Launch, out: Path, new_watch: Callable[[], Watch], results: Results, attempts: int) -> None:
+    """Run a workflow and arrange its results in `out`, which this process holds.
+
+    An attempt that fails for a cause outside of the steps is followed by another one, after growing pauses, unless the
+    same cause ended the one before and nothing more was finished in between. Raises RunFailed with the last cause.
     """
-    scratch, outputs = _fresh(out / SCRATCH)
-    code = _follow(command_line(launch, scratch, outputs), launch.job.name, out, outputs, watch)
-    if code or not any(outputs.rglob(Path(page).name)):
-        raise _failure(out, watch)
-    arrange(outputs, out, readme)
+    begun, before = time.monotonic(), None
+    for number in range(1, attempts + 1):
+        watch = new_watch()
+        cause = _attempt(launch, out, watch, results)
+        if cause is None:
+            print(f"done in {duration(time.monotonic() - begun)}: open {out / results.page}", flush=True)
+            return
+        if cause.final or cause.repeats(before) or number == attempts:
+            raise RunFailed(cause, [name for name, step in watch.steps.items() if step.failed], out / LOG)
+        pause = min(MOST, PAUSE * 3 ** (number - 1))
+        print(f"attempt {number} of {attempts} failed: {cause.text}\nagain in {pause:.0f} s", flush=True)
+        time.sleep(pause)
+        before = cause
+
+
+def _attempt(launch: Launch, out: Path, watch: Watch, results: Results) -> Cause | None:
+    """Run a workflow once; return why it failed, None if its results are arranged."""
+    scratch = out / SCRATCH
+    try:
+        code = attempt(launch, out, watch)
+    except Unreachable as error:
+        return Cause(str(error), False, 0)
+    outputs = scratch / "results"
+    if code or not any(outputs.rglob(Path(results.page).name)):
+        with (out / LOG).open(encoding="utf-8", errors="replace") as log:
+            return cause_of(watch, log)
+    arrange(outputs, out, results.readme)
     for folder in ("tmp", "out"):
         shutil.rmtree(scratch / folder, ignore_errors=True)
-    print(f"done in {time.monotonic() - watch.begun:.0f} s: open {out / page}")
+    if launch.at_site and not launch.at_site.keep:
+        with suppress(Unreachable):  # `claire clean` does it later
+            launch.at_site.clean()
+    return None
+
+
+def _without_lesions(
+    launch: Launch, out: Path, new_watch: Callable[[], Watch], results: Results, failed: RunFailed
+) -> None:
+    """Make the report without lesions where only they failed; raise ClaireError that says so."""
+    print(f"explain failed: {failed.cause.text}\nmaking the report without lesions", flush=True)
+    job = absolute(read_yaml_mapping(launch.job, "Give the job again."), launch.job.parent) | {"explain_folds": []}
+    path = write_text(out / SCRATCH / "without-lesions.yml", yaml.safe_dump(job, sort_keys=False))
+    execute(replace(launch, job=path), out, new_watch, results, 2)
+    raise ClaireError(
+        f"the report has no lesions, for explain failed. Cause:\n  {failed.cause.text}",
+        "Everything else is there. Correct the cause and run the same command again: only explain and what follows "
+        "are done.",
+    ) from failed
+
+
+def absolute(value: Any, folder: Path) -> Any:
+    """Return the values of a job file with the paths of its files made absolute, as from its folder."""
+    if isinstance(value, list):
+        return [absolute(each, folder) for each in value]
+    if not isinstance(value, dict):
+        return value
+    made = {name: absolute(each, folder) for name, each in value.items()}
+    if made.get("class") in ("File", "Directory") and "path" in made:
+        made["path"] = str(folder / made["path"])
+    return made
 
 
 def totals(checked: Checked) -> dict[str, int]:
@@ -79,90 +176,14 @@ def alone(out: Path) -> Iterator[None]:
         who = f"process {holder.process} on {holder.host}" if holder else "another process"
         raise UsageError(f"--out {out} is in use: {who} runs there", "Wait for it, or name another folder.")
     with lease(path):
-        _end_left_behind(out)
+        end_left_behind(out)
         yield
 
 
-def _end_left_behind(out: Path) -> None:
+def end_left_behind(out: Path) -> None:
     """End the engine of a run in this folder that was killed: it would work beside the new one."""
     engine = read_engine(out)
     left = left_behind(engine, out / SCRATCH) if engine else []
     if left:
         print(f"the run before was killed and left {len(left)} processes working: ending them", flush=True)
         end_all(left)
-
-
-def _fresh(scratch: Path) -> tuple[Path, Path]:
-    """Return the folders of engine and outputs, emptied; the log of the run before is kept as log.1.txt, …"""
-    for folder in ("tmp", "out", "results"):
-        shutil.rmtree(scratch / folder, ignore_errors=True)
-    log = scratch.parent / LOG
-    if log.exists():
-        number = next(number for number in range(1, 10**6) if not log.with_name(f"log.{number}.txt").exists())
-        log.rename(log.with_name(f"log.{number}.txt"))
-    return scratch, scratch / "results"
-
-
-def _follow(command: list[str], job: str, out: Path, outputs: Path, watch: Watch) -> int:
-    """Run the engine, show what it does, keep every line in the log; return its exit code. Ends it on Ctrl-C."""
-    scratch = out / SCRATCH
-    screen = Screen(sys.stdout.isatty())
-    process = start(command, scratch, outputs)
-    assert process.stdout is not None  # noqa: S101 (a pipe was asked for)
-    tell = partial(write_state, scratch, job, watch, process.pid)
-    try:
-        tell("running")
-        with (out / LOG).open("w", encoding="utf-8") as log:
-            for line in process.stdout:
-                log.write(line)
-                shown = watch.read(line.rstrip("\n"))
-                if shown or screen.due():
-                    log.flush()
-                    screen.show(watch, shown)
-                    tell("running")
-        code = process.wait()
-        screen.show(watch, "", last=True)
-    except BaseException:
-        end(process)
-        tell("stopped")
-        print(
-            f"\nstopped: everything on this machine has ended. The same command goes on; log: {out / LOG}",
-            file=sys.stderr,
-            flush=True,
-        )
-        raise
-    tell("failed" if code else "done")
-    return code
-
-
-class Screen:
-    """The live table on a terminal, plain lines elsewhere."""
-
-    def __init__(self, live: bool) -> None:
-        self.live, self.drawn, self.last = live, 0, 0.0
-
-    def due(self) -> bool:
-        """Return whether the table should be drawn again."""
-        return time.monotonic() - self.last > REDRAW
-
-    def show(self, watch: Watch, line: str, last: bool = False) -> None:
-        """Draw the table anew, or print a line. Only the `last` table is surely drawn."""
-        if not self.live:
-            if line:
-                print(line, flush=True)
-            self.last = time.monotonic()
-            return
-        if not (self.due() or last):
-            return
-        rows = [*watch.table(shutil.get_terminal_size().columns)]
-        print((f"\x1b[{self.drawn}A\x1b[J" if self.drawn else "") + "\n".join(rows), flush=True)
-        self.drawn, self.last = len(rows), time.monotonic()
-
-
-def _failure(out: Path, watch: Watch) -> ClaireError:
-    cause = watch.cause or "no step told a cause; the last lines of the log say what the engine met"
-    return ClaireError(
-        f"the run failed. First cause:\n  {cause}",
-        f"Every line is in {out / LOG}. Correct the cause and run the same command again: what is finished "
-        "lies in the store of the job and is not done again.",
-    )

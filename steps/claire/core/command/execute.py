@@ -21,7 +21,7 @@ from claire.core.command.cli import parse
 from claire.core.command.errors import ClaireError
 from claire.core.command.files import make_directory, only_for_owner
 from claire.core.command.parameters import StepParameters
-from claire.core.command.progress import begin_lines_with
+from claire.core.command.progress import begin_lines_with, copy_stderr
 
 P = TypeVar("P", bound=StepParameters)
 
@@ -36,6 +36,7 @@ def execute(
     Errors are printed as one message with cause and remedy. An unexpected error is reported by type and location only,
     because its text may contain a path; `--log-level debug` prints the traceback.
     """
+    copy_stderr()
     try:
         parameters = parse(step, doc, model, argv)
     except SystemExit as stop:

@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sized
-from typing import TypeVar
+from contextlib import suppress
+from typing import IO, Any, TypeVar
 
 log = logging.getLogger("claire")
 T = TypeVar("T")
+#: The variable that names a file to which a step adds everything that it says on stderr: StreamFlow drops it.
+COPY = "CLAIRE_LOG"
+
+
+class Copied:
+    """A text stream of which everything written also goes to another one."""
+
+    def __init__(self, stream: IO[str], copy: IO[str]) -> None:
+        self._stream, self._copy = stream, copy
+
+    def write(self, text: str) -> int:
+        """Write text to both; a copy that cannot be written is given up."""
+        with suppress(OSError, ValueError):
+            self._copy.write(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def copy_stderr() -> None:
+    """Copy from now on what is written to stderr into the file that `CLAIRE_LOG` names, if it can be opened."""
+    if path := os.environ.get(COPY):
+        with suppress(OSError):
+            copy = os.fdopen(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), "w", 1, errors="replace")
+            sys.stderr = Copied(sys.stderr, copy)
 
 
 def begin_lines_with(prefix: str) -> None:
