@@ -11,7 +11,16 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-SHIPPED = ("cwl", "configs", "deployments/sites", "CITATION.cff")
+SHIPPED = (
+    "cwl",
+    "configs",
+    "deployments/kubernetes",
+    "deployments/policy.yml",
+    "deployments/sites",
+    "deployments/slurm",
+    "streamflow.yml",
+    "CITATION.cff",
+)
 
 
 class BuildWithShippedFiles(build_py):

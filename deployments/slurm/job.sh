@@ -4,6 +4,8 @@
 #   CLAIRE_BIND     the one folder that jobs see: it holds StreamFlow's workdir and the store and nothing else
 #   CLAIRE_GPU      "required": a job that finds no GPU ends at once, and does not train on processors for days
 #   CLAIRE_TMP      folder on the node for temporary files, /tmp by default
+#   CLAIRE_DATA     a folder that jobs may read besides: where data steps run in SLURM too
+#   CLAIRE_NETWORK  "host" where Apptainer may not make networks: jobs then have the node's
 #   CLAIRE_MODULES  modules that make apptainer known, separated by blanks
 # and `claire run` adds CLAIRE_RUN, the name of the run. The comment of a job says what it does: train:v12345678-f2.
 # {%- set words = streamflow_command.replace('"', ' ').replace("'", ' ').split() %}
@@ -38,7 +40,10 @@ fi
 # Temporary files stay on the node: StreamFlow's TMPDIR is a folder of the shared file system.
 temporary=$(mktemp -d "${CLAIRE_TMP:-/tmp}/claire.XXXXXX")
 trap 'rm -rf "$temporary"' EXIT
-apptainer --quiet exec --nv --containall --no-mount cwd,hostfs,bind-paths --net --network none \
+more=()
+[ "${CLAIRE_NETWORK:-none}" = host ] || more+=(--net --network none)
+[ -z "${CLAIRE_DATA:-}" ] || more+=(--bind "$CLAIRE_DATA:$CLAIRE_DATA:ro")
+apptainer --quiet exec --nv --containall --no-mount cwd,hostfs,bind-paths ${more[@]+"${more[@]}"} \
     --bind "$temporary:/tmp" --bind "$temporary:/var/tmp" --bind "$CLAIRE_BIND" --env "CLAIRE_LOG=$log" \
     "$CLAIRE_IMAGE" bash -s <<'STREAMFLOW'
 {{ streamflow_command | replace("export TMPDIR=", "export STREAMFLOW_TMPDIR=") }}

@@ -41,7 +41,7 @@ OURS = (
 OTHERS = {
     "export": "sets the PATH of the shell", "mkdir": "makes a folder", "openssl": "makes a key; on every Linux",
     "ls": "writes a list of files", "unzip": "opens an archive of results", "pipx": "optional: installs pre-commit",
-    "pre-commit": "optional: a hook of git",
+    "pre-commit": "optional: a hook of git", "ssh-keyscan": "asks a host for its key",
 }  # fmt: skip
 #: Commands of `claire` that need nothing but the checkout and a second: they are run as they stand.
 CHEAP = ("plan", "version", "completion")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -17,10 +18,23 @@ from claire.core.contracts.shard_list import write_shard_list
 from tests.support.documents import listed_series
 
 ROOT = Path(__file__).parents[2]
-SITE = ROOT / "deployments/kubernetes/site"
+KUBERNETES = ROOT / "deployments/kubernetes"
+SITE = KUBERNETES / "site"
 HYBRID = yaml.safe_load((ROOT / "streamflow.yml").read_text())
 #: Kinds that hold data or rights: an engine that deployed them would delete them, and the data with them.
-KEPT = {"Namespace", "PersistentVolumeClaim", "PersistentVolume", "Secret", "ConfigMap", "ServiceAccount", "Deployment"}
+KEPT = {
+    "NetworkPolicy",
+    "ResourceQuota",
+    "Role",
+    "RoleBinding",
+    "Namespace",
+    "PersistentVolumeClaim",
+    "PersistentVolume",
+    "Secret",
+    "ConfigMap",
+    "ServiceAccount",
+    "Deployment",
+}
 
 
 def documents(path: Path) -> list[dict[str, Any]]:
@@ -36,27 +50,89 @@ def test_no_engine_deploys_what_belongs_to_the_site(path: Path) -> None:
         assert deployment["type"] != "kubernetes" or deployment["external"] is True
 
 
-def test_the_site_is_applied_as_a_whole() -> None:
-    listed = yaml.safe_load((SITE / "kustomization.yaml").read_text())["resources"]
-    assert sorted(listed) == sorted(path.name for path in SITE.glob("*.yaml") if path.name != "kustomization.yaml")
-    kinds = [document["kind"] for name in listed for document in documents(SITE / name)]
-    assert sorted(kinds) == ["Deployment", "Namespace", "PersistentVolumeClaim"]
+@pytest.mark.parametrize("part", ["site", "private", "gpu", "driver"])
+def test_a_part_of_the_site_is_applied_as_a_whole(part: str) -> None:
+    folder = KUBERNETES / part
+    described = yaml.safe_load((folder / "kustomization.yaml").read_text())
+    listed = [*described["resources"], *(patch["path"] for patch in described.get("patches", []))]
+    assert sorted(listed) == sorted(path.name for path in folder.glob("*.yaml") if path.name != "kustomization.yaml")
 
 
-def test_pods_are_hardened_and_read_the_data_only() -> None:
-    (deployment,) = documents(SITE / "pods.yaml")
+def test_the_site_has_what_keeps_its_data_in() -> None:
+    kinds = sorted(document["kind"] for path in SITE.glob("*.yaml") for document in documents(path))
+    assert kinds == [
+        "Deployment", "Kustomization", "Namespace", "NetworkPolicy", "PersistentVolumeClaim", "ResourceQuota", "Role",
+        "RoleBinding", "ServiceAccount",
+    ]  # fmt: skip
+    (policy,) = documents(SITE / "network.yaml")
+    assert sorted(policy["spec"]["policyTypes"]) == ["Egress", "Ingress"]
+    assert not {"egress", "ingress"} & {*policy["spec"]}, "no rule: nothing goes in or out"
+    assert policy["spec"]["podSelector"]["matchExpressions"] == [
+        {"key": "app", "operator": "NotIn", "values": ["claire-driver"]}
+    ], "pods that a run has of its own are meant too"
+
+
+def test_the_driver_may_do_what_a_run_needs_in_its_namespace_and_no_more() -> None:
+    account, role, binding = documents(SITE / "rights.yaml")
+    rights = {f"{verb} {name}" for rule in role["rules"] for name in rule["resources"] for verb in rule["verbs"]}
+    assert rights == {
+        *(f"{verb} pods" for verb in ("get", "list", "watch")), "get pods/exec", "create pods/exec", "get pods/log",
+        "get persistentvolumeclaims", "list persistentvolumeclaims",
+        *(f"{verb} deployments" for verb in ("get", "list", "watch", "create", "delete", "patch")),
+    }  # fmt: skip
+    assert role["kind"] == binding["roleRef"]["kind"] == "Role", "not of the cluster"
+    assert account["automountServiceAccountToken"] is False
+
+
+PODS = {"claire-data": "site/pods.yaml", "claire-learn": "gpu/pods.yaml", "driver": "driver/job.yaml"}
+
+
+@pytest.mark.parametrize(("name", "path"), PODS.items())
+def test_pods_are_hardened_and_sized(name: str, path: str) -> None:
+    (deployment,) = documents(KUBERNETES / path)
     pod = deployment["spec"]["template"]["spec"]
     (container,) = pod["containers"]
-    assert container["name"] == HYBRID["workflows"]["claire"]["bindings"][0]["target"]["service"]
-    assert pod["automountServiceAccountToken"] is False
+    assert container["name"] == name
+    assert pod["automountServiceAccountToken"] is (name == "driver")
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert container["securityContext"] == {
         "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}
     }  # fmt: skip
+    for kind in ("requests", "limits"):
+        assert {"memory", "ephemeral-storage"} <= {*container["resources"][kind]}, "a quota refuses other pods"
+    assert all(volume["emptyDir"]["sizeLimit"] for volume in pod["volumes"] if "emptyDir" in volume)
+    assert all(volume["secret"]["optional"] for volume in pod["volumes"] if "secret" in volume)
+
+
+def test_pods_of_the_data_site_read_the_data_only_and_say_what_their_steps_say() -> None:
+    (deployment,) = documents(SITE / "pods.yaml")
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["name"] == HYBRID["workflows"]["claire"]["bindings"][0]["target"]["service"]
     mounts = {mount["mountPath"]: mount for mount in container["volumeMounts"]}
-    assert mounts["/data"]["readOnly"] is True
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert mounts["/data"]["readOnly"] is mounts["/key"]["readOnly"] is True
     assert volumes[mounts["/data"]["name"]]["persistentVolumeClaim"]["readOnly"] is True
+    assert volumes[mounts["/key"]["name"]]["secret"]["defaultMode"] == 0o400
+    assert {"name": "CLAIRE_LOG", "value": "/proc/1/fd/2"} in container["env"]
+
+
+def test_pods_for_networks_see_no_data_of_the_site() -> None:
+    (deployment,) = documents(KUBERNETES / "gpu/pods.yaml")
+    assert all({*volume} == {"name", "emptyDir"} for volume in deployment["spec"]["template"]["spec"]["volumes"])
+
+
+@pytest.mark.parametrize("command", ["site", "driver"])
+def test_kubectl_can_build_the_site(command: str) -> None:
+    if not shutil.which("kubectl"):
+        pytest.skip("kubectl is not on the PATH")
+    done = subprocess.run(["kubectl", "kustomize", KUBERNETES / command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert all(
+        document["metadata"]["namespace"] == "claire"
+        for document in yaml.safe_load_all(done.stdout)
+        if document["kind"] != "Namespace"
+    )
 
 
 def test_a_killed_job_is_tried_again_and_a_lost_login_node_waited_for() -> None:

@@ -23,6 +23,7 @@ SOURCES = (
     "cwl",
     "configs",
     "deployments",
+    "streamflow.yml",
 )
 JOB = """
 source: {class: Directory, path: .}
@@ -62,13 +63,31 @@ def in_site(site: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize(
     "name",
-    ["cwl/main.cwl", "cwl/types/train.yml", "deployments/sites/local.yml", "configs/grids/sample.yml", "CITATION.cff"],
+    [
+        "cwl/main.cwl",
+        "cwl/types/train.yml",
+        "configs/grids/sample.yml",
+        "CITATION.cff",
+        "streamflow.yml",
+        "deployments/sites/local.yml",
+        "deployments/slurm/job.sh",
+        "deployments/policy.yml",
+        "deployments/kubernetes/site/pods.yaml",
+        "deployments/kubernetes/private/mount.yaml",
+    ],
 )
 def test_an_installed_wheel_has_what_is_shipped(site: Path, name: str) -> None:
     code = f"from claire.core.command.shipped import shipped; print(shipped({name!r}))"
     found = Path(in_site(site, "-c", code).stdout.strip())
     assert found == site / "claire/share" / name
     assert found.read_bytes() == (ROOT / name).read_bytes()
+
+
+def test_an_installed_wheel_writes_a_site(site: Path) -> None:
+    done = in_site(site, "-m", "claire", "site", "template", "hybrid", "--out", "here/site.yml")
+    assert done.returncode == 0, done.stderr
+    assert f"file: {site}/claire/share/cwl/main.cwl" in (site.parent / "here/site.yml").read_text()
+    assert (site.parent / "here/job.sh").is_file()
 
 
 def test_an_installed_wheel_checks_a_job_against_its_workflow(site: Path) -> None:

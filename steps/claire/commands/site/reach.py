@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from claire.commands.site.file import Login, Pods
@@ -15,7 +17,22 @@ CONNECT = 15
 
 
 class Unreachable(ClaireError):
-    """A command at the site could not be run, or failed; its problem has the words of what failed."""
+    """A command at the site could not be run, or failed; its problem has the last words of what failed.
+
+    `words`: all that it printed as errors.
+    """
+
+    def __init__(self, problem: str, words: str = "") -> None:
+        super().__init__(problem)
+        self.words = words or problem
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a question printed, and whether its exit code was 0."""
+
+    done: bool
+    text: str
 
 
 def at_login(login: Login | None, script: str, timeout: float = 60.0) -> str:
@@ -33,6 +50,17 @@ def kubectl(pods: Pods, arguments: Sequence[str], given: str | None = None, time
     Raises Unreachable as `at_login`.
     """
     return _run([*kubectl_command(pods), *arguments], given, timeout, f"namespace {pods.namespace}")
+
+
+def ask(questions: Mapping[str, str], run: Callable[[str], str]) -> dict[str, Answer]:
+    """Run the shell commands of `questions` as one script by `run`, each for itself; return the answers by name."""
+    mark = "claire-site-answer"
+    lines = [f"echo {mark}\n( {command}\n) 2>&1 </dev/null\necho {mark} $?" for command in questions.values()]
+    parts = re.findall(rf"(?ms)^{mark}\n(.*?)^{mark} (\d+)$", run("\n".join(lines)))
+    answers = [Answer(code == "0", text.strip()) for text, code in parts]
+    if len(answers) != len(questions):
+        raise Unreachable("the shell at the site ended before it had answered everything")
+    return dict(zip(questions, answers, strict=True))
 
 
 def ssh(login: Login) -> list[str]:
@@ -75,5 +103,5 @@ def _run(command: Sequence[str], given: str | None, timeout: float, place: str) 
         raise Unreachable(f"{place}: no answer within {timeout:.0f} s") from error
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
-        raise Unreachable(f"{place}: {last}")
+        raise Unreachable(f"{place}: {last}", done.stderr)
     return done.stdout

@@ -33,7 +33,8 @@ def parser(step: str, doc: str | None, model: type[StepParameters]) -> argparse.
 def add_argument(step_parser: argparse.ArgumentParser, parameter: Parameter) -> argparse.Action:
     """Add one parameter to a parser; return the argument."""
     if parameter.positional:
-        return step_parser.add_argument(parameter.name, metavar=parameter.flag, help=_help(parameter))
+        nargs = None if parameter.required else "?"
+        return step_parser.add_argument(parameter.name, metavar=parameter.flag, nargs=nargs, help=_help(parameter))
     options = _options(parameter)
     required = parameter.required and not parameter.unless
     return step_parser.add_argument(parameter.flag, required=required, help=_help(parameter), **options)

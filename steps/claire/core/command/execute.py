@@ -47,7 +47,7 @@ def execute(
     _name_the_user()
     try:
         with only_for_owner(), termination():
-            make_directory(parameters.out, "--out")
+            make_directory(parameters.out.parent if parameters.out_is_file else parameters.out, "--out")
             run(parameters)
     except ClaireError as error:
         print(f"{name}: {error}", file=sys.stderr)

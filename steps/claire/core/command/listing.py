@@ -25,6 +25,7 @@ COMMANDS = {
     "cancel": "End the run in a folder: the engine here, jobs and pods at its site.",
     "clean": "Remove what an ended run left behind besides its results: folders of its jobs, here and at its site.",
     "store": "Look into a store of finished results: what it holds, whether it is whole, what can go.",
+    "site": "Describe, set up and check a site: where steps run, in pods, on a login node and in SLURM jobs.",
     "init": "Make a project of your own series: labels table, key, grid, job file and what a run will cost.",
     "check": "Check a job file before anything is run.",
     "phantom": "Make a seeded cohort of synthetic chest CT series with known truth.",

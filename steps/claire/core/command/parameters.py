@@ -14,7 +14,7 @@ import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -106,9 +106,13 @@ def parameter(
 
 
 class StepParameters(BaseModel):
-    """The common parameters of all steps. A step's own model adds its fields."""
+    """The common parameters of all steps. A step's own model adds its fields.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    `out_is_file`: --out names the one file that is written, and its directory is created.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+    out_is_file: ClassVar[bool] = False
 
     out: SitePath = parameter(Path(), help="directory for the results; created if missing")
     threads: int = parameter(1, help="processor threads that the step may use", ge=1)
