@@ -233,10 +233,10 @@ def test_what_a_run_makes_at_a_site_bears_its_name_and_the_rest_stays(tmp_path: 
 def test_the_pods_of_a_run_are_as_the_site_has_them_but_no_selector_of_the_site_meets_them() -> None:
     (site,) = yaml.safe_load_all(shipped("deployments/kubernetes/site/pods.yaml").read_text())
     site["metadata"]["namespace"] = "claire"
-    made = own_pods(site, "claire-0000000a")
+    made = own_pods(site, "claire-0000000a", "claire-0000000a-1")
     pod, before = made["spec"]["template"], site["spec"]["template"]
     (container,) = pod["spec"]["containers"]
-    assert container["name"] == made["metadata"]["name"] == "claire-0000000a"
+    assert container["name"] == made["metadata"]["name"] == "claire-0000000a-1"
     assert {**container, "name": ""} == {**before["spec"]["containers"][0], "name": ""}
     assert pod["spec"]["volumes"] == before["spec"]["volumes"]
     assert not site["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()

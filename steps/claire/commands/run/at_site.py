@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from claire.commands.site.file import Queue, Site, read_site
+from claire.commands.site.file import Pods, Queue, Site, read_site
 from claire.commands.site.reach import Unreachable, at_login, kubectl
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.command.files import write_text
@@ -52,14 +52,21 @@ class AtSite:
     name: str
     keep: bool = False
 
+    @property
+    def pods(self) -> dict[str, Pods]:
+        """The pods of the site, by the name of the run's own ones that are like them."""
+        return {
+            self.name if not number else f"{self.name}-{number}": pods for number, pods in enumerate(self.site.pods)
+        }
+
     def document(self, database: Path) -> dict[str, Any]:
         """Return the site's StreamFlow file with the pods, job names and folders of this run."""
         document: dict[str, Any] = json.loads(json.dumps(self.site.document))
         (workflow,) = document["workflows"].values()
-        own = {pods.deployment for pods in self.site.pods}
+        own = {pods.deployment: name for name, pods in self.pods.items()}
         for binding in workflow.get("bindings", []):
-            if binding["target"]["deployment"] in own:
-                binding["target"]["service"] = self.name
+            if (deployment := binding["target"]["deployment"]) in own:
+                binding["target"]["service"] = own[deployment]
         for name, deployment in document["deployments"].items():
             if name in {queue.deployment for queue in self.site.queues}:
                 self._name_jobs(deployment)
@@ -80,10 +87,10 @@ class AtSite:
 
         Raises ClaireError if they do not become ready.
         """
-        for pods in self.site.pods:
+        for name, pods in self.pods.items():
             given = json.loads(kubectl(pods, ["get", "deployment", pods.name, "--output=json"]))
-            kubectl(pods, ["apply", "--filename=-"], json.dumps(own_pods(given, self.name)))
-            waiting = ["rollout", "status", f"deployment/{self.name}", f"--timeout={READY}s"]
+            kubectl(pods, ["apply", "--filename=-"], json.dumps(own_pods(given, self.name, name)))
+            waiting = ["rollout", "status", f"deployment/{name}", f"--timeout={READY}s"]
             try:
                 kubectl(pods, waiting, timeout=READY + 30)
             except Unreachable as error:
@@ -163,19 +170,19 @@ def template(site: Path, file: str) -> Path:
         raise UsageError(f"{site.name} names a template of jobs that is not there: {file}", str(error)) from error
 
 
-def own_pods(given: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return a Deployment of a run's own: as the site's is, under the name of the run."""
+def own_pods(given: Mapping[str, Any], run: str, name: str) -> dict[str, Any]:
+    """Return a Deployment of a run's own, as the site's is; `name`: its own and that of its container."""
     spec = json.loads(json.dumps(given["spec"]))
     others = given["spec"]["selector"].get("matchLabels", {})
     pod = spec["template"]
     kept = {key: value for key, value in pod["metadata"].get("labels", {}).items() if key not in others}
-    pod["metadata"] = {"labels": kept | {LABEL: name}}
+    pod["metadata"] = {"labels": kept | {LABEL: run, "claire-pods": name}}
     pod["spec"]["containers"][0]["name"] = name
-    spec["selector"] = {"matchLabels": {LABEL: name}}
+    spec["selector"] = {"matchLabels": {LABEL: run, "claire-pods": name}}
     spec["replicas"] = max(1, spec.get("replicas", 1))
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": name, "namespace": given["metadata"]["namespace"], "labels": {LABEL: name}},
+        "metadata": {"name": name, "namespace": given["metadata"]["namespace"], "labels": {LABEL: run}},
         "spec": spec,
     }

@@ -20,7 +20,7 @@ MEANINGS = {
     "the connection to the login node broke": r"ConnectionLost|SSH connection closed|Connect call failed|asyncssh\.",
     "SLURM refused a job": r"Batch job submission failed",
     "a disk is full": r"No space left on device",
-    "a step was killed, mostly because memory ran out": r"exit code (?:137|-9)|[Oo]ut of memory|oom[-_ ]kill",
+    "a step was killed, mostly because memory ran out": r"\bKilled +claire|exit code (?:137|-9)|oom[-_ ]kill",
 }
 _ERROR = re.compile(r"(?:^|\s)((?:[\w.]+(?:Error|Exception))\b.*|ERROR .*)")
 
@@ -48,7 +48,5 @@ def cause_of(watch: Watch, log: Iterable[str]) -> Cause:
         meaning = next((text for text, pattern in MEANINGS.items() if re.search(pattern, line)), meaning)
         if found := _ERROR.search(line.rstrip()):
             last = found[1]
-    failed = [name for name, step in watch.steps.items() if step.failed]
-    where = f"{', '.join(failed)}: " if failed else ""
-    detail = f" ({last[:300]})" if last else ""
-    return Cause(f"{where}{meaning or 'no step told a cause'}{detail}", False, done)
+    where = f"{watch.failed}: " if watch.failed else ""
+    return Cause(f"{where}{meaning or f'no step told a cause; the engine: {last[:300]}'}", False, done)
