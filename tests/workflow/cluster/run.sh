@@ -9,21 +9,12 @@ set -euo pipefail
 cd "$(dirname "$0")/../../.."
 version=$(claire --version)
 work=$PWD/demo/cluster
-base=docker.io/library/debian:bookworm-slim
 mark=made-by=claire-cluster-test
 given=${CLUSTER_SSH_HOST:-}
 mkdir -p "$work"
 
 say() { echo "cluster-test: $* ($((SECONDS)) s)"; }
 fail() { echo "cluster-test: $*"; exit 1; }
-
-build() { # build ROLE: an image of the checkout, with this machine's CA bundle and pip settings in the build alone
-    local options=(--network host -v /etc/ssl/certs:/etc/ssl/certs:ro)
-    [[ -f /etc/pip.conf ]] && options+=(-v /etc/pip.conf:/etc/pip.conf:ro)
-    podman build --quiet "${options[@]}" --build-arg "BASE_IMAGE=$base" \
-        -f "deployments/images/$1.Containerfile" -t "localhost/claire-$1:$version" . >"$work/build-$1.log"
-    podman image inspect --format '{{.Id}}' "localhost/claire-$1:$version"
-}
 
 if [[ -z $given ]]; then
     cluster=${CLAIRE_CLUSTER:-../shared/cluster/cluster}
@@ -32,17 +23,10 @@ if [[ -z $given ]]; then
     "$cluster" up
     eval "$("$cluster" env)"
     say "building the images"
-    build data >/dev/null
-    learn_image=$(build learn)
+    CLAIRE_SIF=/home/$CLUSTER_SSH_USER/claire-learn.sif
+    SIF=$CLAIRE_SIF tests/workflow/images.sh
     say "loading the images"
     "$cluster" load "localhost/claire-data:$version"
-    CLAIRE_SIF=/home/$CLUSTER_SSH_USER/claire-learn.sif
-    # Minutes of work, so the same image is not packed twice.
-    if [[ ! -f $CLAIRE_SIF || $(cat "$CLAIRE_SIF.id" 2>/dev/null) != "$learn_image" ]]; then
-        rm -f "$CLAIRE_SIF.id"
-        "$cluster" sif "localhost/claire-learn:$version" "$CLAIRE_SIF"
-        echo "$learn_image" >"$CLAIRE_SIF.id"
-    fi
     chmod 644 "$CLAIRE_SIF"
 fi
 
@@ -145,10 +129,3 @@ cmp "$work/results-predict/predictions.csv" "$work/results-predict-here/tables/p
 [[ -s $work/results-predict/index.html ]] || fail "no page of new patients"
 unchanged "by new patients"
 say "new patients are predicted at the hybrid as here"
-
-if podman image exists "localhost/claire-learn:$version" 2>/dev/null; then
-    stranger() { podman run --rm --network none --read-only --tmpfs /tmp --user 4242:4242 "localhost/claire-learn:$version" "$@"; }
-    stranger claire train --help >/dev/null
-    stranger python -c 'import torchvision, claire.train.work, claire.explain.work'
-    say "the learn image runs under a user ID without an entry in /etc/passwd"
-fi
