@@ -636,6 +636,12 @@ def test_a_site_is_set_up_in_its_namespace(
     assert [Path(part).name for part in document["components"]] == ["private"]
 
 
+def test_a_volume_at_private_that_was_set_up_once_stays(tmp_path: Path, programs: Programs) -> None:
+    programs.kubectl(objects=[claim(), claim("claire-private")])
+    apply(read_site(write_site(tmp_path)), None, False)
+    assert [Path(part).name for part in applied(programs)["components"]] == ["private"]
+
+
 def test_pods_for_networks_are_set_up_where_the_site_names_them(tmp_path: Path, programs: Programs) -> None:
     programs.kubectl(objects=[claim()])
     apply(read_site(write_site(tmp_path, template="kubernetes-only")), None, False)
