@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 from claire.commands.check.job import read_job
-from claire.commands.site import hpc
+from claire.commands.site import compute, hpc
 from claire.commands.site.apply import apply
 from claire.commands.site.bindings import WORKFLOWS, bound_steps, check_file
 from claire.commands.site.check import check_site
@@ -36,7 +36,7 @@ Change = Callable[[dict[str, Any]], None]
 
 @pytest.fixture
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Programs:
-    monkeypatch.setattr(hpc, "engine_python", lambda: sys.executable)
+    monkeypatch.setattr(compute, "engine_python", lambda: sys.executable)
     monkeypatch.setattr(hpc, "LOW_DISK", 0)
     return Programs(tmp_path / "programs", monkeypatch)
 
@@ -414,7 +414,7 @@ def test_an_hpc_that_does_everything_must_see_the_data(tmp_path: Path, programs:
 def test_a_job_finds_out_what_is_on_the_compute_side(tmp_path: Path, programs: Programs) -> None:
     site = read_site(write_site(tmp_path))
     findings = Findings()
-    hpc.try_job(site, site.queues[0], "gpu", 5, findings)
+    compute.try_job(site, site.queues[0], "gpu", 5, findings)
     assert not findings.faults
     assert "a job started on" in findings.notes[0].problem
     submitted = (programs.folder / "submitted").read_text()
@@ -427,7 +427,7 @@ def test_what_a_job_finds_is_told(tmp_path: Path, programs: Programs) -> None:
     site = read_site(write_site(tmp_path))
 
     def tried() -> str:
-        return problems(hpc.try_job, site, site.queues[0], "gpu", 0)
+        return problems(compute.try_job, site, site.queues[0], "gpu", 0)
 
     programs.version("9.9.9")
     assert "has claire 9.9.9: expected" in tried()
@@ -447,11 +447,11 @@ def test_what_a_job_finds_is_told(tmp_path: Path, programs: Programs) -> None:
 def test_gpus_of_a_job_are_told(tmp_path: Path, programs: Programs) -> None:
     site = read_site(write_site(tmp_path))
     programs.program("nvidia-smi", "#!/bin/sh\necho 'Tesla V100, 32000, 32510'\n")
-    assert problems(hpc.try_job, site, site.queues[0], "gpu", 5) == ""
+    assert problems(compute.try_job, site, site.queues[0], "gpu", 5) == ""
     programs.program("nvidia-smi", "#!/bin/sh\necho 'Tesla V100, 100, 32510'\n")
-    assert "Tesla V100 has 100 of 32510 MiB free" in problems(hpc.try_job, site, site.queues[0], "gpu", 5)
+    assert "Tesla V100 has 100 of 32510 MiB free" in problems(compute.try_job, site, site.queues[0], "gpu", 5)
     programs.program("nvidia-smi", "#!/bin/sh\n")
-    assert "nvidia-smi shows none in a job" in problems(hpc.try_job, site, site.queues[0], "gpu", 5)
+    assert "nvidia-smi shows none in a job" in problems(compute.try_job, site, site.queues[0], "gpu", 5)
 
 
 # ---- the pods
@@ -634,6 +634,12 @@ def test_a_site_is_set_up_in_its_namespace(
     assert document["namespace"] == "lungs"
     assert document["resources"][0].endswith("deployments/kubernetes/site")
     assert [Path(part).name for part in document["components"]] == ["private"]
+
+
+def test_a_volume_at_private_that_was_set_up_once_stays(tmp_path: Path, programs: Programs) -> None:
+    programs.kubectl(objects=[claim(), claim("claire-private")])
+    apply(read_site(write_site(tmp_path)), None, False)
+    assert [Path(part).name for part in applied(programs)["components"]] == ["private"]
 
 
 def test_pods_for_networks_are_set_up_where_the_site_names_them(tmp_path: Path, programs: Programs) -> None:

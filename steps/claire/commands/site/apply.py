@@ -21,6 +21,7 @@ BASE = "deployments/kubernetes/site/kustomization.yaml"
 PRIVATE = "deployments/kubernetes/private/kustomization.yaml"
 GPU = "deployments/kubernetes/gpu/kustomization.yaml"
 DATA_PODS, GPU_PODS = "claire-data", "claire-learn"
+DATA_CLAIM, PRIVATE_CLAIM = "claire-data", "claire-private"
 
 
 def apply(site: Site, base: Path | None, private: bool) -> None:
@@ -48,9 +49,14 @@ def _apply_namespace(group: Sequence[Pods], base: Path | None, private: bool) ->
             f"the site's pods are called {', '.join(sorted(names))}: expected {DATA_PODS} or {GPU_PODS}",
             "Correct `service` of the bindings, or give --base with a kustomize folder of your own.",
         )
+    items = _objects(pods)
+    # What was set up once stays: without it the pods would lose the volume at /private.
+    claims = _kind(items or [], "PersistentVolumeClaim")
+    private = private or any(each["metadata"]["name"] == PRIVATE_CLAIM for each in claims)
     components = [shipped(PRIVATE).parent] if private else []
     components += [shipped(GPU).parent] if GPU_PODS in names else []
-    _require_volumes(pods, ["claire-data", *(["claire-private"] if private else [])] if base is None else [])
+    if items is not None and base is None:
+        _require_volumes(items, pods.namespace, [DATA_CLAIM, *([PRIVATE_CLAIM] if private else [])])
     with tempfile.TemporaryDirectory() as folder:
         overlay = write_overlay(Path(folder), pods.namespace, base or shipped(BASE).parent, components)
         try:
@@ -76,22 +82,29 @@ def write_overlay(folder: Path, namespace: str, base: Path, components: Sequence
     return folder
 
 
-def _require_volumes(pods: Pods, claims: Sequence[str]) -> None:
-    """Raise ClaireError where a claim has no volume yet: its pods would wait for ever."""
+def _objects(pods: Pods) -> list[Mapping[str, Any]] | None:
+    """Return the claims of a namespace and the volumes of its cluster; None if this user may not list them."""
     try:
-        items = json.loads(kubectl(pods, ["get", "pvc,pv,storageclass", "--output=json"]))["items"]
+        items: list[Mapping[str, Any]] = json.loads(kubectl(pods, ["get", "pvc,pv,storageclass", "--output=json"]))[
+            "items"
+        ]
     except Unreachable as error:
         if "forbidden" not in error.words.lower():
             raise
         print("not checked: whether the volumes are there (this user may not list them)")
-        return
+        return None
+    return items
+
+
+def _require_volumes(items: Sequence[Mapping[str, Any]], namespace: str, claims: Sequence[str]) -> None:
+    """Raise ClaireError where a claim has no volume yet: its pods would wait for ever."""
     bound = {each["metadata"]["name"] for each in _kind(items, "PersistentVolumeClaim") if _phase(each) == "Bound"}
     classes = {each["metadata"]["name"] for each in _kind(items, "StorageClass")}
     for claim in claims:
         volumes = [each for each in _kind(items, "PersistentVolume") if each["spec"].get("storageClassName") == claim]
-        free = [each for each in volumes if _is_for(each, pods.namespace, claim)]
+        free = [each for each in volumes if _is_for(each, namespace, claim)]
         if claim not in bound and claim not in classes and not free:
-            raise ClaireError(_missing(claim, pods.namespace, volumes), _volume_example(claim, pods.namespace))
+            raise ClaireError(_missing(claim, namespace, volumes), _volume_example(claim, namespace))
 
 
 def _kind(items: Sequence[Mapping[str, Any]], kind: str) -> list[Mapping[str, Any]]:
@@ -117,7 +130,7 @@ def _missing(claim: str, namespace: str, volumes: Sequence[Mapping[str, Any]]) -
 
 
 def _volume_example(claim: str, namespace: str) -> str:
-    mode = "ReadOnlyMany" if claim == "claire-data" else "ReadWriteMany"
+    mode = "ReadOnlyMany" if claim == DATA_CLAIM else "ReadWriteMany"
     return f"""Ask the cluster's administrators for one, or apply it, with the storage that you have:
 apiVersion: v1
 kind: PersistentVolume

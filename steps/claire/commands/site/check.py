@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 from claire.commands.check.job import Job
 from claire.commands.site.bindings import check_file
+from claire.commands.site.compute import try_job
 from claire.commands.site.file import Queue, Site
-from claire.commands.site.hpc import check_login, check_queue, try_job
+from claire.commands.site.hpc import check_login, check_queue
 from claire.commands.site.pods import check_pods
 from claire.commands.site.schema import schema_faults
 from claire.core.command.findings import Findings
@@ -48,11 +49,11 @@ def _queue_check(site: Site, queue: Queue, job: Job | None, wait: int) -> Callab
     """Return the check of a queue: what SLURM accepts and, if there is no fault, a short job of each service."""
 
     def check(findings: Findings) -> None:
-        accepted = check_queue(site, queue, job, findings)
-        if findings.faults or not wait:
+        check_queue(site, queue, job, findings)
+        if findings.faults or not wait or not queue.services:
             return
-        with ThreadPoolExecutor(len(accepted)) as pool:
-            jobs = [_bound(try_job, site, queue, name, wait) for name in accepted]
+        with ThreadPoolExecutor(len(queue.services)) as pool:
+            jobs = [_bound(try_job, site, queue, name, wait) for name in queue.services]
             for each in pool.map(_collected, jobs):
                 findings.add(each)
 

@@ -6,16 +6,14 @@ import json
 import re
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import PurePosixPath
-from typing import Any
+from collections.abc import Iterator, Mapping
 
 from claire import __version__
 from claire.commands.check.job import Job
 from claire.commands.check.needs import gib
 from claire.commands.site.file import Pods, Site
-from claire.commands.site.hpc import check_clock, readable, site_paths
+from claire.commands.site.pod_state import State
+from claire.commands.site.probes import check_clock, free_bytes, readable, site_paths
 from claire.commands.site.reach import Answer, Unreachable, ask, kubectl
 from claire.core.command.findings import Findings
 
@@ -151,74 +149,6 @@ def _check_rights(pods: Pods, findings: Findings) -> None:
             "pods of its own",
             remedy,
         )
-
-
-@dataclass(frozen=True)
-class State:
-    """The objects of a namespace. `deployment`, `container`: those of the site; `ready`: names of its ready pods."""
-
-    deployment: Mapping[str, Any] | None
-    container: Mapping[str, Any] | None
-    ready: tuple[str, ...]
-    waiting: tuple[str, ...]
-    strangers: tuple[str, ...]
-    claims: Mapping[str, str]
-
-    @classmethod
-    def read(cls, pods: Pods, items: Sequence[Mapping[str, Any]]) -> State:
-        """Read the objects that kubectl gave."""
-        named = {(each["kind"], each["metadata"]["name"]): each for each in items}
-        deployment = named.get(("Deployment", pods.name))
-        containers = deployment["spec"]["template"]["spec"]["containers"] if deployment else []
-        labels = deployment["spec"]["selector"].get("matchLabels", {}) if deployment else {}
-        own: list[Mapping[str, Any]] = []
-        strangers: list[Mapping[str, Any]] = []
-        for each in items:
-            if each["kind"] == "Pod" and pods.name in [part["name"] for part in each["spec"]["containers"]]:
-                mine = labels and labels.items() <= each["metadata"].get("labels", {}).items()
-                (own if mine else strangers).append(each)
-        return cls(
-            deployment,
-            next((each for each in containers if each["name"] == pods.name), None),
-            tuple(each["metadata"]["name"] for each in own if _is_ready(each)),
-            tuple(sorted({_reason(each) for each in own if not _is_ready(each)})),
-            tuple(each["metadata"]["name"] for each in strangers),
-            {
-                name: each["status"].get("phase", "")
-                for (kind, name), each in named.items()
-                if kind == "PersistentVolumeClaim"
-            },
-        )
-
-    @property
-    def volumes(self) -> dict[str, Mapping[str, Any]]:
-        """The volumes of the pods by name."""
-        spec = self.deployment["spec"]["template"]["spec"] if self.deployment else {}
-        return {each["name"]: each for each in spec.get("volumes", [])}
-
-    def mount(self, path: str) -> Mapping[str, Any] | None:
-        """Return the mount that a path lies in, None for the image's own file system."""
-        mounts = self.container.get("volumeMounts", []) if self.container else []
-        inside = [each for each in mounts if PurePosixPath(path).is_relative_to(each["mountPath"])]
-        return max(inside, key=lambda each: len(each["mountPath"]), default=None)
-
-
-def _is_ready(pod: Mapping[str, Any]) -> bool:
-    conditions = pod["status"].get("conditions", [])
-    ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
-    return ready and "deletionTimestamp" not in pod["metadata"]
-
-
-def _reason(pod: Mapping[str, Any]) -> str:
-    """Return why a pod is not ready."""
-    for each in pod["status"].get("containerStatuses", []):
-        waiting = each.get("state", {}).get("waiting", {})
-        if waiting:
-            return f"{waiting.get('reason')}: {waiting.get('message', '')}".rstrip(": ")
-    for each in pod["status"].get("conditions", []):
-        if each["status"] == "False" and each.get("message"):
-            return str(each["message"])
-    return str(pod["status"].get("phase", "unknown"))
 
 
 def _check_deployment(pods: Pods, state: State, findings: Findings) -> None:
@@ -369,11 +299,10 @@ def _judge_paths(job: Job | None, answers: Mapping[str, Answer], findings: Findi
 
 def _judge_disk(answers: Mapping[str, Answer], findings: Findings) -> None:
     """Tell the free disk of the pods; warn if it is less than the source takes: scans are its bytes uncompressed."""
-    kibibytes = re.search(r"\d+\s+\d+\s+(\d+)\s+\d+%", answers["free"].text)
+    free = free_bytes(answers["free"].text)
     size = answers["bytes"].text if "bytes" in answers else ""
-    if not kibibytes:
+    if free is None:
         return
-    free = int(kibibytes[1]) * 1024
     if size.isdigit() and free < 2 * int(size):
         findings.warn(
             f"{gib(free)} are free in /work of the pods, and a run may need {gib(2 * int(size))}: once to twice the "
