@@ -1,5 +1,5 @@
 # `make demo` and `make test` do all the set-up on a fresh machine; everything lands in .venv/ and demo/.
-.PHONY: help setup demo test unit smoke lint images cluster-test containers-test generated locks clean
+.PHONY: help setup demo test unit smoke lint images cluster-test cluster-faults containers-test generated locks clean
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 PYTHON ?= python3
@@ -67,8 +67,11 @@ images: $(syft)/.done  ## Build, check and list both images (about 6 minutes; de
 containers-test: setup  ## The smoke configuration in containers, by an ordinary user, compared with the local run
 	@tests/workflow/containers.sh
 
-cluster-test: setup  ## The smoke configuration on Kubernetes and SLURM, compared with the local run
+cluster-test: setup  ## The smoke configuration on Kubernetes and SLURM, with faults, compared with the local run
 	@tests/workflow/cluster/run.sh
+
+cluster-faults: setup  ## Every fault that a run of the hybrid survives, one after the other
+	@FAULTS=all tests/workflow/cluster/run.sh
 
 generated: setup     ## Write the parameter records of CWL, the schemas, the tables of flags and the picture (Graphviz)
 	@python -m docs.generate && python -m docs.picture
