@@ -19,7 +19,7 @@ from claire.commands.run.at_site import open_run, own_pods, run_name
 from claire.commands.run.cause import Cause, cause_of
 from claire.commands.run.engine import Launch, end, end_all, left_behind, members, write_site
 from claire.commands.run.feed import follow, new_lines, of_file
-from claire.commands.run.watch import Watch
+from claire.commands.run.watch import QUEUE, Watch
 from claire.commands.run.work import absolute
 from claire.core.command.lease import lease
 from claire.core.command.shipped import shipped
@@ -51,6 +51,42 @@ def test_lines_of_streamflow_count_the_jobs_of_a_step() -> None:
     watch.read("2026-01-01 INFO     EXECUTING step /plan (job /plan/0) locally into directory /work")
     assert (watch.steps["ingest"].done, watch.steps["ingest"].state) == (2, "done")
     assert (watch.steps["plan"].started, watch.steps["train"].state) == (1, "waiting")
+
+
+def test_jobs_in_a_queue_are_told_from_those_that_run_and_those_that_are_done() -> None:
+    watch = Watch({"train": 6})
+    for number in range(4):
+        watch.read(
+            f"2026-01-01 INFO     EXECUTING step /experiment/train (job /experiment/train/0.{number}) on location"
+        )
+        watch.read(f"2026-01-01 INFO     Scheduled job /experiment/train/0.{number} with job id {number + 7}")
+    watch.read(QUEUE.format("train", 1, 2))
+    watch.read("10:00:00 claire train v1-f0: epoch 1/4: loss 0.6, validation loss 0.7, AUC 0.71; 9 s")
+    step = watch.steps["train"]
+    assert (step.done, step.queued, [*step.running]) == (1, 2, ["v1-f0"])
+    assert any("2 in the queue" in row for row in watch.table())
+    watch.read("2026-01-01 INFO     Scheduled job /experiment/train/0.0 with job id 12")
+    assert step.done == 1, "a job that is tried again is no further one"
+
+
+def test_what_streamflow_repeats_of_a_job_counts_once() -> None:
+    watch, line = Watch(), "10:00:00 claire train v1-f0: already finished: taken from the store"
+    assert [watch.read(line), watch.read(line)] == [line, ""]
+    assert watch.steps["train"].taken == {"v1-f0"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "aiohttp.client_exceptions.WSServerHandshakeError: 404, message='Invalid response status', url='wss://c/exec'",
+        'HTTP response body: {"message":"pods \\"claire-1\\" not found","reason":"NotFound","code":404}',
+    ],
+)
+def test_a_lost_pod_is_noticed(line: str) -> None:
+    watch = Watch()
+    watch.read(line)
+    assert watch.lost
+    assert cause_of(watch, [line]).text.startswith("a pod of the run was lost")
 
 
 def test_the_first_error_of_a_step_is_the_cause_with_its_remedy() -> None:
@@ -197,10 +233,10 @@ def test_what_a_run_makes_at_a_site_bears_its_name_and_the_rest_stays(tmp_path: 
 def test_the_pods_of_a_run_are_as_the_site_has_them_but_no_selector_of_the_site_meets_them() -> None:
     (site,) = yaml.safe_load_all(shipped("deployments/kubernetes/site/pods.yaml").read_text())
     site["metadata"]["namespace"] = "claire"
-    made = own_pods(site, "claire-0000000a")
+    made = own_pods(site, "claire-0000000a", "claire-0000000a-1")
     pod, before = made["spec"]["template"], site["spec"]["template"]
     (container,) = pod["spec"]["containers"]
-    assert container["name"] == made["metadata"]["name"] == "claire-0000000a"
+    assert container["name"] == made["metadata"]["name"] == "claire-0000000a-1"
     assert {**container, "name": ""} == {**before["spec"]["containers"][0], "name": ""}
     assert pod["spec"]["volumes"] == before["spec"]["volumes"]
     assert not site["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
@@ -237,6 +273,7 @@ def test_an_error_of_a_step_is_final_and_what_ended_it_from_outside_is_not() -> 
         "claire explain: too few scans\n  Add some.", True, 0
     )
     assert not failed("train", "claire train: terminated (SIGTERM); nothing half-written was kept").final
+    assert not failed("experiment/evaluate", "claire evaluate: run v1-f0 is a duplicate in the manifest").final
     assert not failed("report", "claire train: a fault of a job that was tried again").final
 
 

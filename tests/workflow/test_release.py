@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -50,6 +51,17 @@ def test_actions_of_the_release_are_pinned(job: str) -> None:
     assert [action for action in used if not re.fullmatch(r"[\w-]+/[\w-]+@v\d+", action)] == []
 
 
-def test_the_release_builds_the_images_that_are_there() -> None:
+def test_the_release_builds_the_images_that_the_tools_name() -> None:
+    tools = "".join(path.read_text() for path in ROOT.glob("cwl/tools/*.cwl"))
     roles = RELEASE["jobs"]["images"]["strategy"]["matrix"]["role"]
-    assert sorted(roles) == sorted(path.stem for path in (ROOT / "deployments/images").glob("*.Containerfile"))
+    assert sorted(roles) == sorted(set(re.findall(r"localhost/claire-(\w+):", tools)))
+    assert [role for role in roles if not (ROOT / f"requirements/{role}.txt").is_file()] == []
+
+
+def test_an_image_is_built_on_a_pinned_base_alone(tmp_path: Path) -> None:
+    engine = tmp_path / "docker"  # has no image
+    engine.write_text("#!/bin/sh\nexit 1\n")
+    engine.chmod(0o755)
+    environment = {"PATH": "/usr/bin:/bin", "ENGINE": str(engine), "SYFT": "true", "BASE_IMAGE": "example/python:3.11"}
+    told = subprocess.run([ROOT / "deployments/images/build"], env=environment, capture_output=True, text=True)
+    assert (told.returncode, "example/python:3.11 is not pinned" in told.stderr) == (1, True)

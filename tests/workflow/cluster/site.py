@@ -18,7 +18,8 @@ def job(work: Path, data: str | None) -> dict[str, object]:
     """Return the smoke job on the cohort in `work`/tmp/data, or on its paths at the site (`data`)."""
     values = yaml.safe_load((ROOT / "configs/smoke.yml").read_text())
     grid = work / "grid.yml"
-    grid.write_text((ROOT / "configs" / values["grid"]["path"]).read_text())
+    # Trainings of some seconds, so that faults meet them.
+    grid.write_text((ROOT / "configs" / values["grid"]["path"]).read_text().replace("epochs: 1\n", "epochs: 8\n"))
     values["grid"]["path"] = str(grid)
     for name, where in {"source": "source", "labels": "labels.csv", "key": "key"}.items():
         values[name] = f"{data}/{where}" if data else {**values[name], "path": str(work / "tmp/data" / where)}
@@ -45,7 +46,12 @@ def site(work: Path, sif: str) -> dict[str, object]:
     }
     values["database"]["config"]["connection"] = str(work / "streamflow.db")
     settings = work / "job.yml"
-    settings.write_text(yaml.safe_dump({**job(work, "/data"), "store": f"{home}/claire-cluster-test/store"}))
+    places = {
+        "store": f"{home}/claire-cluster-test/store",
+        "data_store": "/private/store",
+        "private": "/private/table",
+    }
+    settings.write_text(yaml.safe_dump({**job(work, "/data"), **places}))
     values["workflows"]["claire"]["config"]["settings"] = str(settings)
     return values
 

@@ -49,7 +49,7 @@ def run(parameters: Parameters) -> None:
         print(f"model {model.variant_id}: {', '.join(model.classes)}; {len(model.folds)} networks", flush=True)
         job = make_job(parameters, model, out)
         path = write_text(out / SCRATCH / "job.yml", yaml.safe_dump(job, sort_keys=False))
-        at_site = site_of(parameters.site, out, keep=False)
+        at_site = site_of(parameters.site, out, keep=False, job=None)
         launch = launch_of(parameters.engine, "cwl/predict.cwl", path, at_site)
         shards = job["index_options"]["shards"]
         once = dict.fromkeys(("index", "apply", "deliver"), 1) | {"explain": int(job["seek_lesions"])}

@@ -9,23 +9,25 @@ import json
 import re
 import secrets
 import shlex
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from claire.commands.site.file import Queue, Site, read_site
-from claire.commands.site.reach import Unreachable, at_login, kubectl
+from claire.commands.site.file import Pods, Queue, Site, read_site
+from claire.commands.site.pod_state import is_ready, reason_of
+from claire.commands.site.reach import at_login, kubectl
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.command.files import write_text
 from claire.core.command.shipped import shipped
 
 _NAME = re.compile(r"claire-[0-9a-f]{8}")
-#: Seconds until the pods of a run must be ready.
-READY = 300
-#: The label of everything that a run makes in a namespace.
-LABEL = "claire-run"
+#: Seconds until a pod of a run must be ready, and for which the others are waited for.
+READY, PATIENCE = 300.0, 20.0
+#: The labels of everything that a run makes in a namespace, and of the pods of one Deployment of it.
+LABEL, PODS = "claire-run", "claire-pods"
 #: The folder beside the jobs' folders into which jobs copy what their steps say.
 LOGS = "logs"
 _STATES = "== states"
@@ -52,14 +54,21 @@ class AtSite:
     name: str
     keep: bool = False
 
+    @property
+    def pods(self) -> dict[str, Pods]:
+        """The pods of the site, by the name of the run's own ones that are like them."""
+        return {
+            self.name if not number else f"{self.name}-{number}": pods for number, pods in enumerate(self.site.pods)
+        }
+
     def document(self, database: Path) -> dict[str, Any]:
         """Return the site's StreamFlow file with the pods, job names and folders of this run."""
         document: dict[str, Any] = json.loads(json.dumps(self.site.document))
         (workflow,) = document["workflows"].values()
-        own = {pods.deployment for pods in self.site.pods}
+        own = {pods.deployment: name for name, pods in self.pods.items()}
         for binding in workflow.get("bindings", []):
-            if binding["target"]["deployment"] in own:
-                binding["target"]["service"] = self.name
+            if (deployment := binding["target"]["deployment"]) in own:
+                binding["target"]["service"] = own[deployment]
         for name, deployment in document["deployments"].items():
             if name in {queue.deployment for queue in self.site.queues}:
                 self._name_jobs(deployment)
@@ -78,19 +87,31 @@ class AtSite:
     def deploy(self) -> None:
         """Make the pods of this run, as many and as the site's are, and wait for them.
 
-        Raises ClaireError if they do not become ready.
+        One is enough to begin with: the others join when there is room. Raises ClaireError if none becomes ready.
         """
-        for pods in self.site.pods:
-            given = json.loads(kubectl(pods, ["get", "deployment", pods.name, "--output=json"]))
-            kubectl(pods, ["apply", "--filename=-"], json.dumps(own_pods(given, self.name)))
-            waiting = ["rollout", "status", f"deployment/{self.name}", f"--timeout={READY}s"]
-            try:
-                kubectl(pods, waiting, timeout=READY + 30)
-            except Unreachable as error:
-                raise ClaireError(
-                    f"the pods of this run do not become ready in namespace {pods.namespace}: {error.problem}",
-                    f"See why: kubectl --namespace {pods.namespace} describe pods --selector {LABEL}={self.name}",
-                ) from error
+        counts = {}
+        for name, pods in self.pods.items():
+            own = own_pods(
+                json.loads(kubectl(pods, ["get", "deployment", pods.name, "--output=json"])), self.name, name
+            )
+            kubectl(pods, ["apply", "--filename=-"], json.dumps(own))
+            counts[name] = own["spec"]["replicas"]
+        for name, pods in self.pods.items():
+            begun = time.monotonic()
+            while True:
+                made = json.loads(kubectl(pods, ["get", "pods", f"--selector={PODS}={name}", "--output=json"]))["items"]
+                waiting = sorted({reason_of(pod) for pod in made if not is_ready(pod)})
+                ready, waited = sum(map(is_ready, made)), time.monotonic() - begun
+                if ready >= counts[name] or (ready and waited > PATIENCE):
+                    break
+                if waited > READY:
+                    raise ClaireError(
+                        f"no pod of this run becomes ready in namespace {pods.namespace}: {'; '.join(waiting)}",
+                        "Make room, or let other runs there end; the same command goes on.",
+                    )
+                time.sleep(1)
+            if ready < counts[name]:
+                print(f"{ready} of {counts[name]} pods are ready: {'; '.join(waiting)}", flush=True)
 
     def jobs(self, queue: Queue) -> dict[str, str]:
         """Return the state of every job of this run that waits or runs, by its number."""
@@ -163,19 +184,19 @@ def template(site: Path, file: str) -> Path:
         raise UsageError(f"{site.name} names a template of jobs that is not there: {file}", str(error)) from error
 
 
-def own_pods(given: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return a Deployment of a run's own: as the site's is, under the name of the run."""
+def own_pods(given: Mapping[str, Any], run: str, name: str) -> dict[str, Any]:
+    """Return a Deployment of a run's own, as the site's is; `name`: its own and that of its container."""
     spec = json.loads(json.dumps(given["spec"]))
     others = given["spec"]["selector"].get("matchLabels", {})
     pod = spec["template"]
     kept = {key: value for key, value in pod["metadata"].get("labels", {}).items() if key not in others}
-    pod["metadata"] = {"labels": kept | {LABEL: name}}
+    pod["metadata"] = {"labels": kept | {LABEL: run, PODS: name}}
     pod["spec"]["containers"][0]["name"] = name
-    spec["selector"] = {"matchLabels": {LABEL: name}}
+    spec["selector"] = {"matchLabels": {LABEL: run, PODS: name}}
     spec["replicas"] = max(1, spec.get("replicas", 1))
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": {"name": name, "namespace": given["metadata"]["namespace"], "labels": {LABEL: name}},
+        "metadata": {"name": name, "namespace": given["metadata"]["namespace"], "labels": {LABEL: run}},
         "spec": spec,
     }

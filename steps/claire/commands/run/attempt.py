@@ -47,8 +47,8 @@ def _own_things(at_site: AtSite | None) -> Iterator[None]:
         return
     if not at_site.keep:
         insist_on_end(at_site, "left by an attempt before")
-    at_site.deploy()
     try:
+        at_site.deploy()
         yield
     finally:
         if not at_site.keep:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from claire.commands.run.watch import LOST, Watch
 
-#: What a step says when something ended it from outside: it may well succeed if it is tried again.
-ENDED = re.compile(r"terminated \(SIGTERM\)|: interrupted$")
+#: What a step says when something ended it from outside, or when StreamFlow, going on after a lost job, gave it a file
+#: twice: it may well succeed if it is tried again.
+PASSING = re.compile(r"terminated \(SIGTERM\)|: interrupted$|is a duplicate in the manifest")
 #: What it means that an engine writes this into its log. The last line that matches counts.
 MEANINGS = {
     "a pod of the run was lost": LOST.pattern,
@@ -19,7 +20,7 @@ MEANINGS = {
     "the connection to the login node broke": r"ConnectionLost|SSH connection closed|Connect call failed|asyncssh\.",
     "SLURM refused a job": r"Batch job submission failed",
     "a disk is full": r"No space left on device",
-    "a step was killed, mostly because memory ran out": r"exit code (?:137|-9)|[Oo]ut of memory|oom[-_ ]kill",
+    "a step was killed, mostly because memory ran out": r"\bKilled +claire|exit code (?:137|-9)|oom[-_ ]kill",
 }
 _ERROR = re.compile(r"(?:^|\s)((?:[\w.]+(?:Error|Exception))\b.*|ERROR .*)")
 
@@ -41,13 +42,11 @@ def cause_of(watch: Watch, log: Iterable[str]) -> Cause:
     """Return why an attempt failed, from what was read of it and from the lines of its log."""
     done = sum(step.done for step in watch.steps.values())
     if watch.cause:
-        return Cause(watch.cause, not ENDED.search(watch.cause), done)
+        return Cause(watch.cause, not PASSING.search(watch.cause), done)
     meaning, last = "", ""
     for line in log:
         meaning = next((text for text, pattern in MEANINGS.items() if re.search(pattern, line)), meaning)
         if found := _ERROR.search(line.rstrip()):
             last = found[1]
-    failed = [name for name, step in watch.steps.items() if step.failed]
-    where = f"{', '.join(failed)}: " if failed else ""
-    detail = f" ({last[:300]})" if last else ""
-    return Cause(f"{where}{meaning or 'no step told a cause'}{detail}", False, done)
+    where = f"{watch.failed}: " if watch.failed else ""
+    return Cause(f"{where}{meaning or f'no step told a cause; the engine: {last[:300]}'}", False, done)

@@ -116,9 +116,13 @@ class Watch:
 
     @property
     def cause(self) -> str:
-        """The error of a step that failed, with its remedy; "" if that said none."""
-        failed = [name for name, step in self.steps.items() if step.failed]
-        return next((self.faults[name] for name in failed or self.faults if name in self.faults), "")
+        """The error of the step that failed, with its remedy; "" if that said none."""
+        return self.faults.get(self.failed, "") if self.failed else next(iter(self.faults.values()), "")
+
+    @property
+    def failed(self) -> str:
+        """The first step that failed, "" if none did: an engine also calls those failed that wait for its results."""
+        return next((name for name, step in self.steps.items() if step.failed), "")
 
     def read(self, line: str) -> str:
         """Take in a line; return it if it is for people, else ""."""

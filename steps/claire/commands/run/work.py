@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from claire.commands.check import Parameters as CheckParameters
+from claire.commands.check.job import Job
 from claire.commands.check.values import model_of
 from claire.commands.check.work import Checked, check, report
 from claire.commands.run import Parameters
@@ -23,7 +24,9 @@ from claire.commands.run.cause import Cause, cause_of
 from claire.commands.run.engine import Launch, end_all, left_behind
 from claire.commands.run.state import SCRATCH, read_engine
 from claire.commands.run.watch import Watch, duration
+from claire.commands.site.check import check_site
 from claire.commands.site.reach import Unreachable
+from claire.commands.site.work import report as site_report
 from claire.core.command.errors import ClaireError, UsageError
 from claire.core.command.files import write_text
 from claire.core.command.lease import is_held, lease, read_holder
@@ -43,15 +46,15 @@ class Results:
 
 
 class RunFailed(ClaireError):
-    """Every attempt failed; `steps` are those that did in the last one."""
+    """Every attempt failed; `step` is the one that did in the last one, "" if none is known."""
 
-    def __init__(self, cause: Cause, steps: list[str], log: Path) -> None:
+    def __init__(self, cause: Cause, step: str, log: Path) -> None:
         super().__init__(
             f"the run failed. First cause:\n  {cause.text}",
             f"Every line is in {log}. Correct the cause and run the same command again: what is finished "
             "lies in the store of the job and is not done again.",
         )
-        self.cause, self.steps = cause, steps
+        self.cause, self.step = cause, step
 
 
 def run(parameters: Parameters) -> None:
@@ -65,20 +68,34 @@ def run(parameters: Parameters) -> None:
             raise checked.error()
         if not checked.job.value("store"):
             print("no `store` in the job: a run that is interrupted begins anew", flush=True)
-        at_site = site_of(parameters.site, out, parameters.keep_jobs)
+        at_site = site_of(parameters.site, out, parameters.keep_jobs, checked.job)
         launch = launch_of(parameters.engine, "cwl/main.cwl", parameters.job.resolve(), at_site)
         results = Results(PAGE, README)
         try:
             execute(launch, out, lambda: Watch(totals(checked)), results, parameters.attempts)
         except RunFailed as failed:
-            if failed.steps != ["explain"]:
+            if failed.step != "explain":
                 raise
             _without_lesions(launch, out, lambda: Watch(totals(checked)), results, failed)
 
 
-def site_of(site: Path | None, out: Path, keep: bool) -> AtSite | None:
-    """Return the run of a folder at the site of a StreamFlow file, None without one."""
-    return open_run(site, out / SCRATCH, keep) if site else None
+def site_of(site: Path | None, out: Path, keep: bool, job: Job | None) -> AtSite | None:
+    """Return the run of a folder at the site of a StreamFlow file, None without one; print what is odd there.
+
+    Raises UsageError with everything that is wrong with the site, before anything runs. `job` None: its data are not
+    looked up there.
+    """
+    if site is None:
+        return None
+    at_site = open_run(site, out / SCRATCH, keep)
+    begun = time.monotonic()
+    findings = check_site(at_site.site, job)
+    print("\n".join(site_report(at_site.site, findings, time.monotonic() - begun)), flush=True)
+    if findings.faults:
+        raise findings.error(
+            f"{site.name} has", "Correct the site: `claire site check` looks again; docs/deployment.md."
+        )
+    return at_site
 
 
 def launch_of(engine: Any, workflow: str, job: Path, at_site: AtSite | None) -> Launch:
@@ -100,7 +117,7 @@ def execute(launch: Launch, out: Path, new_watch: Callable[[], Watch], results: 
             print(f"done in {duration(time.monotonic() - begun)}: open {out / results.page}", flush=True)
             return
         if cause.final or cause.repeats(before) or number == attempts:
-            raise RunFailed(cause, [name for name, step in watch.steps.items() if step.failed], out / LOG)
+            raise RunFailed(cause, watch.failed, out / LOG)
         pause = min(MOST, PAUSE * 3 ** (number - 1))
         print(f"attempt {number} of {attempts} failed: {cause.text}\nagain in {pause:.0f} s", flush=True)
         time.sleep(pause)

@@ -37,8 +37,8 @@ class State:
         return cls(
             deployment,
             next((each for each in containers if each["name"] == pods.name), None),
-            tuple(each["metadata"]["name"] for each in own if _is_ready(each)),
-            tuple(sorted({_reason(each) for each in own if not _is_ready(each)})),
+            tuple(each["metadata"]["name"] for each in own if is_ready(each)),
+            tuple(sorted({reason_of(each) for each in own if not is_ready(each)})),
             tuple(each["metadata"]["name"] for each in strangers),
             {
                 name: each["status"].get("phase", "")
@@ -60,13 +60,14 @@ class State:
         return max(inside, key=lambda each: len(each["mountPath"]), default=None)
 
 
-def _is_ready(pod: Mapping[str, Any]) -> bool:
+def is_ready(pod: Mapping[str, Any]) -> bool:
+    """Return whether a pod is ready and not on its way out."""
     conditions = pod["status"].get("conditions", [])
     ready = any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
     return ready and "deletionTimestamp" not in pod["metadata"]
 
 
-def _reason(pod: Mapping[str, Any]) -> str:
+def reason_of(pod: Mapping[str, Any]) -> str:
     """Return why a pod is not ready."""
     for each in pod["status"].get("containerStatuses", []):
         waiting = each.get("state", {}).get("waiting", {})
