@@ -537,6 +537,20 @@ def test_paths_of_a_job_are_looked_up_in_the_pods(
     assert said in pods_check(tmp_path, **values)
 
 
+def test_pods_that_train_need_a_store_that_survives_them_and_no_data(tmp_path: Path, programs: Programs) -> None:
+    site = read_site(write_site(tmp_path, template="kubernetes-only"))
+    training = next(pods for pods in site.pods if pods.name == "claire-learn")
+    learn = deployment(container="claire-learn")
+    learn["metadata"]["name"] = "claire-learn"
+    learner = pod()
+    learner["spec"]["containers"][0]["name"] = "claire-learn"
+    programs.kubectl(objects=[learn, learner, claim()])
+    values = {"source": "/none", "private": "/none", "store": "/work/store"}
+    job = read_job(write_job(tmp_path, **values), shipped("cwl/main.cwl"), Findings())
+    (fault,) = [line for line in problems(check_pods, site, training, job).splitlines() if line[0] != " "]
+    assert fault == "'store' /work/store lies on no volume that survives a pod"
+
+
 def test_the_version_in_the_pods_is_compared(tmp_path: Path, programs: Programs) -> None:
     programs.version("9.9.9")
     assert "the pods' image claire-data:1 has claire 9.9.9: expected" in pods_check(tmp_path)
@@ -643,8 +657,12 @@ def test_a_volume_at_private_that_was_set_up_once_stays(tmp_path: Path, programs
 
 
 def test_pods_for_networks_are_set_up_where_the_site_names_them(tmp_path: Path, programs: Programs) -> None:
+    site = read_site(write_site(tmp_path, template="kubernetes-only"))
     programs.kubectl(objects=[claim()])
-    apply(read_site(write_site(tmp_path, template="kubernetes-only")), None, False)
+    with pytest.raises(ClaireError, match="there is no volume for the claim claire-store"):
+        apply(site, None, False)
+    programs.kubectl(objects=[claim(), claim("claire-store")])
+    apply(site, None, False)
     assert [Path(part).name for part in applied(programs)["components"]] == ["gpu"]
 
 

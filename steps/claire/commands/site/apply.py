@@ -21,7 +21,7 @@ BASE = "deployments/kubernetes/site/kustomization.yaml"
 PRIVATE = "deployments/kubernetes/private/kustomization.yaml"
 GPU = "deployments/kubernetes/gpu/kustomization.yaml"
 DATA_PODS, GPU_PODS = "claire-data", "claire-learn"
-DATA_CLAIM, PRIVATE_CLAIM = "claire-data", "claire-private"
+DATA_CLAIM, PRIVATE_CLAIM, STORE_CLAIM = "claire-data", "claire-private", "claire-store"
 
 
 def apply(site: Site, base: Path | None, private: bool) -> None:
@@ -56,7 +56,8 @@ def _apply_namespace(group: Sequence[Pods], base: Path | None, private: bool) ->
     components = [shipped(PRIVATE).parent] if private else []
     components += [shipped(GPU).parent] if GPU_PODS in names else []
     if items is not None and base is None:
-        _require_volumes(items, pods.namespace, [DATA_CLAIM, *([PRIVATE_CLAIM] if private else [])])
+        needed = {DATA_CLAIM: True, PRIVATE_CLAIM: private, STORE_CLAIM: GPU_PODS in names}
+        _require_volumes(items, pods.namespace, [claim for claim, wanted in needed.items() if wanted])
     with tempfile.TemporaryDirectory() as folder:
         overlay = write_overlay(Path(folder), pods.namespace, base or shipped(BASE).parent, components)
         try:

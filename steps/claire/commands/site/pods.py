@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import time
 from collections.abc import Iterator, Mapping
 
@@ -12,8 +11,9 @@ from claire import __version__
 from claire.commands.check.job import Job
 from claire.commands.check.needs import gib
 from claire.commands.site.file import Pods, Site
+from claire.commands.site.pod_paths import Paths, paths_in
 from claire.commands.site.pod_state import State
-from claire.commands.site.probes import check_clock, free_bytes, readable, site_paths
+from claire.commands.site.probes import check_clock, free_bytes
 from claire.commands.site.reach import Answer, Unreachable, ask, kubectl
 from claire.core.command.findings import Findings
 
@@ -48,8 +48,6 @@ _RIGHTS = (
     ("list", "deployments", ""), ("create", "deployments", ""), ("delete", "deployments", ""),
 )  # fmt: skip
 _STREAMFLOW = 3
-#: Kinds of volumes that vanish with their pod.
-_VANISHING = ("emptyDir", "ephemeral", "configMap", "secret", "projected", "downwardAPI")
 
 
 def check_pods(site: Site, pods: Pods, job: Job | None, findings: Findings) -> None:
@@ -62,7 +60,7 @@ def check_pods(site: Site, pods: Pods, job: Job | None, findings: Findings) -> N
         _add_forbidden(pods, error, findings)
         return
     _check_rights(pods, findings)
-    state = State.read(pods, objects["items"])
+    state, paths = State.read(pods, objects["items"]), paths_in(site, pods, job)
     if not objects["items"] and not _has_namespace(pods):
         findings.fault(
             f"there is no namespace {pods.namespace}", "Set the site up: claire site apply, or correct `namespace`."
@@ -72,9 +70,9 @@ def check_pods(site: Site, pods: Pods, job: Job | None, findings: Findings) -> N
     _check_claims(state, findings)
     if state.container:
         _check_work(site, pods, state, findings)
-        _check_places(state, job, findings)
+        paths.check_volumes(state, findings)
     if state.ready:
-        _look_inside(pods, state, job, findings)
+        _look_inside(pods, state, paths, findings)
 
 
 def _check_api(pods: Pods, findings: Findings) -> bool:
@@ -228,27 +226,12 @@ def _check_work(site: Site, pods: Pods, state: State, findings: Findings) -> Non
                 )
 
 
-def _check_places(state: State, job: Job | None, findings: Findings) -> None:
-    """Add faults of `private` and `data_store` that would vanish with a pod or cannot be written."""
-    for name in ("private", "data_store"):
-        path = str(job.value(name) or "") if job else ""
-        if not path:
-            continue
-        mount = state.mount(path)
-        volume = state.volumes.get(mount["name"], {}) if mount else {}
-        remedy = "Add a volume for it: claire site apply with --private mounts the claim claire-private at /private."
-        if mount is None or any(kind in volume for kind in _VANISHING):
-            findings.fault(f"'{name}' {path} lies on no volume that survives a pod", remedy)
-        elif mount.get("readOnly") or volume.get("persistentVolumeClaim", {}).get("readOnly"):
-            findings.fault(f"'{name}' {path} lies on a volume that is mounted read-only", remedy)
-
-
-def _look_inside(pods: Pods, state: State, job: Job | None, findings: Findings) -> None:
-    """Add what a ready pod tells: version, paths of the job, free disk, clock."""
+def _look_inside(pods: Pods, state: State, paths: Paths, findings: Findings) -> None:
+    """Add what a ready pod tells: version, paths, free disk, clock."""
     arguments = ["exec", "--stdin", state.ready[0], f"--container={pods.name}", "--", "sh", "-s"]
     begun = time.time()
     try:
-        answers = ask(dict(_questions(job)), lambda script: kubectl(pods, arguments, script, timeout=60))
+        answers = ask(dict(_questions(paths)), lambda script: kubectl(pods, arguments, script, timeout=60))
     except Unreachable as error:
         findings.fault(
             f"no command can be run in pod {state.ready[0]}: {error.problem}", "kubectl exec must work there."
@@ -262,39 +245,15 @@ def _look_inside(pods: Pods, state: State, job: Job | None, findings: Findings) 
             f"the pods' image {image} has claire {version}: expected {__version__}, as here",
             "Load the image of this version and restart: kubectl rollout restart, or install that version here.",
         )
-    _judge_paths(job, answers, findings)
+    paths.judge(answers, findings)
     _judge_disk(answers, findings)
 
 
-def _questions(job: Job | None) -> Iterator[tuple[str, str]]:
+def _questions(paths: Paths) -> Iterator[tuple[str, str]]:
     yield "version", "claire --version"
     yield "now", "date +%s"
     yield "free", "df -Pk /work | tail -n 1"
-    for name, path in site_paths(job):
-        yield name, readable(path)
-    for name in ("private", "data_store"):
-        if job and job.value(name):
-            place = shlex.quote(str(job.value(name)))
-            yield name, f'p={place}; while [ ! -e "$p" ]; do p=$(dirname "$p"); done; test -d "$p" && test -w "$p"'
-    source = dict(site_paths(job)).get("source")
-    if source:
-        yield "bytes", f"timeout 5 du -sb {shlex.quote(source)} 2>/dev/null | cut -f 1"
-
-
-def _judge_paths(job: Job | None, answers: Mapping[str, Answer], findings: Findings) -> None:
-    for name, path in site_paths(job):
-        if not answers[name].done:
-            findings.fault(
-                f"'{name}' {path} cannot be read in the pods by their user",
-                "Correct the path, or let user and group 1000 read it on the volume.",
-            )
-    for name in ("private", "data_store"):
-        flagged = any(fault.problem.startswith(f"'{name}'") for fault in findings.faults)
-        if name in answers and not answers[name].done and job and not flagged:
-            findings.fault(
-                f"'{name}' {job.value(name)} cannot be written in the pods by their user",
-                "Let user or group 1000 write there on the volume.",
-            )
+    yield from paths.questions()
 
 
 def _judge_disk(answers: Mapping[str, Answer], findings: Findings) -> None:
