@@ -201,6 +201,15 @@ def test_a_policy_that_is_none_is_refused(tmp_path: Path) -> None:
         read_policy(path)
 
 
+def test_paths_of_the_home_are_read_as_streamflow_does(tmp_path: Path) -> None:
+    def change(document: dict[str, Any]) -> None:
+        document["deployments"]["data-site"]["config"]["kubeconfig"] = "~/k"
+        document["deployments"]["login"]["config"]["sshKey"] = "~/.ssh/id"
+
+    site = read_site(write_site(tmp_path, change))
+    assert (site.pods[0].kubeconfig, site.logins[0].key) == (f"{Path.home()}/k", f"{Path.home()}/.ssh/id")
+
+
 def test_deployments_that_wrap_one_another_are_one_place() -> None:
     deployments = {"a": {"type": "ssh"}, "b": {"type": "slurm", "wraps": "a"}, "c": {"type": "slurm"}}
     workflow = read_workflow(shipped("cwl/main.cwl"))

@@ -101,8 +101,13 @@ def _pods(name: str, described: Mapping[str, Any], bindings: tuple[Mapping[str, 
     config = described["config"]
     targets = [each["target"] for each in bindings if each["target"]["deployment"] == name]
     service = next((target["service"] for target in targets if "service" in target), "")
+    kubeconfig = config.get("kubeconfig", "")
     return Pods(
-        name, config.get("namespace", "default"), service, config.get("kubeconfig", ""), config.get("kubeContext", "")
+        name,
+        config.get("namespace", "default"),
+        service,
+        str(Path(kubeconfig).expanduser()) if kubeconfig else "",
+        config.get("kubeContext", ""),
     )
 
 
