@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import yaml
-from claire.commands.run.engine import fit_bindings
+from claire.commands.site.file import fit_bindings
 from claire.core.contracts.model import read_model
 
 ROOT = Path(__file__).parents[3]

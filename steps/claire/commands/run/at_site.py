@@ -16,12 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from claire.commands.site.file import Pods, Queue, Site, read_site
+from claire.commands.site.file import Pods, Queue, Site, read_site, template_path
 from claire.commands.site.pod_state import is_ready, reason_of
 from claire.commands.site.reach import at_login, kubectl
-from claire.core.command.errors import ClaireError, UsageError
+from claire.core.command.errors import ClaireError
 from claire.core.command.files import write_text
-from claire.core.command.shipped import shipped
 
 _NAME = re.compile(r"claire-[0-9a-f]{8}")
 #: Seconds until a pod of a run must be ready, and for which the others are waited for.
@@ -81,8 +80,8 @@ class AtSite:
         for service in deployment["config"].get("services", {}).values():
             service["jobName"] = self.name
             service["export"] = ",".join(filter(None, [service.get("export"), f"CLAIRE_RUN={self.name}"]))
-            if "file" in service:
-                service["file"] = str(template(self.site.path, service["file"]))
+            if path := template_path(self.site, service):
+                service["file"] = str(path)
 
     def deploy(self) -> None:
         """Make the pods of this run, as many and as the site's are, and wait for them.
@@ -171,17 +170,6 @@ class AtSite:
 def open_run(path: Path, scratch: Path, keep: bool = False) -> AtSite:
     """Return the run in a folder at the site that a StreamFlow file describes."""
     return AtSite(read_site(path), run_name(scratch), keep)
-
-
-def template(site: Path, file: str) -> Path:
-    """Return the template of a site's jobs: beside its file, or as shipped. Raises UsageError if there is none."""
-    beside = site.resolve().parent / file
-    if beside.is_file():
-        return beside
-    try:
-        return shipped(file)
-    except ClaireError as error:
-        raise UsageError(f"{site.name} names a template of jobs that is not there: {file}", str(error)) from error
 
 
 def own_pods(given: Mapping[str, Any], run: str, name: str) -> dict[str, Any]:

@@ -7,14 +7,15 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 
 from claire.commands.run.at_site import AtSite, open_run
+from claire.commands.site.file import fit_bindings
 from claire.core.command.errors import UsageError
 from claire.core.command.files import write_text
 from claire.core.command.lease import process_fields
@@ -68,18 +69,6 @@ def write_site(launch: Launch, scratch: Path) -> Path:
     steps = read_yaml_mapping(launch.workflow, "Install the pipeline again.")["steps"]
     described["bindings"] = fit_bindings(described.get("bindings", []), steps)
     return write_text(scratch / "streamflow.yml", yaml.safe_dump(document, sort_keys=False))
-
-
-def fit_bindings(bindings: Sequence[Mapping[str, Any]], steps: Collection[str]) -> list[Mapping[str, Any]]:
-    """Return the bindings of a site that a workflow with these steps has; `apply` runs where `explain` does.
-
-    So a site is described once, for main.cwl, and predict.cwl runs there too.
-    """
-    fitting = [each for each in bindings if each["step"] == "/" or each["step"].split("/")[1] in steps]
-    named = {each["step"] for each in fitting}
-    if "apply" in steps and "/apply" not in named:
-        fitting += [{**each, "step": "/apply"} for each in fitting if each["step"] == "/explain"]
-    return fitting
 
 
 def start(command: list[str], scratch: Path, outputs: Path) -> subprocess.Popen[str]:

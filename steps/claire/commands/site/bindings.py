@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from claire.commands.check.job import Job
-from claire.commands.run.engine import fit_bindings
-from claire.commands.site.file import Site
+from claire.commands.site.file import Site, fit_bindings, template_path
 from claire.commands.site.flows import Workflow, read_cwl, read_workflow
 from claire.commands.site.policy import check_policy, places_of, read_policy
 from claire.core.command.findings import Findings
@@ -90,11 +89,6 @@ def check_templates(site: Site, findings: Findings) -> None:
 def runs_steps(template: Path) -> bool:
     """Return whether a job template is there and runs what StreamFlow gives it."""
     return template.is_file() and COMMAND in template.read_text(encoding="utf-8", errors="replace")
-
-
-def template_path(site: Site, service: Mapping[str, Any]) -> Path | None:
-    """Return the job template of a SLURM service; None if it names none."""
-    return site.path.parent / service["file"] if service.get("file") else None
 
 
 def check_bindings(site: Site, job: Job | None, findings: Findings) -> None:

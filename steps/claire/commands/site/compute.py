@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from claire import __version__
-from claire.commands.site.bindings import runs_steps, template_path
-from claire.commands.site.file import Queue, Site
+from claire.commands.site.bindings import runs_steps
+from claire.commands.site.file import Queue, Site, template_path
 from claire.commands.site.reach import Unreachable, at_login
 from claire.commands.site.schema import engine_python
 from claire.commands.site.slurm import options

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +95,23 @@ def read_site(path: Path) -> Site:
         )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise UsageError(f"{path.name} describes a deployment that cannot be understood: {error!r}", REMEDY) from error
+
+
+def fit_bindings(bindings: Sequence[Mapping[str, Any]], steps: Collection[str]) -> list[Mapping[str, Any]]:
+    """Return the bindings of a site that a workflow with these steps has; `apply` runs where `explain` does.
+
+    So a site is described once, for main.cwl, and predict.cwl runs there too.
+    """
+    fitting = [each for each in bindings if each["step"] == "/" or each["step"].split("/")[1] in steps]
+    named = {each["step"] for each in fitting}
+    if "apply" in steps and "/apply" not in named:
+        fitting += [{**each, "step": "/apply"} for each in fitting if each["step"] == "/explain"]
+    return fitting
+
+
+def template_path(site: Site, service: Mapping[str, Any]) -> Path | None:
+    """Return the job template of a SLURM service; None if it names none."""
+    return site.path.resolve().parent / service["file"] if service.get("file") else None
 
 
 def _pods(name: str, described: Mapping[str, Any], bindings: tuple[Mapping[str, Any], ...]) -> Pods:
