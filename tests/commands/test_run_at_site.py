@@ -1,4 +1,4 @@
-"""What a run has of its own at a site: made, watched, cancelled, removed. Stand-ins take the place of ssh and kubectl."""
+"""What a run has of its own at a site: made, watched, cancelled, removed. Stand-ins serve for ssh and kubectl."""
 
 from __future__ import annotations
 
