@@ -35,6 +35,14 @@ def test_a_directory_is_predicted_as_by_the_workflow(predicted: Predicted) -> No
     assert sorted(str(scan.verdict) for scan in own.scans) == sorted(str(scan.verdict) for scan in workflow.scans)
 
 
+@pytest.mark.parametrize(
+    ("value", "problem"), [(np.nan, "no HU: expected"), (40_000.0, "no HU: expected"), ("soft", "holds no HU")]
+)
+def test_an_array_of_other_than_hu_is_refused(predicted: Predicted, value: float | str, problem: str) -> None:
+    with pytest.raises(ClaireError, match=problem):
+        claire.load(predicted.model).predict(np.full((30, 8, 8), value), np.eye(4))
+
+
 def test_a_file_and_its_array_are_the_same_scan(predicted: Predicted) -> None:
     model, path = claire.load(predicted.model), predicted.source / "sub-northwind/ct.nii.gz"
     image = nib.load(path)

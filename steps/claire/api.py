@@ -35,8 +35,8 @@ class LoadedModel:
         """Return what the model says of scans without labels: a directory of DICOM series or NIfTI files, one NIfTI
         file, or an array.
 
-        An array is (slices, rows, columns) int16 HU with its `affine` (4×4), (column, row, slice, 1) → RAS mm. Each
-        call makes pseudonyms of its own; `line` and `shard` of a scan mean nothing afterwards. Raises ClaireError
+        An array is (slices, rows, columns) HU, rounded to integers, with its `affine` (4×4), (column, row, slice, 1) →
+        RAS mm. Each call makes pseudonyms of its own; `line` and `shard` of a scan mean nothing afterwards. Raises ClaireError
         where no scan is left; `set_aside` of the result counts series that were not predicted by reason.
         """
         with tempfile.TemporaryDirectory(prefix="claire.") as folder:
@@ -63,9 +63,22 @@ def _source(scans: str | os.PathLike[str] | np.ndarray, affine: np.ndarray | Non
     if scans.ndim != 3 or affine is None or np.shape(affine) != (4, 4):
         raise ClaireError("an array needs three axes and an affine of 4×4", "Give (slices, rows, columns) and affine.")
     (folder / "source").mkdir()
-    volume = Volume(np.ascontiguousarray(scans, np.int16), np.asarray(affine, float))
+    volume = Volume(_as_hu(scans), np.asarray(affine, float))
     (folder / "source/scan.nii.gz").write_bytes(to_nifti_gz(volume))
     return folder / "source"
+
+
+def _as_hu(voxels: np.ndarray) -> np.ndarray:
+    """Return voxels as int16 HU. Raises ClaireError where they are no numbers or more than int16 holds."""
+    if not np.issubdtype(voxels.dtype, np.integer) and not np.issubdtype(voxels.dtype, np.floating):
+        raise ClaireError(f"an array of {voxels.dtype} holds no HU", "Give integers or floating-point numbers.")
+    limits = np.iinfo(np.int16)
+    if not (np.isfinite(voxels).all() and voxels.min() >= limits.min and voxels.max() <= limits.max):
+        raise ClaireError(
+            f"an array has values that are no HU: expected numbers from {limits.min} to {limits.max}",
+            "Replace NaN and padding by -1024.",
+        )
+    return np.ascontiguousarray(np.rint(voxels) if voxels.dtype.kind == "f" else voxels, np.int16)
 
 
 def _predict(model: LoadedModel, source: Path, folder: Path, threads: int) -> PredictionsDocument:
