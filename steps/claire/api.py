@@ -36,8 +36,8 @@ class LoadedModel:
         file, or an array.
 
         An array is (slices, rows, columns) HU, rounded to integers, with its `affine` (4×4), (column, row, slice, 1) →
-        RAS mm. Each call makes pseudonyms of its own; `line` and `shard` of a scan mean nothing afterwards. Raises ClaireError
-        where no scan is left; `set_aside` of the result counts series that were not predicted by reason.
+        RAS mm. Each call makes pseudonyms of its own; `line` and `shard` of a scan mean nothing afterwards. Raises
+        ClaireError where no scan is left; `set_aside` of the result counts series that were not predicted by reason.
         """
         with tempfile.TemporaryDirectory(prefix="claire.") as folder:
             return _predict(self, _source(scans, affine, Path(folder)), Path(folder), threads)
@@ -60,7 +60,7 @@ def _source(scans: str | os.PathLike[str] | np.ndarray, affine: np.ndarray | Non
         (folder / "source").mkdir()
         shutil.copyfile(path, folder / "source" / path.name)  # index follows no links
         return folder / "source"
-    if scans.ndim != 3 or affine is None or np.shape(affine) != (4, 4):
+    if scans.ndim != 3 or not scans.size or affine is None or np.shape(affine) != (4, 4):
         raise ClaireError("an array needs three axes and an affine of 4×4", "Give (slices, rows, columns) and affine.")
     (folder / "source").mkdir()
     volume = Volume(_as_hu(scans), np.asarray(affine, float))
