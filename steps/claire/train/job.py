@@ -10,10 +10,11 @@ from typing import Any
 from claire.core.command.errors import ClaireError, require
 from claire.core.command.files import sha256_file
 from claire.core.command.sources import step_hash
-from claire.core.contracts.cohort import Cohort, Scan, open_cohort
+from claire.core.contracts.cohort import Cohort, Scan
 from claire.core.contracts.folds import Folds, read_folds
 from claire.core.contracts.run import run_name
 from claire.core.contracts.variant import Variant, VariantDocument, read_variant
+from claire.core.contracts.verified import open_verified
 from claire.core.networks.architectures import own_source
 from claire.core.networks.devices import Device
 from claire.train import Parameters
@@ -47,7 +48,7 @@ def read_job(parameters: Parameters) -> Job:
         "Choose one of them.",
     )
     _check_pretrained(variant, parameters.pretrained)
-    cohort = open_cohort(parameters.cohort)
+    cohort = open_verified(parameters.cohort, parameters.store)
     _check_patients(cohort, folds)
     scans = {role: cohort.by_patient(patients) for role, patients in folds.roles(parameters.fold).items()}
     _check_roles(scans, cohort, parameters.fold)

@@ -160,14 +160,19 @@ class Entry:
 
 
 def open_entry(store: Path, step: str, key: Mapping[str, Any]) -> Entry:
-    """Return the entry of a content key: the parts are hashed together.
+    """Return the entry of a content key: the parts are hashed together. Raises as `open_folder` does."""
+    return Entry(open_folder(store, step) / sha256_json(key))
+
+
+def open_folder(store: Path, name: str) -> Path:
+    """Return a folder of the store, for its owner alone; it is created if missing.
 
     Raises UsageError if `store` is not an absolute path (a relative one would be deleted with the job's folder) and
     ClaireError if it cannot be written.
     """
     if not store.is_absolute():
         raise UsageError(f"--store {store} is a relative path", "Give an absolute path where this step is executed.")
-    folder = store / step
+    folder = store / name
     try:
         store.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -180,7 +185,7 @@ def open_entry(store: Path, step: str, key: Mapping[str, Any]) -> Entry:
             f"the store cannot be written: {error.strerror or type(error).__name__}",
             "Give --store a directory that this user may write, or leave it out.",
         ) from error
-    return Entry(folder / sha256_json(key))
+    return folder
 
 
 def _make_durable(folder: Path) -> None:
