@@ -20,6 +20,8 @@ PIPELINE = [name for name in STEPS if name not in ("apply", "deliver")]
 _SHARE = re.compile(r"(\d+)/(\d+)")
 #: How a step says that nothing was left to do (core.command.store).
 TAKEN = "already finished"
+#: How collect says how many trainings the store had.
+_COLLECTED = re.compile(r"taken from the store: (\d+) of \d+ trainings")
 #: Running shards or runs that the table shows of a step.
 SHOWN = 4
 
@@ -71,6 +73,12 @@ class Step:
             return None
         return (time.monotonic() - self.begun) * remaining / worked
 
+    def take(self, count: int) -> None:
+        """Count jobs that need not be started, because another step took their results from the store."""
+        self.started += count
+        self.done += count
+        self.taken += count
+
     def hear(self, name: str, text: str) -> None:
         """Take in a line of a shard or run."""
         self.line = f"{name} {text}".strip()
@@ -106,6 +114,8 @@ class Watch:
         self._inside = False
         if (found := _STEP.match(line)) and found[2] in self.steps:
             self.steps[found[2]].hear(found[3] or "", found[4])
+            if collected := _COLLECTED.match(found[4]):
+                self.steps["train"].take(int(collected[1]))
             return line
         if found := _FAULT.match(line):
             if not self.cause:

@@ -105,14 +105,21 @@ class Entry:
         While another process makes it, wait for it.
         """
         with lease(self.folder.with_name(self.folder.name + ".lease")):
-            if self.drop_if_damaged():
-                log.warning("the result in the store is damaged: moved aside as .damaged; making it again")
-            if self.finished:
+            if self.take(out):
                 log.info("already finished: taken from the store")
-            else:
-                with self.publishing() as staging:
-                    make(staging)
+                return
+            with self.publishing() as staging:
+                make(staging)
             self.fetch(out)
+
+    def take(self, out: Path) -> bool:
+        """Put the finished result into `out` if there is one; return whether. A damaged one is moved aside."""
+        if self.drop_if_damaged():
+            log.warning("the result in the store is damaged: moved aside as .damaged; making it again")
+        if not self.finished:
+            return False
+        self.fetch(out)
+        return True
 
     def drop_if_damaged(self) -> bool:
         """Move a finished result aside if its files are not as published; return whether it was moved."""
