@@ -3,7 +3,9 @@ class: Workflow
 label: From a cohort to a leaderboard
 doc: |
   Trains every variant on every fold, compares them and names the positions of the winner's runs. The plan comes from
-  main.cwl, which makes it beside the data steps: a grid that is wrong is refused before anything costs time.
+  main.cwl, which makes it beside the data steps: a grid that is wrong is refused before anything costs time. What the
+  store has is collected by one job, and only the rest is trained: weights and runs are those collected and then those
+  trained, and positions count them in this order. evaluate compares them in the order of the plan.
 requirements:
   ScatterFeatureRequirement: {}
   MultipleInputFeatureRequirement: {}
@@ -29,14 +31,27 @@ inputs:
   evaluate_options: {type: ["null", "types/evaluate.yml#evaluate_parameters"], label: Options of evaluate, doc: "How variants are compared"}
 
 steps:
+  collect:
+    run: tools/collect.cwl
+    in:
+      variants: variants
+      fold: fold
+      pretraining: pretraining
+      pretrained: pretrained
+      cohort: cohort
+      folds: folds
+      store: store
+      cores: cores
+      parameters: {source: train_options, valueFrom: $(self)}
+    out: [weights, runs, records, missing_variants, missing_fold, missing_pretraining, order, record]
   train:
     run: tools/train.cwl
     scatter: [variant, fold, pretraining]
     scatterMethod: dotproduct
     in:
-      variant: variants
-      fold: fold
-      pretraining: pretraining
+      variant: collect/missing_variants
+      fold: collect/missing_fold
+      pretraining: collect/missing_pretraining
       pretrained: {source: pretrained, valueFrom: "$(inputs.pretraining < 0 ? null : self[inputs.pretraining])"}
       cohort: cohort
       folds: folds
@@ -47,7 +62,8 @@ steps:
   evaluate:
     run: tools/evaluate.cwl
     in:
-      runs: train/run
+      runs: {source: [collect/runs, train/run], linkMerge: merge_flattened}
+      order: collect/order
       scans: scans
       cohort_summary: cohort_summary
       explain_folds: explain_folds
@@ -65,11 +81,11 @@ outputs:
   winner_positions: {type: "int[]", outputSource: evaluate/winner_positions, label: Positions of the winner, doc: "Positions of the winner's runs"}
   explained_positions: {type: "int[]", outputSource: evaluate/explained_positions, label: Positions to explain, doc: "Positions of the winner's runs that are to be explained"}
   judge_positions: {type: "int[]", outputSource: evaluate/judge_positions, label: Positions of the judges, doc: "For each run to explain the position of its judge, -1 for none"}
-  weights: {type: "File[]", outputSource: train/weights, label: Weights, doc: "Weights of every run; they stay where they were made unless picked"}
-  runs: {type: "File[]", outputSource: train/run, label: Runs, doc: "Predictions and history of every run"}
+  weights: {type: "File[]", outputSource: [collect/weights, train/weights], linkMerge: merge_flattened, label: Weights, doc: "Weights of every run; they stay where they were made unless picked"}
+  runs: {type: "File[]", outputSource: [collect/runs, train/run], linkMerge: merge_flattened, label: Runs, doc: "Predictions and history of every run"}
   records:
     type: File[]
-    outputSource: [train/record, evaluate/record]
+    outputSource: [collect/record, collect/records, train/record, evaluate/record]
     linkMerge: merge_flattened
     label: Records
     doc: What each step did, on which input, how long it took

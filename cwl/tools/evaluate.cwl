@@ -13,9 +13,10 @@ requirements:
     expressionLib:
       - {$include: ../expressions/manifest.js}
       - {$include: ../expressions/folds.js}
+      - {$include: ../expressions/order.js}
   InitialWorkDirRequirement:
     listing:
-      - {entryname: runs.txt, entry: $(manifest(inputs.runs))}
+      - {entryname: runs.txt, entry: $(manifest(in_order(inputs.runs)))}
 hints:
   DockerRequirement: {dockerPull: "localhost/claire-data:0.1.0"}
   SoftwareRequirement: {packages: [{package: claire-pipeline, version: ["0.1.0"]}]}
@@ -23,7 +24,8 @@ baseCommand: [claire, evaluate]
 arguments: [--threads, $(runtime.cores), --runs, runs.txt]
 
 inputs:
-  runs: {type: "File[]", label: Runs, doc: "Archive of every run, in the order of the plan"}
+  runs: {type: "File[]", label: Runs, doc: "Archive of every run"}
+  order: {type: "int[]?", label: Order, doc: "For each training of the plan the position of its run; by default the runs are in the order of the plan"}
   scans: {type: File, inputBinding: {prefix: --scans}, label: Scans, doc: "scans.csv of the cohort"}
   cohort_summary: {type: File, inputBinding: {prefix: --cohort-summary}, label: Cohort summary, doc: "cohort.json of the cohort"}
   seed: {type: "int?", inputBinding: {prefix: --seed}, label: Seed, doc: "Seed of the bootstrap"}
@@ -43,17 +45,17 @@ outputs:
   winner: {type: File, outputBinding: {glob: winner.json}, format: "edam:format_3464", label: Winner, doc: "The winner and the positions of its runs"}
   winner_positions:
     type: int[]
-    outputBinding: {glob: winner.json, loadContents: true, outputEval: "$(JSON.parse(self[0].contents).winner)"}
+    outputBinding: {glob: winner.json, loadContents: true, outputEval: "$(positions(JSON.parse(self[0].contents).winner))"}
     label: Positions of the winner
     doc: Positions of the winner's runs among the runs
   explained_positions:
     type: int[]
-    outputBinding: {glob: winner.json, loadContents: true, outputEval: "$(JSON.parse(self[0].contents).explained)"}
+    outputBinding: {glob: winner.json, loadContents: true, outputEval: "$(positions(JSON.parse(self[0].contents).explained))"}
     label: Positions to explain
     doc: Positions of those of the winner's runs that are to be explained
   judge_positions:
     type: int[]
-    outputBinding: {glob: winner.json, loadContents: true, outputEval: "$(JSON.parse(self[0].contents).judge)"}
+    outputBinding: {glob: winner.json, loadContents: true, outputEval: "$(positions(JSON.parse(self[0].contents).judge))"}
     label: Positions of the judges
     doc: For each run to explain the position of a run of another architecture on the same fold and grid, -1 for none
   record: {type: File, outputBinding: {glob: evaluate.run.json}, format: "edam:format_3464", label: Record, doc: "What the step did, on which input, how long it took"}

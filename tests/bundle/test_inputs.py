@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from claire.core.contracts.winner import read_winner, write_winner
 
 from tests.support.bundling import Winner
 from tests.support.command import claire
-from tests.support.damage import require_told
+from tests.support.damage import flip_a_voxel, require_told
 from tests.support.report_inputs import explained
 from tests.support.synthetic import CLASSES
 
@@ -30,6 +31,15 @@ def test_another_cohort_is_refused(winner: Winner, tmp_path: Path, capsys: pytes
     summary = read_cohort_summary(winner.folder / "cohort.json").model_copy(update={"sha256": "d" * 64})
     other = write_cohort_summary(tmp_path / "cohort.json", summary)
     refused(winner, capsys, tmp_path, "metrics.json is of another cohort than cohort.json", cohort_summary=other)
+
+
+def test_a_cohort_with_a_flipped_voxel_is_named(
+    winner: Winner, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = flip_a_voxel(Path(shutil.copy(winner.trained[0].files.cohort, tmp_path)))
+    assert claire("bundle", [*winner.argv(cohort=damaged), "--out", str(tmp_path / "out")]) == 1
+    require_told(capsys.readouterr().err, "bundle", "cohort.h5 is damaged, its checksum does not match")
+    assert list((tmp_path / "out").glob("*")) == []
 
 
 def test_metrics_of_another_winner_are_refused(

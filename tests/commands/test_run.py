@@ -119,6 +119,24 @@ def test_the_table_has_the_losses_of_running_trainings_and_the_time_left(monkeyp
     assert not any("v1-f2" in row for row in rows)
 
 
+def test_collected_trainings_count_as_done_before_any_is_started() -> None:
+    watch = Watch({"train": 4})
+    watch.read("10:00:00 claire collect: taken from the store: 3 of 4 trainings")
+    assert next(row for row in watch.table() if row.startswith("train")).split() == ["train", "running", "3/4"]
+    watch.read("[2026-01-01 10:00:00] INFO [job train] /w/out/a$ claire \\")
+    watch.read("10:00:00 claire train v1-f0: epoch 1/4: loss 0.6, validation loss 0.7, AUC 0.71; 9 s")
+    assert watch.steps["train"].running == {"v1-f0": "epoch 1/4: loss 0.6, validation loss 0.7, AUC 0.71; 9 s"}
+    watch.read("[2026-01-01 10:00:09] INFO [job train] completed success")
+    assert next(row for row in watch.table() if row.startswith("train")).split()[:3] == ["train", "done", "4/4"]
+
+
+def test_a_step_of_which_all_was_collected_is_done_under_streamflow_too() -> None:
+    watch = Watch({"train": 4})
+    watch.read("10:00:00 claire collect: taken from the store: 4 of 4 trainings")
+    watch.read("2026-01-01 INFO     COMPLETED Step /experiment/train")
+    assert (watch.steps["train"].state, watch.steps["train"].done, watch.steps["train"].jobs) == ("done", 4, 4)
+
+
 def test_what_a_killed_run_left_working_is_found_by_its_session_and_folder(tmp_path: Path) -> None:
     sleep = [sys.executable, "-c", "import time; print('up', flush=True); time.sleep(60)"]
     process = subprocess.Popen(sleep, cwd=tmp_path, stdout=subprocess.PIPE, start_new_session=True)
@@ -200,7 +218,7 @@ def test_the_site_keeps_its_bindings_and_gets_this_job(tmp_path: Path) -> None:
     document = site_of("cwl/main.cwl", tmp_path)
     (workflow,) = document["workflows"].values()
     assert workflow["config"]["settings"] == str(tmp_path / "job.yml")
-    assert len(workflow["bindings"]) == 3
+    assert len(workflow["bindings"]) == 4
 
 
 def site_of(workflow: str, tmp_path: Path) -> dict[str, Any]:

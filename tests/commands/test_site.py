@@ -237,7 +237,7 @@ def test_deployments_that_wrap_one_another_are_one_place() -> None:
         ),
         (
             lambda site: site["workflows"]["claire"]["bindings"][1].update(target=target("hpc", "gpuu")),
-            "hpc has no service 'gpuu': expected one of gpu",
+            "hpc has no service 'gpuu': expected one of cpu, gpu",
         ),
         (
             lambda site: site["workflows"]["claire"]["bindings"][1].update(target=target("hpcc")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import stat
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from claire.core.command.errors import UsageError
+from claire.core.command.errors import ClaireError, UsageError
 from claire.core.command.record import read_record
 from claire.core.contracts.lesions import FoundScan, read_found_lesions, write_found_lesions
 from claire.core.contracts.predictions import PredictedScan, read_predictions, write_predictions
@@ -23,6 +24,7 @@ from claire.deliver.list_page import ListPage
 from claire.deliver.patient_page import ScanResult
 from claire.deliver.scan_objects import Written
 
+from tests.support.damage import flip_a_voxel
 from tests.support.predicting import SECRETS, Predicted, call
 
 
@@ -273,6 +275,11 @@ def test_predictions_of_another_run_are_refused(
     other = read_predictions(new.out / "predictions.json").model_copy(update={changed: "0" * 64})
     with pytest.raises(UsageError, match=f"--predictions are of {of}"):
         deliver(new, out, predictions=write_predictions(tmp_path / "p.json", other))
+
+
+def test_scans_with_a_flipped_voxel_are_refused(new: Predicted, out: Path, tmp_path: Path) -> None:
+    with pytest.raises(ClaireError, match=r"scans\.h5 is damaged, its checksum does not match"):
+        deliver(new, out, scans=flip_a_voxel(Path(shutil.copy(new.out / "scans.h5", tmp_path))))
 
 
 def test_another_key_is_refused(new: Predicted, out: Path, tmp_path: Path) -> None:

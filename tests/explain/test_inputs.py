@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from claire.explain import Parameters
 from claire.explain.inputs import open_inputs
 
 from tests.support.command import claire
-from tests.support.damage import DAMAGES, damage, require_told
+from tests.support.damage import DAMAGES, damage, flip_a_voxel, require_told
 from tests.support.explaining import FLAT, SOLID, Trained, train_tiny
 from tests.support.synthetic import CohortFiles, make_cohort
 
@@ -42,6 +43,17 @@ def test_a_damaged_input_is_named(
     assert claire("explain", [*argv, "--device", "cpu", "--out", str(out)]) in (1, 2)
     require_told(capsys.readouterr().err, "explain", bad.name)
     assert [*out.iterdir()] == []
+
+
+def test_a_cohort_with_a_flipped_voxel_is_named(
+    trained: Trained, tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = {**paths(trained), "cohort": flip_a_voxel(Path(shutil.copy(trained.files.cohort, tmp_path)))}
+    argv = [word for flag, path in given.items() for word in (f"--{flag}", str(path))]
+    store = tmp_path / "store"
+    assert claire("explain", [*argv, "--device", "cpu", "--store", str(store), "--out", str(out)]) == 1
+    require_told(capsys.readouterr().err, "explain", "cohort.h5 is damaged, its checksum does not match")
+    assert [*out.iterdir(), *store.glob("*/*")] == []
 
 
 def test_a_cohort_of_another_hash_is_refused(trained: Trained, tmp_path: Path) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
 
+from claire.core.contracts.cohort import open_cohort
 from hypothesis import strategies as st
 
 #: What becomes of a file's bytes, by what happened to it.
@@ -22,6 +24,17 @@ def damage(path: Path, how: str, folder: Path) -> Path:
     copy = folder / path.name
     copy.write_bytes(DAMAGES[how](path.read_bytes()))
     return copy
+
+
+def flip_a_voxel(path: Path) -> Path:
+    """Flip one bit of a scan's HU in the middle of a cohort file, as a bad disk or transfer does; return the path."""
+    hu = open_cohort(path).hu
+    with path.open("r+b") as file:
+        file.seek(hu.offset + hu.nbytes // 2)
+        (byte,) = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte ^ 1]))
+    return path
 
 
 @st.composite

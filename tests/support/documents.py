@@ -28,6 +28,7 @@ from claire.core.contracts.prepared import PreparedHead, PreparedScan
 from claire.core.contracts.run import Pretrained, RunFacts
 from claire.core.contracts.scans import ScanFacts
 from claire.core.contracts.shard_list import ListedSeries
+from claire.core.contracts.trainings import Collected
 from claire.core.contracts.variant import Variant, VariantDocument
 from claire.core.contracts.weights_facts import WeightsFacts
 from claire.core.contracts.winner import Winner
@@ -47,6 +48,7 @@ NAMES = tuple(
         *(
             CohortHead,
             CohortSummary,
+            Collected,
             ExternalDocument,
             FoundLesions,
             LesionsDocument,
@@ -204,6 +206,7 @@ def examples() -> dict[str, Document]:
     documents: tuple[Document, ...] = (
         *(
             cohort_head(),
+            Collected(found=(1, 0), missing=(2,)),
             summary(),
             external(),
             lesions(),
@@ -211,7 +214,15 @@ def examples() -> dict[str, Document]:
             MaskFacts(scan="S1", lungs=lung_facts()),
             metrics(),
         ),
-        *(plan(), PreparedHead(size=256), prepared_scan(), run, scan_facts(), VariantDocument.of(Variant())),
+        *(
+            plan(),
+            Collected(found=(1, 0), missing=(2,)),
+            PreparedHead(size=256),
+            prepared_scan(),
+            run,
+            scan_facts(),
+            VariantDocument.of(Variant()),
+        ),
         *(weights, winner(), predictions(), found_lesions()),
     )
     return {type(document).__name__: document for document in (*documents, model())}

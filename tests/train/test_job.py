@@ -11,8 +11,9 @@ from claire.core.contracts.folds import read_fold_rows, write_folds
 from claire.core.contracts.run import read_run
 from claire.core.contracts.variant import Variant, write_variant
 from claire.core.networks.devices import choose_device
+from claire.core.networks.training_key import versions
 from claire.train import Parameters, run
-from claire.train.job import Job, read_job, store_key, versions
+from claire.train.job import Job, read_job, store_key
 from claire.train.training import Training
 
 from tests.support.command import claire

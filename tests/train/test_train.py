@@ -6,10 +6,12 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ from claire.train import Parameters, run
 from claire.train.training import Progress, Training
 
 from tests.support.command import claire
+from tests.support.damage import flip_a_voxel, require_told
 from tests.support.runs import run_facts
 from tests.support.synthetic import CLASSES, SLICES, CohortFiles, make_cohort
 
@@ -409,3 +412,43 @@ def test_a_damaged_result_of_the_store_is_trained_again(
     assert "the result in the store is damaged: moved aside as .damaged" in capsys.readouterr().err
     assert results(tmp_path / "a") == results(tmp_path / "b")
     assert sorted(path.suffix for path in (store / "train").iterdir()) == ["", ".damaged"]
+
+
+@pytest.mark.parametrize("with_store", [False, True])
+def test_a_cohort_with_a_flipped_voxel_is_named_and_nothing_is_trained(
+    cohort_files: CohortFiles,
+    out: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    with_store: bool,
+) -> None:
+    monkeypatch.setattr(Training, "run", lambda _: pytest.fail("trained"))
+    damaged = replace(cohort_files, cohort=flip_a_voxel(Path(shutil.copy(cohort_files.cohort, tmp_path))))
+    store = ["--store", tmp_path / "store"] if with_store else []
+    assert claire_train(damaged, variant_file(tmp_path), out, *store) == 1
+    require_told(capsys.readouterr().err, "train", "cohort.h5 is damaged", f"expected {cohort_files.sha256[:12]}…, got")
+    assert [path for path in tmp_path.glob("store/*/*")] == []
+    assert [*out.iterdir()] == []
+
+
+def test_a_second_training_on_a_verified_cohort_does_not_read_it_whole(
+    cohort_files: CohortFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    verified = []
+    for fold in range(2):
+        out, store = tmp_path / f"out{fold}", tmp_path / "store"
+        assert claire_train(cohort_files, variant_file(tmp_path), out, "--store", store, fold=fold) == 0
+        verified.append(capsys.readouterr().err.count("checksum verified"))
+    assert verified == [1, 0]
+
+
+def test_a_cohort_that_changed_after_it_was_verified_is_named(
+    cohort_files: CohortFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files, store = replace(cohort_files, cohort=Path(shutil.copy(cohort_files.cohort, tmp_path))), tmp_path / "store"
+    assert claire_train(files, variant_file(tmp_path), tmp_path / "a", "--store", store) == 0
+    flip_a_voxel(files.cohort)
+    assert claire_train(files, variant_file(tmp_path), tmp_path / "b", "--store", store, fold=1) == 1
+    assert "checksum does not match" in capsys.readouterr().err
+    assert len([*(store / "train").iterdir()]) == 1

@@ -6,9 +6,17 @@ jobs=$(nproc)
 rm -rf demo/smoke
 claire phantom --preset tiny --out demo/smoke --seed 1 --threads "$jobs"
 
+# The smoke job with stores.
+sed "s#\.\./demo/#$PWD/demo/#; s#path: grids/#path: $PWD/configs/grids/#" configs/smoke.yml >demo/smoke/stored.yml
+echo "store: $PWD/demo/smoke/store" >>demo/smoke/stored.yml
+echo "data_store: $PWD/demo/smoke/data_store" >>demo/smoke/stored.yml
+run_cwltool() { # run_cwltool NAME: the job with stores
+    cwltool --no-container --relax-path-checks --parallel --outdir "demo/smoke/$1" cwl/main.cwl demo/smoke/stored.yml \
+        >"demo/smoke/$1.json" 2>"demo/smoke/$1.log" || { tail -n 60 "demo/smoke/$1.log"; exit 1; }
+}
+
 started=$SECONDS
-cwltool --no-container --relax-path-checks --parallel --outdir demo/smoke/cwltool cwl/main.cwl configs/smoke.yml \
-    >demo/smoke/cwltool.json 2>demo/smoke/cwltool.log || { tail -n 60 demo/smoke/cwltool.log; exit 1; }
+run_cwltool cwltool
 echo "smoke: cwltool $((SECONDS - started)) s"
 
 started=$SECONDS
@@ -23,6 +31,22 @@ open=$(find demo/smoke/.streamflow/work demo/smoke/streamflow demo/smoke/cwltool
 
 claire compare --left demo/smoke/cwltool --right demo/smoke/streamflow
 echo "smoke: both engines give the same results"
+
+# Again with the store: nothing is trained under one engine, and under the other the one training that is missing.
+trained() { grep -cE 'job train(_[0-9]+)?\] completed success|EXECUTING step /experiment/train ' "demo/smoke/$1.log" || true; }
+started=$SECONDS
+run_cwltool cwltool-again
+[[ $(trained cwltool) == 6 && $(trained cwltool-again) == 0 ]] || { echo "smoke: finished trainings were submitted"; exit 1; }
+claire compare --left demo/smoke/cwltool --right demo/smoke/cwltool-again
+entry=$(find demo/smoke/store/train -mindepth 1 -maxdepth 1 -type d | sort | sed -n 3p)
+chmod -R u+w "$entry" && rm -r "$entry"
+sed "s#\.\./\.\./cwl/#$PWD/cwl/#; s#\.\./\.\./configs/smoke.yml#$PWD/demo/smoke/stored.yml#" deployments/sites/local.yml \
+    >demo/smoke/site.yml
+(cd demo/smoke && streamflow run --outdir streamflow-again site.yml >streamflow-again.log 2>&1) ||
+    { tail -n 60 demo/smoke/streamflow-again.log; exit 1; }
+[[ $(trained streamflow-again) == 1 ]] || { echo "smoke: expected 1 training, got $(trained streamflow-again)"; exit 1; }
+claire compare --left demo/smoke/cwltool --right demo/smoke/streamflow-again
+echo "smoke: again with the store $((SECONDS - started)) s, with the same results"
 
 # New patients by the model of this run: with lesions under one engine, the probabilities alone under the other.
 started=$SECONDS

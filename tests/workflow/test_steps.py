@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 from claire.commands.run.watch import PIPELINE
+from claire.core.command.documents import read_document
 from claire.core.command.files import sha256_file
+from claire.core.command.tables import write_rows
 from claire.core.contracts.cohort import open_cohort
 from claire.core.contracts.cohort_summary import read_cohort_summary
 from claire.core.contracts.folds import read_folds
@@ -24,6 +26,7 @@ from claire.core.contracts.rejects import read_rejects
 from claire.core.contracts.run import Run, read_run
 from claire.core.contracts.scan_table import read_scan_table
 from claire.core.contracts.shard_list import read_shard_list
+from claire.core.contracts.trainings import Collected, TrainingRow
 from claire.core.contracts.variant import read_variant
 from claire.core.contracts.weights import read_weights
 from claire.core.contracts.winner import read_winner
@@ -94,9 +97,12 @@ def prepare(folder: Path, out: Path) -> None:
 def learn(folder: Path, out: Path) -> None:
     call("plan", grid=folder / "grid.yml", fold_count=3, out=out)
     cohort = {"cohort": out / "cohort.h5", "folds": out / "folds.csv"}
-    for variant in sorted(out.glob("*.variant.json")):
-        for fold in range(3):
-            call("train", variant=variant, **cohort, fold=fold, device="cpu", out=out)
+    variants = sorted(out.glob("*.variant.json"))
+    rows = [TrainingRow(variant=str(variant), fold=fold, pretrained=None) for variant in variants for fold in range(3)]
+    call("collect", trainings=write_rows(folder / "trainings.csv", TrainingRow, rows), **cohort, out=out)
+    missing = read_document(out / "collected.json", Collected, "").missing
+    for row in (rows[position] for position in missing):
+        call("train", variant=row.variant, **cohort, fold=row.fold, device="cpu", out=out)
     tables = {"scans": out / "scans.csv", "cohort_summary": out / "cohort.json"}
     runs = sorted(out.glob("*.run.zip"))
     call("evaluate", runs=runs, **tables, bootstrap=100, explain_folds=[0], out=out)

@@ -9,7 +9,7 @@ from pathlib import Path
 from claire.bundle import Parameters
 from claire.core.command.errors import UsageError, require
 from claire.core.command.record import StepRecord, read_record
-from claire.core.contracts.cohort import Cohort, open_cohort
+from claire.core.contracts.cohort import Cohort
 from claire.core.contracts.cohort_summary import CohortSummary, read_cohort_summary
 from claire.core.contracts.folds import read_folds
 from claire.core.contracts.lesions import LesionsDocument, read_lesions
@@ -17,6 +17,7 @@ from claire.core.contracts.metrics import Metrics, VariantMetrics, read_metrics
 from claire.core.contracts.run import Run, read_run
 from claire.core.contracts.scan_table import ScanRow, read_scan_table
 from claire.core.contracts.variant import Variant
+from claire.core.contracts.verified import open_verified
 from claire.core.contracts.weights_facts import WeightsFacts, read_weights_facts
 from claire.core.contracts.winner import Winner, read_winner
 
@@ -58,7 +59,8 @@ def path_of(path: Path | None) -> Path:
 def open_inputs(parameters: Parameters) -> Inputs:
     """Open all inputs. Raises UsageError if they belong to different cohorts, variants or folds."""
     winner, metrics = read_winner(path_of(parameters.winner)), read_metrics(path_of(parameters.metrics))
-    summary, cohort = read_cohort_summary(path_of(parameters.cohort_summary)), open_cohort(path_of(parameters.cohort))
+    summary = read_cohort_summary(path_of(parameters.cohort_summary))
+    cohort = open_verified(path_of(parameters.cohort), parameters.store)
     scans = read_scan_table(path_of(parameters.scans))
     runs = [read_run(path, summary.classes) for path in parameters.runs]
     facts = {path: read_weights_facts(path) for path in parameters.weights}

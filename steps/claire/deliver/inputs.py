@@ -13,13 +13,14 @@ from claire.core.command.errors import ClaireError, require
 from claire.core.command.files import sha256_file
 from claire.core.command.record import TIME_FORMAT, read_record
 from claire.core.contracts.archive import DAMAGE, ArchiveReader, stem_of
-from claire.core.contracts.cohort import Scan, open_cohort
+from claire.core.contracts.cohort import Scan
 from claire.core.contracts.lesions import FoundLesions, FoundScan, read_found_lesions
 from claire.core.contracts.model import Model, read_model
 from claire.core.contracts.predictions import PredictedScan, PredictionsDocument, read_predictions
 from claire.core.contracts.rejects import Reject, read_rejects
 from claire.core.contracts.scans import ScanFacts, ScansReader
 from claire.core.contracts.shard_list import ListedSeries, read_shard_list
+from claire.core.contracts.verified import open_verified
 from claire.core.imaging.volume import from_nifti_gz
 from claire.core.privacy.pictures import may_show
 from claire.core.privacy.pseudonym import Pseudonyms, read_key
@@ -60,7 +61,7 @@ class Inputs:
         self.created = _when(parameters.apply_record)
         self._source, self._images = parameters.source, parameters.images
         self._overlays, self._saliency = parameters.overlays, parameters.saliency
-        cohort = open_cohort(parameters.scans)
+        cohort = open_verified(parameters.scans, None)  # --keep-identity leaves nothing in the store
         self._grids = {scan.scan: scan for scan in cohort.scans}
         self._found = {scan.explained.scan: scan for scan in self.lesions.scans} if self.lesions else {}
         self._series = {

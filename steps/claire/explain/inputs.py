@@ -8,10 +8,11 @@ from pathlib import Path
 
 from claire.core.command.errors import UsageError
 from claire.core.command.progress import about
-from claire.core.contracts.cohort import Cohort, Scan, open_cohort
+from claire.core.contracts.cohort import Cohort, Scan
 from claire.core.contracts.folds import read_folds
 from claire.core.contracts.run import Run, read_run
 from claire.core.contracts.variant import differing_grid
+from claire.core.contracts.verified import open_verified
 from claire.core.contracts.weights_facts import WeightsFacts
 from claire.core.contracts.winner import read_winner
 from claire.core.networks.build import load_network
@@ -57,7 +58,7 @@ def open_inputs(parameters: Parameters) -> Inputs:
     weights, run_path, folds_path = of_training(parameters)
     network, facts = load_network(weights)
     device = choose_device(parameters.device, facts.variant.dimensions)
-    cohort, folds = open_cohort(parameters.cohort), read_folds(folds_path)
+    cohort, folds = open_verified(parameters.cohort, parameters.store), read_folds(folds_path)
     run = read_run(run_path, facts.classes)
     about("explain", run.name)
     _require_same_training(facts, run, cohort)

@@ -14,11 +14,12 @@ from claire.core.command.files import sha256_file
 from claire.core.command.record import Record
 from claire.core.command.store import stored
 from claire.core.contracts.archive import write_archive
-from claire.core.contracts.cohort import Cohort, open_cohort
+from claire.core.contracts.cohort import Cohort
 from claire.core.contracts.gates import reliable
 from claire.core.contracts.lesions import FoundLesions, FoundScan, Refinement, write_found_lesions, write_lesion_table
 from claire.core.contracts.model import FoldModel, Model, read_model
 from claire.core.contracts.predictions import PredictedScan, PredictionsDocument, read_predictions
+from claire.core.contracts.verified import open_verified
 from claire.core.imaging.infill import INDEPENDENT
 from claire.core.networks.architectures import own_source
 from claire.core.networks.build import parse_network
@@ -66,7 +67,8 @@ def open_new_scans(parameters: Parameters) -> NewScans:
     """Open the inputs. Raises UsageError unless model, scans and predictions belong together."""
     if parameters.model is None or parameters.predictions is None:
         raise UsageError("--model needs --predictions", "Give predictions.json of `claire apply` with this model.")
-    predictions, cohort = read_predictions(parameters.predictions), open_cohort(parameters.cohort)
+    predictions = read_predictions(parameters.predictions)
+    cohort = open_verified(parameters.cohort, parameters.store)
     sha256 = sha256_file(parameters.model)
     if predictions.model_sha256 != sha256:
         raise UsageError("--predictions are of another model than --model", "Run `claire apply` with this model.")

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from claire.core.command.errors import ClaireError, require
 from claire.core.command.files import sha256_file
-from claire.core.command.sources import step_hash
-from claire.core.contracts.cohort import Cohort, Scan, open_cohort
+from claire.core.contracts.cohort import Cohort, Scan
 from claire.core.contracts.folds import Folds, read_folds
 from claire.core.contracts.run import run_name
-from claire.core.contracts.variant import Variant, VariantDocument, read_variant
-from claire.core.networks.architectures import own_source
+from claire.core.contracts.variant import Variant, read_variant
+from claire.core.contracts.verified import open_verified
 from claire.core.networks.devices import Device
+from claire.core.networks.training_key import training_key
 from claire.train import Parameters
-
-LIBRARIES = ("torch", "torchvision", "monai")
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ def read_job(parameters: Parameters) -> Job:
         "Choose one of them.",
     )
     _check_pretrained(variant, parameters.pretrained)
-    cohort = open_cohort(parameters.cohort)
+    cohort = open_verified(parameters.cohort, parameters.store)
     _check_patients(cohort, folds)
     scans = {role: cohort.by_patient(patients) for role, patients in folds.roles(parameters.fold).items()}
     _check_roles(scans, cohort, parameters.fold)
@@ -90,20 +87,6 @@ def _check_roles(scans: dict[str, list[Scan]], cohort: Cohort, fold: int) -> Non
 
 
 def store_key(job: Job, folds: Path, device: Device) -> dict[str, Any]:
-    """Return everything that the result of a training depends on; its hash is the key in the store."""
-    return {
-        "source": step_hash("train"),
-        "libraries": versions(),
-        "variant": VariantDocument.of(job.variant).model_dump(mode="json"),
-        "architecture": own_source(job.variant.architecture),
-        "cohort": job.cohort.sha256,
-        "folds": sha256_file(folds),
-        "fold": job.fold,
-        "pretrained": sha256_file(job.pretrained) if job.pretrained else None,
-        "device": device.kind,
-    }
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the libraries that shape a training."""
-    return {name: version(name) for name in LIBRARIES}
+    """Return the content key of a training (`networks.training_key`)."""
+    pretrained = sha256_file(job.pretrained) if job.pretrained else None
+    return training_key(job.variant, job.fold, job.cohort.sha256, sha256_file(folds), pretrained, device.kind)

@@ -26,8 +26,9 @@ from claire.core.networks.build import build_network
 from claire.core.networks.devices import Device, choose_device, make_deterministic
 from claire.core.networks.predict import predict
 from claire.core.networks.scan_network import ScanNetwork
+from claire.core.networks.training_key import versions
 from claire.train import Parameters
-from claire.train.job import Job, read_job, store_key, versions
+from claire.train.job import Job, read_job, store_key
 from claire.train.loading import Views
 from claire.train.pretrained import load_pretrained
 from claire.train.training import Learning, Training

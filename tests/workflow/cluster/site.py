@@ -38,12 +38,13 @@ def site(work: Path, sif: str) -> dict[str, object]:
     }
     login["workdir"] = hpc["workdir"] = f"{home}/claire-cluster-test/work"
     hpc["config"]["pollingInterval"] = 1
-    hpc["config"]["services"]["gpu"] |= {
-        "cpusPerTask": 1,
-        "mem": "6000",
-        "time": "00:30:00",
-        "export": f"CLAIRE_IMAGE={sif},CLAIRE_BIND={home}/claire-cluster-test",
-    }
+    for service in hpc["config"]["services"].values():
+        service |= {
+            "cpusPerTask": 1,
+            "mem": "6000",
+            "time": "00:30:00",
+            "export": f"CLAIRE_IMAGE={sif},CLAIRE_BIND={home}/claire-cluster-test",
+        }
     values["database"]["config"]["connection"] = str(work / "streamflow.db")
     settings = work / "job.yml"
     places = {

@@ -26,6 +26,8 @@ PIPELINE = [name for name in STEPS if name not in ("apply", "deliver")]
 _SHARE = re.compile(r"(\d+)/(\d+)")
 #: How a step says that nothing was left to do (core.command.store).
 TAKEN = "already finished"
+#: How collect says how many trainings the store had.
+_COLLECTED = re.compile(r"taken from the store: (\d+) of \d+ trainings")
 #: Running shards or runs that the table shows of a step.
 SHOWN = 4
 
@@ -35,7 +37,7 @@ class Step:
     """A step of the run: its jobs that were started, done, failed and taken from the store, and its last lines.
 
     `total`: its jobs as far as known beforehand; `active`: last line of each shard or run, the latest last; `shares`:
-    how far each is, 0 to 1; `begun`: clock of the first job that worked; `scheduled`: its jobs that were given to a
+    how far each is, 0 to 1; `collected`: jobs that another step took from the store for it; `begun`: clock of the first job that worked; `scheduled`: its jobs that were given to a
     queue; `queued`: how many wait there.
     """
 
@@ -44,6 +46,7 @@ class Step:
     done: int = 0
     failed: int = 0
     taken: set[str] = field(default_factory=set)
+    collected: int = 0
     line: str = ""
     active: dict[str, str] = field(default_factory=dict)
     shares: dict[str, float] = field(default_factory=dict)
@@ -74,16 +77,23 @@ class Step:
     @property
     def jobs_at_work(self) -> int:
         """How many of its jobs work now."""
-        return (len(self.scheduled) or self.started) - self.done - self.failed - self.queued
+        given = self.collected + len(self.scheduled) if self.scheduled else self.started
+        return given - self.done - self.failed - self.queued
 
     @property
     def seconds_left(self) -> float | None:
         """Estimated seconds until its last job ends, at the pace so far; None before a pace is known."""
         part = sum(self.shares.get(name, 0.0) for name in self.running)
-        worked, remaining = self.done - len(self.taken) + part, self.jobs - self.done - part
+        worked, remaining = self.done - len(self.taken) - self.collected + part, self.jobs - self.done - part
         if self.begun is None or worked <= 0 or self.state != "running":
             return None
         return (time.monotonic() - self.begun) * remaining / worked
+
+    def take(self, count: int) -> None:
+        """Count jobs that need not be started, because another step took their results from the store."""
+        self.started += count
+        self.done += count
+        self.collected += count
 
     def hear(self, name: str, text: str) -> None:
         """Take in a line of a shard or run."""
@@ -135,6 +145,8 @@ class Watch:
         if (found := _STEP.match(line)) and found[2] in self.steps:
             self._heard.add(line)  # StreamFlow repeats what a job said when it is done
             self.steps[found[2]].hear(found[3] or "", found[4])
+            if collected := _COLLECTED.match(found[4]):
+                self.steps["train"].take(int(collected[1]))
             return line
         if found := _FAULT.match(line):
             self.faults[found[1]], self._inside = line.rstrip(), found[1]
@@ -150,7 +162,7 @@ class Watch:
         elif (found := _QUEUE.match(line)) and found[1] in self.steps:
             step = self.steps[found[1]]
             step.queued = int(found[3])
-            step.done = max(step.done, len(step.scheduled) - int(found[2]) - step.queued)
+            step.done = max(step.done, step.collected + len(step.scheduled) - int(found[2]) - step.queued)
         return ""
 
     def _count(self, name: str, what: str) -> None:

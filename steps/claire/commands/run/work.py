@@ -174,7 +174,7 @@ def absolute(value: Any, folder: Path) -> Any:
 def totals(checked: Checked) -> dict[str, int]:
     """Return the jobs of each step as far as the job tells them; explain may get fewer folds."""
     job, plan = checked.job, checked.plan
-    once = dict.fromkeys(("index", "plan", "cohort", "evaluate", "bundle", "report"), 1)
+    once = dict.fromkeys(("index", "plan", "cohort", "collect", "evaluate", "bundle", "report"), 1)
     shards = job.options("index").get("shards") or model_of("index").model_fields["shards"].default
     known = once | dict.fromkeys(("ingest", "segment", "preprocess"), shards)
     if plan:

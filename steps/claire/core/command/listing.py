@@ -10,6 +10,7 @@ STEPS = {
     "preprocess": "Filter, crop and resize the slices of a shard's scans.",
     "cohort": "Join shards into the one file of voxels that training reads, and draw the folds.",
     "plan": "Turn a grid of variants into the list of trainings.",
+    "collect": "Take the finished trainings of a plan from the store, and name the missing ones.",
     "train": "Train one variant on one fold and predict its validation and test scans.",
     "evaluate": "Compare all runs: leaderboard, intervals, comparisons, winner.",
     "explain": "Show which lesions decided a fold's test scans.",

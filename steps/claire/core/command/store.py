@@ -105,14 +105,21 @@ class Entry:
         While another process makes it, wait for it.
         """
         with lease(self.folder.with_name(self.folder.name + ".lease")):
-            if self.drop_if_damaged():
-                log.warning("the result in the store is damaged: moved aside as .damaged; making it again")
-            if self.finished:
+            if self.take(out):
                 log.info("already finished: taken from the store")
-            else:
-                with self.publishing() as staging:
-                    make(staging)
+                return
+            with self.publishing() as staging:
+                make(staging)
             self.fetch(out)
+
+    def take(self, out: Path) -> bool:
+        """Put the finished result into `out` if there is one; return whether. A damaged one is moved aside."""
+        if self.drop_if_damaged():
+            log.warning("the result in the store is damaged: moved aside as .damaged; making it again")
+        if not self.finished:
+            return False
+        self.fetch(out)
+        return True
 
     def drop_if_damaged(self) -> bool:
         """Move a finished result aside if its files are not as published; return whether it was moved."""
@@ -160,14 +167,19 @@ class Entry:
 
 
 def open_entry(store: Path, step: str, key: Mapping[str, Any]) -> Entry:
-    """Return the entry of a content key: the parts are hashed together.
+    """Return the entry of a content key: the parts are hashed together. Raises as `open_folder` does."""
+    return Entry(open_folder(store, step) / sha256_json(key))
+
+
+def open_folder(store: Path, name: str) -> Path:
+    """Return a folder of the store, for its owner alone; it is created if missing.
 
     Raises UsageError if `store` is not an absolute path (a relative one would be deleted with the job's folder) and
     ClaireError if it cannot be written.
     """
     if not store.is_absolute():
         raise UsageError(f"--store {store} is a relative path", "Give an absolute path where this step is executed.")
-    folder = store / step
+    folder = store / name
     try:
         store.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -180,7 +192,7 @@ def open_entry(store: Path, step: str, key: Mapping[str, Any]) -> Entry:
             f"the store cannot be written: {error.strerror or type(error).__name__}",
             "Give --store a directory that this user may write, or leave it out.",
         ) from error
-    return Entry(folder / sha256_json(key))
+    return folder
 
 
 def _make_durable(folder: Path) -> None:

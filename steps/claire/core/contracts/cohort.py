@@ -7,12 +7,15 @@ and geometry and nothing else about a patient.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 import h5py
 import numpy as np
+from pydantic import Field
 
 from claire.core.command.documents import Document, Part, parse_document
 from claire.core.command.errors import ClaireError
@@ -21,6 +24,8 @@ from claire.core.contracts.prepared import describe_error
 from claire.core.imaging.affine import Affine, spacing_mm
 
 REMEDY = "Run `claire cohort` again."
+#: Bytes that are read at once to hash the voxels.
+BLOCK_BYTES = 4 * 2**20
 
 
 class Scan(Part):
@@ -56,7 +61,7 @@ class CohortHead(Document):
 
     classes: tuple[str, ...]
     scans: tuple[Scan, ...]
-    sha256: str = ""
+    sha256: str = Field(default="", pattern="^([0-9a-f]{64})?$")
 
 
 @dataclass(frozen=True)
@@ -86,20 +91,70 @@ class Cohort:
         return self.hu[rows], self.lungs[rows]
 
 
-def open_cohort(path: Path) -> Cohort:
-    """Map `cohort.h5` into memory. Raises ClaireError if it cannot be opened, is truncated or has another schema."""
+@dataclass(frozen=True)
+class _Stored:
+    """Where an array lies in the file: first byte, shape and type; contiguous."""
 
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def row_bytes(self) -> int:
+        return int(np.prod(self.shape[1:])) * self.dtype.itemsize
+
+
+def open_cohort(path: Path) -> Cohort:
+    """Map `cohort.h5` into memory. Raises ClaireError if it cannot be opened, is truncated or has another schema.
+
+    The voxels are not compared with the cohort's hash: steps that use them open it by `contracts.verified`.
+    """
+    document, stored = _layout(path)
+    head = parse_document(document, CohortHead, path.name, REMEDY)
+    maps = {name: np.memmap(path, each.dtype, "r", each.offset, each.shape) for name, each in stored.items()}
+    return Cohort(head.scans, head.classes, head.sha256, maps["hu"], maps["lungs"])
+
+
+def content_sha256(path: Path) -> str:
+    """Return the SHA-256 of what a cohort file holds now, in the order in which `write_cohort` hashed it.
+
+    The voxels are read, not mapped: a block at a time, so that memory stays flat and a network file system reads
+    ahead. Raises ClaireError as `open_cohort` does.
+    """
+    document, stored = _layout(path)
+    scans = parse_document(document, CohortHead, path.name, REMEDY).scans
+    head = json.loads(document)  # as it stands there, whichever fields its schema had
+    head.pop("sha256", None)
+    digest = hashlib.sha256(canonical_json(head).encode())
+    buffer = memoryview(bytearray(BLOCK_BYTES))
+    with path.open("rb", buffering=0) as file:
+        for scan in scans:
+            for array in (stored["hu"], stored["lungs"]):
+                file.seek(array.offset + scan.first * array.row_bytes)
+                for block in _blocks(file, scan.count * array.row_bytes, buffer):
+                    digest.update(block)
+    return digest.hexdigest()
+
+
+def _blocks(file: FileIO, size: int, buffer: memoryview) -> Iterator[memoryview]:
+    """Yield the next `size` bytes of a file, or less where it ends, in parts of `buffer`, which is filled anew."""
+    while size > 0 and (count := file.readinto(buffer[:size])):
+        yield buffer[:count]
+        size -= count
+
+
+def _layout(path: Path) -> tuple[bytes, dict[str, _Stored]]:
+    """Return the head as bytes and where `hu` and `lungs` lie. Raises ClaireError."""
     try:  # without a lock, which NFS and Lustre may refuse to a reader
         with h5py.File(path, "r", locking=False) as file:
             document = bytes(file["document"][:])
             stored = {
-                name: (file[name].id.get_offset(), file[name].shape, file[name].dtype) for name in ("hu", "lungs")
+                name: _Stored(file[name].id.get_offset(), file[name].shape, file[name].dtype)
+                for name in ("hu", "lungs")
             }
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ClaireError(f"{path.name} is not a cohort file: {describe_error(error)}", REMEDY) from error
-    head = parse_document(document, CohortHead, path.name, REMEDY)
-    maps = {name: np.memmap(path, dtype, "r", offset, shape) for name, (offset, shape, dtype) in stored.items()}
-    return Cohort(head.scans, head.classes, head.sha256, maps["hu"], maps["lungs"])
+    return document, stored
 
 
 def write_cohort(
