@@ -37,8 +37,8 @@ class Step:
     """A step of the run: its jobs that were started, done, failed and taken from the store, and its last lines.
 
     `total`: its jobs as far as known beforehand; `active`: last line of each shard or run, the latest last; `shares`:
-    how far each is, 0 to 1; `collected`: jobs that another step took from the store for it; `begun`: clock of the first job that worked; `scheduled`: its jobs that were given to a
-    queue; `queued`: how many wait there.
+    how far each is, 0 to 1; `begun`: clock of the first job that worked; `collected`: jobs that another step took from
+    the store for it; `scheduled`: those that were given to a queue; `queued`: how many wait there.
     """
 
     total: int = 0
