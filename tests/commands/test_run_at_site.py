@@ -52,6 +52,7 @@ case "$*" in
     *) printf '7 RUNNING\\n8 PENDING\\n9 PENDING\\n' ;;
 esac
 """
+EPOCH = "10:00:00 claire train v1-f0: epoch 1/2\n"
 SCANCEL = '#!/bin/sh\necho "$@" >>$SITE_PROGRAMS/cancelled\n'
 
 
@@ -113,16 +114,18 @@ def test_pods_that_never_become_ready_end_the_run_with_the_reason(
 
 
 def test_what_steps_say_in_pods_and_jobs_and_how_jobs_stand_is_read(
-    run: AtSite, programs: Programs, tmp_path: Path
+    run: AtSite, programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     programs.say("logs", "10:00:00 claire ingest 0001: 7 scans\n")
     logs = tmp_path / "pipeline/logs" / run.name
     logs.mkdir(parents=True)
-    (logs / "7.log").write_text("10:00:00 claire train v1-f0: epoch 1/2\n")
-    ended = threading.Event()
-    ended.set()
-    lines = [line for source in sources_at(run)[1:] for line in source(ended)]
-    assert "10:00:00 claire train v1-f0: epoch 1/2\n" in lines
+    (logs / "6.log").write_text("claire train: killed in an attempt before\n")
+    (jobs,), ended = sources_at(run)[1:], threading.Event()
+    looks = iter([False, True])
+    monkeypatch.setattr(ended, "wait", lambda _: (logs / "7.log").write_text(EPOCH) and next(looks))
+    lines = [*jobs(ended)]
+    assert EPOCH in lines
+    assert not any("before" in line for line in lines)
     assert "queue: train, 1 running, 1 waiting\n" in lines
     pods, ended = sources_at(run)[0], threading.Event()
     threading.Timer(0.5, ended.set).start()

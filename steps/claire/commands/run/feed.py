@@ -119,6 +119,8 @@ class _Jobs:
         self._steps: set[str] = set()
 
     def __call__(self, ended: threading.Event) -> Iterator[str]:
+        for _ in self._look():  # of an attempt before
+            pass
         while not ended.wait(LOOK):
             yield from self._look()
         yield from self._look()
