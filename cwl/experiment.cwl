@@ -18,7 +18,8 @@ inputs:
   cohort_summary: {type: File, label: Cohort summary, doc: "cohort.json of data.cwl"}
   scans: {type: File, label: Scans, doc: "scans.csv of data.cwl"}
   folds: {type: File, label: Folds, doc: "folds.csv of data.cwl"}
-  variants: {type: "File[]", label: Variants, doc: "The variant of each training"}
+  variants: {type: File, label: Variants, doc: "variants.zip of plan"}
+  variant: {type: "string[]", label: Variant, doc: "Id of the variant of each training"}
   fold: {type: "int[]", label: Fold, doc: "The fold of each training"}
   pretraining: {type: "int[]", label: Pretraining, doc: "Position of the weights file of each training, -1 for none"}
   pretrained: {type: "File[]?", label: Pretrained weights, doc: "Weights files that variants of the grid name as their pretraining"}
@@ -35,6 +36,7 @@ steps:
     run: tools/collect.cwl
     in:
       variants: variants
+      variant: variant
       fold: fold
       pretraining: pretraining
       pretrained: pretrained

@@ -55,7 +55,7 @@ steps:
   plan:
     run: tools/plan.cwl
     in: {grid: grid, fold_count: fold_count, seed: seed, pretrained: pretrained, explain_folds: explain_folds}
-    out: [variants, fold, pretraining, record]
+    out: [variants, variant, fold, pretraining, record]
   data:
     run: data.cwl
     in:
@@ -82,6 +82,7 @@ steps:
       scans: data/scans
       folds: data/folds
       variants: plan/variants
+      variant: plan/variant
       fold: plan/fold
       pretraining: plan/pretraining
       pretrained: pretrained

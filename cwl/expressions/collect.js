@@ -1,9 +1,9 @@
-// trainings.csv of collect: a row per training, paths in quotes. A list of hundreds stands on no command line.
+// trainings.csv of collect: a row per training, with the path in quotes. A list of hundreds stands on no command line.
 function trainings_table() {
   function quoted(file) { return '"' + file.path.replace(/"/g, '""') + '"'; }
-  var rows = inputs.variants.map(function (variant, i) {
+  var rows = inputs.variant.map(function (variant, i) {
     var weights = inputs.pretraining[i];
-    return [quoted(variant), inputs.fold[i], weights < 0 ? "" : quoted(inputs.pretrained[weights])].join(",");
+    return [variant, inputs.fold[i], weights < 0 ? "" : quoted(inputs.pretrained[weights])].join(",");
   });
   return ["variant,fold,pretrained"].concat(rows).join("\n") + "\n";
 }
@@ -17,12 +17,12 @@ function of_missing(files, values) {
 }
 function missing_variants(files) {
   var by_name = {};
-  var missing = of_missing(files, inputs.variants);
+  var missing = of_missing(files, inputs.variant);
   files.forEach(function (file) {
     delete file.contents;
     by_name[file.basename] = file;
   });
-  return missing.map(function (variant) { return by_name[variant.basename]; });
+  return missing.map(function (variant) { return by_name[variant + ".variant.json"]; });
 }
 // For each training its position among the finished and then the missing ones.
 function order_of(files) {

@@ -9,12 +9,3 @@ function on_each_fold(values) {
   });
   return trainings;
 }
-function in_order_of_plan(files) {
-  var by_name = {};
-  files.forEach(function (file) { by_name[file.basename] = file; });
-  return plan_of(files).variants.map(function (id) {
-    var file = by_name[id + ".variant.json"];
-    delete file.contents;
-    return file;
-  });
-}

@@ -21,7 +21,8 @@ baseCommand: [claire, collect]
 arguments: [--threads, $(runtime.cores), --trainings, trainings.csv]
 
 inputs:
-  variants: {type: "File[]", label: Variants, doc: "The variant of each training"}
+  variants: {type: File, inputBinding: {prefix: --variants}, label: Variants, doc: "variants.zip of plan"}
+  variant: {type: "string[]", label: Variant, doc: "Id of the variant of each training"}
   fold: {type: "int[]", label: Fold, doc: "The fold of each training"}
   pretraining: {type: "int[]", label: Pretraining, doc: "Position of the weights file of each training, -1 for none"}
   pretrained: {type: "File[]?", label: Pretrained weights, doc: "Weights files that trainings start from"}
@@ -54,7 +55,7 @@ outputs:
     format: edam:format_3464
     outputBinding: {glob: ["*.variant.json", collected.json], loadContents: true, outputEval: $(missing_variants(self))}
     label: Missing variants
-    doc: The variant of each training that is to be done, as a copy at its place
+    doc: The variant of each training that is to be done
   missing_fold:
     type: int[]
     outputBinding: {glob: collected.json, loadContents: true, outputEval: "$(of_missing(self, inputs.fold))"}

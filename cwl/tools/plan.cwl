@@ -2,9 +2,9 @@ cwlVersion: v1.2
 class: CommandLineTool
 label: Plan the trainings
 doc: |
-  Turns a grid of variants into the list of trainings, all of it checked before anything is submitted. `variants`,
-  `fold` and `pretraining` have the same length, one entry per training, so that train scatters over them by
-  dotproduct.
+  Turns a grid of variants into the list of trainings, all of it checked before anything is submitted. `variant`,
+  `fold` and `pretraining` have the same length, one entry per training. All variants travel in one file: hundreds that
+  go to one job at once are more than StreamFlow's connections bear.
 requirements:
   ResourceRequirement: {coresMin: 1, ramMin: 1024}
   NetworkAccess: {networkAccess: false}
@@ -34,15 +34,15 @@ inputs:
     doc: Folds whose test scans are explained, checked here; all by default
 
 outputs:
-  variants:
-    type: File[]
-    format: edam:format_3464
+  variants: {type: File, outputBinding: {glob: variants.zip}, format: "edam:format_3987", label: Variants, doc: "The variants, by id"}
+  variant:
+    type: string[]
     outputBinding:
-      glob: ["*.variant.json", plan.json]
+      glob: plan.json
       loadContents: true
-      outputEval: $(on_each_fold(in_order_of_plan(self)))
-    label: Variants
-    doc: The variant of each training
+      outputEval: $(on_each_fold(plan_of(self).variants))
+    label: Variant
+    doc: Id of the variant of each training
   fold:
     type: int[]
     outputBinding:

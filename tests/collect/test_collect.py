@@ -15,7 +15,7 @@ from claire.core.command.store import open_entry
 from claire.core.command.tables import write_rows
 from claire.core.contracts.run import run_name
 from claire.core.contracts.trainings import Collected, TrainingRow
-from claire.core.contracts.variant import Variant, write_variant
+from claire.core.contracts.variant import Variant, write_variant, write_variants
 from claire.core.networks.devices import choose_device
 from claire.core.networks.training_key import device_kinds, training_key
 
@@ -35,9 +35,11 @@ def files(cohort_files: CohortFiles, tmp_path: Path) -> CohortFiles:
 
 def plan(folder: Path, variants: list[Variant], folds: range, pretrained: Path | None = None) -> list[TrainingRow]:
     """Return the trainings of a plan: every variant on every fold."""
-    paths = [write_variant(folder / f"{variant.id}.variant.json", variant) for variant in variants]
+    write_variants(folder / "variants.zip", variants)
+    for variant in variants:
+        write_variant(folder / f"{variant.id}.variant.json", variant)
     weights = str(pretrained) if pretrained else None
-    return [TrainingRow(variant=str(path), fold=fold, pretrained=weights) for path in paths for fold in folds]
+    return [TrainingRow(variant=each.id, fold=fold, pretrained=weights) for each in variants for fold in folds]
 
 
 def inputs(files: CohortFiles, folder: Path) -> list[object]:
@@ -46,16 +48,28 @@ def inputs(files: CohortFiles, folder: Path) -> list[object]:
 
 def train(files: CohortFiles, folder: Path, row: TrainingRow) -> Path:
     """Train into the store; return the folder of the files."""
-    out = folder / f"{Path(row.variant).name}-{row.fold}"
+    out = folder / f"{row.variant}-{row.fold}"
     pretrained = ["--pretrained", row.pretrained] if row.pretrained else []
-    argv = ["--variant", row.variant, "--fold", row.fold, *pretrained, *inputs(files, folder), "--out", out]
+    argv = [
+        "--variant",
+        folder / f"{row.variant}.variant.json",
+        "--fold",
+        row.fold,
+        *pretrained,
+        *inputs(files, folder),
+        "--out",
+        out,
+    ]
     assert claire("train", argv) == 0
     return out
 
 
 def collect(files: CohortFiles, folder: Path, rows: list[TrainingRow], out: Path, *more: object) -> int:
     table = write_rows(folder / "trainings.csv", TrainingRow, rows)
-    return claire("collect", ["--trainings", table, *inputs(files, folder), "--out", out, *more])
+    return claire(
+        "collect",
+        ["--trainings", table, "--variants", folder / "variants.zip", *inputs(files, folder), "--out", out, *more],
+    )
 
 
 def collected(out: Path) -> Collected:
@@ -79,7 +93,8 @@ def test_the_finished_trainings_are_taken_and_the_others_named(
     expected = sorted((path.name, path.read_bytes()) for folder in trained for path in folder.iterdir())
     assert [(path.name, path.read_bytes()) for path in results(out)] == expected
     assert {path.name: path.read_bytes() for path in out.glob("*.variant.json")} == {
-        Path(rows[position].variant).name: Path(rows[position].variant).read_bytes() for position in (1, 3)
+        name: (tmp_path / name).read_bytes()
+        for name in (f"{rows[position].variant}.variant.json" for position in (1, 3))
     }
     record = read_record(out / "collect.run.json")
     assert (record.counts, record.facts) == ({"trainings": 6}, {"found": 3, "missing": 3})
@@ -87,7 +102,7 @@ def test_the_finished_trainings_are_taken_and_the_others_named(
 
 def test_the_found_positions_are_in_the_order_of_the_files(files: CohortFiles, tmp_path: Path, out: Path) -> None:
     rows = plan(tmp_path, VARIANTS, range(12))
-    names = [f"{Path(row.variant).name.removesuffix('.variant.json')}-f{row.fold}" for row in rows]
+    names = [f"{row.variant}-f{row.fold}" for row in rows]
     for variant in VARIANTS:
         for fold in range(12):
             publish(files, tmp_path, variant, fold, "cpu-fp32")
@@ -173,7 +188,18 @@ def test_without_a_store_all_are_missing_and_the_cohort_is_not_read(
     files: CohortFiles, tmp_path: Path, out: Path
 ) -> None:
     table = write_rows(tmp_path / "trainings.csv", TrainingRow, plan(tmp_path, VARIANTS, range(3)))
-    argv = ["--trainings", table, "--cohort", flip_a_voxel(files.cohort), "--folds", files.folds, "--out", out]
+    argv = [
+        "--trainings",
+        table,
+        "--variants",
+        tmp_path / "variants.zip",
+        "--cohort",
+        flip_a_voxel(files.cohort),
+        "--folds",
+        files.folds,
+        "--out",
+        out,
+    ]
     assert claire("collect", argv) == 0
     assert (collected(out).found, collected(out).missing) == ((), tuple(range(6)))
     assert [*results(out)] == []
@@ -189,6 +215,15 @@ def test_a_damaged_cohort_is_named_before_anything_is_submitted(
     assert collect(files, tmp_path, rows, out) == 1
     require_told(capsys.readouterr().err, "collect", "cohort.h5 is damaged, its checksum does not match")
     assert [*out.iterdir()] == []
+
+
+def test_a_variant_of_another_plan_is_named(
+    files: CohortFiles, tmp_path: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = plan(tmp_path, VARIANTS, range(1))
+    write_variants(tmp_path / "variants.zip", VARIANTS[:1])
+    assert collect(files, tmp_path, rows, out) == 2
+    require_told(capsys.readouterr().err, "collect", f"variants.zip does not have: {VARIANTS[1].id}")
 
 
 def test_a_file_that_is_not_there_is_named(

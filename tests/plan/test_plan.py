@@ -12,7 +12,7 @@ import pytest
 import yaml
 from claire.core.command.errors import UsageError
 from claire.core.contracts.plan import Plan, read_plan
-from claire.core.contracts.variant import Settings, Variant, read_variant
+from claire.core.contracts.variant import Settings, Variant, read_variant, read_variants
 from claire.plan import Parameters, run
 from claire.plan.grid import MOST_VARIANTS, PRESETS, Grid, expand, grid_schema, load_grid
 from claire.plan.work import make_plan
@@ -157,7 +157,8 @@ def test_a_plan_is_written_with_a_file_a_variant(folder: Folder) -> None:
     assert (plan.fold_count, plan.trainings, plan.epochs, plan.pretraining) == (3, 6, 300, (-1, -1))
     assert {read_variant(folder.out / name).seed for name in files} == {7}
     record = json.loads((folder.out / "plan.run.json").read_text())
-    assert sorted(record["outputs"]) == sorted([*files, "plan.json"])
+    assert sorted(record["outputs"]) == sorted([*files, "plan.json", "variants.zip"])
+    assert [*read_variants(folder.out / "variants.zip")] == [*plan.variants]
 
 
 def test_a_plan_repeats_byte_by_byte(folder: Folder) -> None:

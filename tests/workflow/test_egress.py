@@ -59,9 +59,11 @@ class Database:
 def database(tmp_path: Path) -> Database:
     """A run of the hybrid that keeps the policy."""
     made = Database(tmp_path / "claire.db")
-    made.step("/plan", DATA, {"grid": ["my.yml"]}, ["v1.variant.json", "plan.json"])
+    made.step("/plan", DATA, {"grid": ["my.yml"]}, ["variants.zip"])
     made.step("/data/index", DATA, {}, ["0000.shard.jsonl", "0001.shard.jsonl"])
     made.step("/data/cohort", DATA, {}, ["cohort.h5", "folds.csv", "scans.csv"])
+    taken = {"cohort": ["cohort.h5"], "folds": ["folds.csv"], "variants": ["variants.zip"]}
+    made.step("/experiment/collect", HPC, taken, ["v1.variant.json"])
     taken = {"cohort": ["cohort.h5"], "folds": ["folds.csv"], "variant": ["v1.variant.json"]}
     made.step("/experiment/train", HPC, taken, ["v1-f0.run.zip", "v1-f0.safetensors"])
     made.step("/experiment/evaluate", DATA, {"runs": ["v1-f0.run.zip"], "scans": ["scans.csv"]}, ["winner.json"])
@@ -77,7 +79,7 @@ def prove(database: Database, *options: str) -> subprocess.CompletedProcess[str]
 def test_a_run_that_keeps_the_policy_is_proved(database: Database) -> None:
     done = prove(database)
     assert done.returncode == 0, done.stderr
-    assert "data -> hpc: 3 files: cohort.h5, folds.csv, v1.variant.json" in done.stdout
+    assert "data -> hpc: 3 files: cohort.h5, folds.csv, variants.zip" in done.stdout
     assert "hpc -> data: 1 files: v1-f0.run.zip" in done.stdout
     assert "driver -> data: 1 files: grid" in done.stdout
 

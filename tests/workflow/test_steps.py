@@ -98,11 +98,16 @@ def learn(folder: Path, out: Path) -> None:
     call("plan", grid=folder / "grid.yml", fold_count=3, out=out)
     cohort = {"cohort": out / "cohort.h5", "folds": out / "folds.csv"}
     variants = sorted(out.glob("*.variant.json"))
-    rows = [TrainingRow(variant=str(variant), fold=fold, pretrained=None) for variant in variants for fold in range(3)]
-    call("collect", trainings=write_rows(folder / "trainings.csv", TrainingRow, rows), **cohort, out=out)
+    rows = [
+        TrainingRow(variant=path.name.split(".")[0], fold=fold, pretrained=None)
+        for path in variants
+        for fold in range(3)
+    ]
+    table = write_rows(folder / "trainings.csv", TrainingRow, rows)
+    call("collect", trainings=table, variants=out / "variants.zip", **cohort, out=out)
     missing = read_document(out / "collected.json", Collected, "").missing
     for row in (rows[position] for position in missing):
-        call("train", variant=row.variant, **cohort, fold=row.fold, device="cpu", out=out)
+        call("train", variant=out / f"{row.variant}.variant.json", **cohort, fold=row.fold, device="cpu", out=out)
     tables = {"scans": out / "scans.csv", "cohort_summary": out / "cohort.json"}
     runs = sorted(out.glob("*.run.zip"))
     call("evaluate", runs=runs, **tables, bootstrap=100, explain_folds=[0], out=out)

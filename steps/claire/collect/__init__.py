@@ -19,8 +19,9 @@ class Parameters(StoredParameters):
 
     trainings: InputFile = parameter(
         help="CSV table with a row per training: variant,fold,pretrained",
-        details="Paths of `<id>.variant.json` and of the weights file that it starts from, empty for none.",
+        details="Id of the variant, and path of the weights file that it starts from, empty for none.",
     )
+    variants: InputFile = parameter(help="variants.zip of `claire plan`", details="The variants that the table names.")
     cohort: InputFile = parameter(help="cohort.h5 of `claire cohort`", details="Verified, never read for its voxels.")
     folds: InputFile = parameter(help="folds.csv of `claire cohort`", details="The one written beside that cohort.")
     device: Literal["auto", "cpu", "cuda"] = parameter(

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import compress
@@ -21,22 +19,24 @@ from claire.core.command.store import Entry, open_folder
 from claire.core.contracts.cohort import open_cohort
 from claire.core.contracts.run import run_name
 from claire.core.contracts.trainings import Collected, TrainingRow, read_trainings, write_collected
-from claire.core.contracts.variant import read_variant
+from claire.core.contracts.variant import Variant, read_variants, write_variant
 from claire.core.contracts.verified import open_verified
 from claire.core.networks.training_key import device_kinds, training_key
 
 
 def run(parameters: Parameters) -> None:
     """Write the files of the finished trainings, the variants of the others, `collected.json` and the record."""
-    rows = read_trainings(parameters.trainings)
+    rows, variants = read_trainings(parameters.trainings), read_variants(parameters.variants)
+    for row in rows:
+        problem = f"trainings.csv names a variant that variants.zip does not have: {row.variant}"
+        require(row.variant in variants, problem, "Give the variants.zip of the same plan.")
     cohort_sha256 = open_cohort(parameters.cohort).sha256
     inputs: dict[str, Path | str] = {"cohort": cohort_sha256, "folds": parameters.folds}
     with Record("collect", "", parameters.out, parameters.recorded(), inputs) as record:
-        found = [] if parameters.store is None else collect(rows, parameters, parameters.store)
+        found = [] if parameters.store is None else collect(rows, variants, parameters, parameters.store)
         missing = sorted({*range(len(rows))} - {*found})
-        for variant in {rows[position].variant for position in missing}:
-            with suppress(shutil.SameFileError):  # it lies there already
-                shutil.copyfile(_existing(variant), parameters.out / Path(variant).name)
+        for name in {rows[position].variant for position in missing}:
+            write_variant(parameters.out / f"{name}.variant.json", variants[name])
         collected = Collected(found=tuple(found), missing=tuple(missing))
         record.output(write_collected(parameters.out / "collected.json", collected))
         record.counts.update(trainings=len(rows))
@@ -57,13 +57,15 @@ class Training:
         return any(entry.take(out) for entry in self.entries)
 
 
-def collect(rows: Sequence[TrainingRow], parameters: Parameters, store: Path) -> list[int]:
+def collect(
+    rows: Sequence[TrainingRow], variants: Mapping[str, Variant], parameters: Parameters, store: Path
+) -> list[int]:
     """Put the files of the finished trainings into `parameters.out`; return their positions, by the names of the files.
 
     Raises ClaireError if the cohort is damaged, UsageError if a file of a row is not there.
     """
     cohort_sha256 = open_verified(parameters.cohort, store).sha256
-    folder, trainings = open_folder(store, "train"), _trainings(rows, parameters, cohort_sha256)
+    folder, trainings = open_folder(store, "train"), _trainings(rows, variants, parameters, cohort_sha256)
     named = [
         Training(position, name, [Entry(folder / sha256_json(key)) for key in keys])
         for position, (name, keys) in enumerate(trainings)
@@ -76,12 +78,12 @@ def collect(rows: Sequence[TrainingRow], parameters: Parameters, store: Path) ->
 
 
 def _trainings(
-    rows: Sequence[TrainingRow], parameters: Parameters, cohort_sha256: str
+    rows: Sequence[TrainingRow], variants: Mapping[str, Variant], parameters: Parameters, cohort_sha256: str
 ) -> Iterator[tuple[str, list[dict[str, Any]]]]:
     """Yield the name of each run and its keys, one for each kind of device that it may run on."""
-    variant_of, sha256 = cache(read_variant), cache(sha256_file)
+    sha256 = cache(sha256_file)
     for row in rows:
-        variant = variant_of(_existing(row.variant))
+        variant = variants[row.variant]
         pretrained = sha256(_existing(row.pretrained)) if row.pretrained else None
         hashes = (cohort_sha256, sha256(parameters.folds), pretrained)
         kinds = device_kinds(parameters.device)

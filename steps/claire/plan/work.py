@@ -12,7 +12,7 @@ from claire.core.command.progress import log
 from claire.core.command.record import Record
 from claire.core.contracts.folds import require_count
 from claire.core.contracts.plan import Plan, write_plan
-from claire.core.contracts.variant import Variant, write_variant
+from claire.core.contracts.variant import Variant, write_variant, write_variants
 from claire.core.networks.architectures import require_known
 from claire.plan import Parameters
 from claire.plan.grid import expand, load_grid
@@ -116,9 +116,10 @@ def weights_position(pretraining: str, pretrained: Sequence[str]) -> int:
 
 
 def write_plan_files(out: Path, plan: Plan, variants: Sequence[Variant], record: Record) -> None:
-    """Write `<id>.variant.json` of each variant and `plan.json`."""
+    """Write `<id>.variant.json` of each variant, all of them in `variants.zip`, and `plan.json`."""
     for variant in variants:
         record.output(write_variant(out / f"{variant.id}.variant.json", variant))
+    record.output(write_variants(out / "variants.zip", variants))
     record.output(write_plan(out / "plan.json", plan))
     record.counts.update(variants=len(variants), trainings=plan.trainings, epochs=plan.epochs)
     log.info("%s", cost_line(plan))

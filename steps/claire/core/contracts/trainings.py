@@ -10,7 +10,7 @@ from claire.core.command.tables import Row, read_rows
 
 
 class TrainingRow(Row):
-    """A training of the plan: paths of its variant and of the weights file that it starts from, and its fold."""
+    """A training of the plan: id of its variant, its fold, and path of the weights file that it starts from."""
 
     variant: str
     fold: int
