@@ -134,7 +134,10 @@ def test_only_files_cross_between_steps(step: str) -> None:
         assert "Directory" not in str(port["type"]) or name == "source"
         assert "format" not in port
     for port in document["outputs"].values():
-        assert all(kind in ("File", "File?", "File[]", "int", "int[]", "string[]", "null") for kind in alternatives(port["type"]))
+        assert all(
+            kind in ("File", "File?", "File[]", "int", "int[]", "string[]", "null")
+            for kind in alternatives(port["type"])
+        )
 
 
 @pytest.mark.parametrize("step", STEPS)
