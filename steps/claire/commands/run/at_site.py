@@ -30,6 +30,8 @@ LABEL, PODS = "claire-run", "claire-pods"
 #: The folder beside the jobs' folders into which jobs copy what their steps say.
 LOGS = "logs"
 _STATES = "== states"
+#: A job and its state, among what a login node prints besides.
+_JOB = re.compile(r"(?m)^(\d\S*) ([A-Z_]+)$")
 #: Minutes for which the log of a job is looked at after its last line, and the lines that are read of it.
 RECENT, LAST = 3, 12
 
@@ -114,8 +116,8 @@ class AtSite:
 
     def jobs(self, queue: Queue) -> dict[str, str]:
         """Return the state of every job of this run that waits or runs, by its number."""
-        lines = at_login(queue.login, f"squeue --noheader --me --name={self.name} --format='%i %T'\n").splitlines()
-        return {number: state for number, state in (line.split() for line in lines)}
+        text = at_login(queue.login, f"squeue --noheader --me --name={self.name} --format='%i %T'\n")
+        return dict(_JOB.findall(text))
 
     def cancel(self) -> int:
         """Cancel every job of this run and remove its pods; return how many jobs and pods there were."""
@@ -160,7 +162,7 @@ class AtSite:
             if line.startswith("== "):
                 job = line.removeprefix("== ")
             elif job == _STATES.removeprefix("== "):
-                comment, state = line.split()
+                comment, _, state = line.rpartition(" ")
                 states.setdefault(comment.partition(":")[0], Counter())[state] += 1
             else:
                 found.setdefault(job, []).append(line)
@@ -179,7 +181,9 @@ def own_pods(given: Mapping[str, Any], run: str, name: str) -> dict[str, Any]:
     pod = spec["template"]
     kept = {key: value for key, value in pod["metadata"].get("labels", {}).items() if key not in others}
     pod["metadata"] = {"labels": kept | {LABEL: run, PODS: name}}
-    pod["spec"]["containers"][0]["name"] = name
+    containers = pod["spec"]["containers"]
+    site_name = given["metadata"]["name"]
+    next((each for each in containers if each["name"] == site_name), containers[0])["name"] = name
     spec["selector"] = {"matchLabels": {LABEL: run, PODS: name}}
     spec["replicas"] = max(1, spec.get("replicas", 1))
     return {
