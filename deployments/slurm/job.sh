@@ -34,7 +34,7 @@ if [ -n "${CLAIRE_RUN:-}" ]; then
     log=$CLAIRE_BIND/logs/$CLAIRE_RUN/$SLURM_JOB_ID.log
 fi
 if [ "${CLAIRE_GPU:-}" = required ] && ! nvidia-smi --list-gpus | grep GPU >/dev/null; then
-    echo "claire job: no GPU on $(hostname) for job $SLURM_JOB_ID: nvidia-smi finds none" | tee -a "$log" >&2
+    echo "claire {{ after('claire') or 'job' }}: no GPU on $(hostname): nvidia-smi finds none" | tee -a "$log" >&2
     exit 1
 fi
 # Temporary files stay on the node: StreamFlow's TMPDIR is a folder of the shared file system.
@@ -43,6 +43,9 @@ trap 'rm -rf "$temporary"' EXIT
 more=()
 [ "${CLAIRE_NETWORK:-none}" = host ] || more+=(--net --network none)
 [ -z "${CLAIRE_DATA:-}" ] || more+=(--bind "$CLAIRE_DATA:$CLAIRE_DATA:ro")
+# SLURM sends SIGTERM to all processes of the job. The step answers it and saves what it has; the shells wait for it: if
+# they ended first, SLURM would kill the step at once.
+trap '' TERM
 apptainer --quiet exec --nv --containall --no-mount cwd,hostfs,bind-paths ${more[@]+"${more[@]}"} \
     --bind "$temporary:/tmp" --bind "$temporary:/var/tmp" --bind "$CLAIRE_BIND" --env "CLAIRE_LOG=$log" \
     "$CLAIRE_IMAGE" bash -s <<'STREAMFLOW'

@@ -295,6 +295,23 @@ def test_an_error_of_a_step_is_final_and_what_ended_it_from_outside_is_not() -> 
     assert not failed("report", "claire train: a fault of a job that was tried again").final
 
 
+def test_an_error_that_was_cured_is_not_what_a_lost_pod_or_engine_ended() -> None:
+    cured = "claire train: CUDA is out of memory"
+    lost = 'kubernetes_asyncio.client.exceptions.ApiException: pods "claire-1" not found'
+    watch = Watch()
+    for line in (cured, lost):
+        watch.read(line)
+    assert cause_of(watch, [cured, lost]) == Cause("a pod of the run was lost", False, 0)
+    watch = Watch()
+    watch.read(cured)
+    assert cause_of(watch, [cured]) == Cause(cured, False, 0), "no step failed: the engine ended"
+
+
+def test_a_node_without_a_gpu_is_told_and_another_one_is_tried() -> None:
+    words = "claire train: no GPU on node7: nvidia-smi finds none"
+    assert failed("experiment/train", words) == Cause(words, False, 0)
+
+
 def test_what_the_engine_says_is_told_in_plain_words() -> None:
     cause = failed("data/ingest", 'kubernetes_asyncio.client.exceptions.ApiException: pods "claire-1" not found')
     assert cause.text.startswith("ingest: a pod of the run was lost")

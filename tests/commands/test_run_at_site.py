@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 from claire.commands.run import at_site as module
-from claire.commands.run import attempt
+from claire.commands.run import attempt, feed, work
 from claire.commands.run.at_site import AtSite, open_run
 from claire.commands.run.attempt import insist_on_end
 from claire.commands.run.engine import Launch
-from claire.commands.run.feed import sources_at
+from claire.commands.run.feed import Source, sources_at
 from claire.commands.run.state import write_state
 from claire.commands.run.watch import Watch
 from claire.commands.site.template import template_text
 from claire.core.command.errors import ClaireError
+from claire.core.command.lease import Holder, process_fields
 
 from tests.support.command import claire
 from tests.support.site_programs import Programs, deployment, pod
@@ -43,6 +47,20 @@ elif "pods" in words:
 elif "deployment" in words:
     print((folder / "deployment.json").read_text())
 """
+#: Follows the pods that run when it is begun, as the real one does: those that come later are not seen.
+FOLLOWING = f"""#!{sys.executable}
+import json, os, sys, time
+from pathlib import Path
+folder = Path(os.environ["SITE_PROGRAMS"])
+text = (folder / "pods.json").read_text()
+if "get" in sys.argv:
+    sys.exit(print('{{"items": ' + text + "}}"))
+(folder / "follower").write_text(str(os.getpid()))
+for pod in json.loads(text):
+    if pod["status"]["phase"] == "Running":
+        print("2026-01-01T10:00:00Z", pod["metadata"]["name"], "speaks", flush=True)
+time.sleep(60)
+"""
 #: One job runs and two wait as long as there is no file `cancelled`.
 SQUEUE = """#!/bin/bash
 [ ! -e $SITE_PROGRAMS/no-controller ] || { echo "Unable to contact slurm controller" >&2; exit 1; }
@@ -52,7 +70,6 @@ case "$*" in
     *) printf '7 RUNNING\\n8 PENDING\\n9 PENDING\\n' ;;
 esac
 """
-EPOCH = "10:00:00 claire train v1-f0: epoch 1/2\n"
 SCANCEL = '#!/bin/sh\necho "$@" >>$SITE_PROGRAMS/cancelled\n'
 
 
@@ -114,22 +131,91 @@ def test_pods_that_never_become_ready_end_the_run_with_the_reason(
 
 
 def test_what_steps_say_in_pods_and_jobs_and_how_jobs_stand_is_read(
-    run: AtSite, programs: Programs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: AtSite, programs: Programs, tmp_path: Path
 ) -> None:
-    programs.say("logs", "10:00:00 claire ingest 0001: 7 scans\n")
+    programs.say("logs", "2026-01-01T10:00:00.1Z 10:00:00 claire ingest 0001: 7 scans\n")
     logs = tmp_path / "pipeline/logs" / run.name
     logs.mkdir(parents=True)
-    (logs / "6.log").write_text("claire train: killed in an attempt before\n")
-    (jobs,), ended = sources_at(run)[1:], threading.Event()
-    looks = iter([False, True])
-    monkeypatch.setattr(ended, "wait", lambda _: (logs / "7.log").write_text(EPOCH) and next(looks))
-    lines = [*jobs(ended)]
-    assert EPOCH in lines
-    assert not any("before" in line for line in lines)
+    pods, jobs = sources_at(run)
+    lines = jobs_after(jobs, lambda: (logs / "7.log").write_text("10:00:00 claire train v1-f0: epoch 1/2\n"))
+    assert "10:00:00 claire train v1-f0: epoch 1/2\n" in lines
     assert "queue: train, 1 running, 1 waiting\n" in lines
-    pods, ended = sources_at(run)[0], threading.Event()
+    ended = threading.Event()
     threading.Timer(0.5, ended.set).start()
-    assert "10:00:00 claire ingest 0001: 7 scans\n" in [*pods(ended)]
+    assert [*pods(ended)] == ["10:00:00 claire ingest 0001: 7 scans\n"]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The feed looks at the site all the time."""
+    for name in ("LOOK", "MEET"):
+        monkeypatch.setattr(feed, name, 0.1)
+
+
+def jobs_after(jobs: Source, act: Callable[[], object]) -> list[str]:
+    """Return what the jobs said, of which something is done after the first look."""
+    ended = threading.Event()
+    lines = jobs(ended)
+    first = next(lines)
+    act()
+    ended.set()
+    return [first, *lines]
+
+
+@pytest.mark.parametrize(
+    ("keep", "told"), [(False, ["claire train: new\n"]), (True, ["more\n", "claire train: new\n"])]
+)
+def test_what_jobs_of_an_attempt_before_said_is_not_told_again(
+    run: AtSite, tmp_path: Path, quick: None, keep: bool, told: list[str]
+) -> None:
+    logs = tmp_path / "pipeline/logs" / run.name
+    logs.mkdir(parents=True)
+    (logs / "7.log").write_text("claire train: cohort.h5 is damaged\n")
+
+    def work() -> None:
+        (logs / "7.log").write_text("claire train: cohort.h5 is damaged\nmore\n")
+        (logs / "8.log").write_text("claire train: new\n")
+
+    lines = jobs_after(sources_at(replace(run, keep=keep))[1], work)
+    assert sorted(line for line in lines if not line.startswith("queue: ")) == sorted(told)
+
+
+def test_a_site_whose_controller_must_be_spared_is_asked_no_more_often_than_by_streamflow(run: AtSite) -> None:
+    run.site.document["deployments"]["hpc"]["config"]["pollingInterval"] = 15
+    jobs = sources_at(run)[1]
+    assert vars(jobs)["_pause"] == 15
+
+
+def test_pods_that_join_later_are_followed_too_and_nothing_is_told_twice(
+    run: AtSite, programs: Programs, quick: None
+) -> None:
+    programs.program("kubectl", FOLLOWING)
+    programs.say("pods.json", json.dumps([pod("one"), pod("two", ready=False)]))
+    ended, lines = threading.Event(), []
+    source = sources_at(run)[0](ended)
+    lines.append(next(source))
+    programs.say("pods.json", json.dumps([pod("one"), pod("two")]))
+    lines.append(next(source))
+    ended.set()
+    assert [*lines, *source] == ["one speaks\n", "two speaks\n"]
+
+
+def test_no_follower_is_left_when_a_run_is_stopped(run: AtSite, programs: Programs, quick: None) -> None:
+    programs.program("kubectl", FOLLOWING)
+    engine = subprocess.Popen(["sleep", "60"], stdout=subprocess.PIPE, text=True)
+    assert engine.stdout
+    lines = feed.follow(engine.stdout, sources_at(run)[:1], 0.1)
+    assert next(line for line in lines if line) == "one speaks\n"
+    follower = int((programs.folder / "follower").read_text())
+    lines.close()
+    engine.kill()
+    engine.wait()
+    assert process_fields(follower) == []
+
+
+def test_words_of_a_login_node_are_no_jobs(run: AtSite, programs: Programs) -> None:
+    programs.program("squeue", "#!/bin/sh\necho Welcome to the cluster\necho 'Have fun'\necho '7 RUNNING'\n")
+    assert run.jobs(run.site.queues[0]) == {"7": "RUNNING"}
 
 
 def test_folders_of_the_run_are_removed_and_the_store_stays(run: AtSite, tmp_path: Path) -> None:
@@ -157,6 +243,72 @@ def test_a_site_that_stays_away_is_told_with_what_to_do_later(
     programs.say("no-controller", "")
     assert not insist_on_end(run, "of this run")
     assert "Later: claire cancel" in capsys.readouterr().err
+
+
+def test_a_cancel_that_is_stopped_says_what_may_be_left(
+    run: AtSite, programs: Programs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    programs.say("no-controller", "")
+    monkeypatch.setattr("claire.commands.run.attempt.time.sleep", stop)
+    with pytest.raises(KeyboardInterrupt):
+        insist_on_end(run, "of this run")
+    assert "jobs and pods of this run may still be there. Later: claire cancel" in capsys.readouterr().err
+
+
+def test_a_run_that_succeeds_leaves_nothing_with_keep_jobs_either(
+    run: AtSite, programs: Programs, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    out, outputs = tmp_path / "out", tmp_path / "out/.run/results"
+
+    def succeed(*_: object) -> int:
+        outputs.mkdir()
+        (outputs / "report.html").write_text("")
+        return 0
+
+    monkeypatch.setattr(work, "attempt", succeed)
+    (tmp_path / "pipeline/work" / run.name).mkdir(parents=True)
+    run.deploy()
+    launch = Launch("streamflow", run.site.path, out / "job.yml", replace(run, keep=True))
+    work.execute(launch, out, Watch, work.Results("report.html", ""), 1)
+    assert not (programs.folder / "made.json").exists(), "its pods are removed"
+    assert not (tmp_path / "pipeline/work" / run.name).exists()
+
+
+def test_the_process_that_holds_the_folder_is_ended_and_none_of_an_earlier_run(run: AtSite, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code = "import sys, time; from pathlib import Path; from claire.core.command.lease import lease\n"
+    code += "from claire.core.command.execute import termination\n"
+    code += "with termination(), lease(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        holder = subprocess.Popen(
+            [sys.executable, "-c", code, str(out / ".run/lease")], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        assert holder.stdout
+        holder.stdout.readline()
+        state(out, run.site.path)
+        written = out / ".run/state.json"
+        written.write_text(json.dumps(json.loads(written.read_text()) | {"process": stranger.pid}))
+        assert claire("cancel", [str(out)]) == 0
+        assert holder.wait(10) != 0
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_a_run_on_another_host_is_not_ended_by_its_number_here(
+    run: AtSite, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    state(out, run.site.path)
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        holder = Holder(host="elsewhere", process=stranger.pid, started="1", token="t")  # noqa: S106 (of a lease)
+        (out / ".run/lease").write_text(holder.model_dump_json())
+        assert claire("cancel", [str(out)]) == 2
+        assert stranger.poll() is None
+        stranger.kill()
+    assert f"process {stranger.pid} on elsewhere" in capsys.readouterr().err
 
 
 def state(out: Path, site: Path) -> None:

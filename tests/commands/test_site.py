@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from claire.commands.site.flows import file_patterns, read_workflow
 from claire.commands.site.login import add_unreached, check_key
 from claire.commands.site.pods import check_pods
 from claire.commands.site.policy import places_of, read_policy
-from claire.commands.site.reach import Unreachable, ask, at_login
+from claire.commands.site.reach import Unreachable, ask, at_login, ssh
 from claire.commands.site.schema import engine_python, schema_faults
 from claire.commands.site.slurm import mebibytes, offers, options, read_nodes, seconds_of
 from claire.commands.site.template import TEMPLATES, template_text
@@ -708,3 +709,9 @@ def test_only_pods_of_the_base_are_set_up_without_one_of_your_own(tmp_path: Path
     assert (programs.folder / "applied").exists()
     with pytest.raises(UsageError, match="has no pods"):
         apply(read_site(shipped("deployments/sites/local.yml")), None, False)
+
+
+def test_a_key_in_a_folder_with_blanks_serves_the_host_on_the_way_too(programs: Programs) -> None:
+    jump = Login("login", "jump.example.org", 22, "mary", "/my keys/id")
+    (option,) = [word for word in ssh(Login("login", "hpc", 22, "mary", "", jump=jump)) if word.startswith("Proxy")]
+    assert "/my keys/id" in shlex.split(option.removeprefix("ProxyCommand="))

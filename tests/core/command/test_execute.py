@@ -156,6 +156,17 @@ def test_threads_limit_the_libraries(out: Path, monkeypatch: pytest.MonkeyPatch)
     assert [os.environ[name] for name in names] == ["3"] * 4
 
 
+def test_a_terminal_that_closes_ends_a_step_unless_that_is_ignored() -> None:
+    with pytest.raises(Terminated), termination():
+        os.kill(os.getpid(), signal.SIGHUP)
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with termination():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, ignored)
+
+
 def test_a_deferred_termination_is_noted_and_not_raised() -> None:
     before = signal.getsignal(signal.SIGTERM)
     with termination(defer=True) as guard:

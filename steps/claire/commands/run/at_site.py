@@ -18,7 +18,7 @@ from typing import Any
 
 from claire.commands.site.file import Pods, Queue, Site, read_site, template_path
 from claire.commands.site.pod_state import is_ready, reason_of
-from claire.commands.site.reach import at_login, kubectl
+from claire.commands.site.reach import Unreachable, at_login, kubectl
 from claire.core.command.errors import ClaireError
 from claire.core.command.files import write_text
 
@@ -30,6 +30,8 @@ LABEL, PODS = "claire-run", "claire-pods"
 #: The folder beside the jobs' folders into which jobs copy what their steps say.
 LOGS = "logs"
 _STATES = "== states"
+#: A job and its state, among what a login node prints besides.
+_JOB = re.compile(r"(?m)^(\d\S*) ([A-Z_]+)$")
 #: Minutes for which the log of a job is looked at after its last line, and the lines that are read of it.
 RECENT, LAST = 3, 12
 
@@ -86,7 +88,7 @@ class AtSite:
     def deploy(self) -> None:
         """Make the pods of this run, as many and as the site's are, and wait for them.
 
-        One is enough to begin with: the others join when there is room. Raises ClaireError if none becomes ready.
+        One is enough to begin with: the others join when there is room. Raises Unreachable if none becomes ready.
         """
         counts = {}
         for name, pods in self.pods.items():
@@ -104,9 +106,8 @@ class AtSite:
                 if ready >= counts[name] or (ready and waited > PATIENCE):
                     break
                 if waited > READY:
-                    raise ClaireError(
-                        f"no pod of this run becomes ready in namespace {pods.namespace}: {'; '.join(waiting)}",
-                        "Make room, or let other runs there end; the same command goes on.",
+                    raise Unreachable(
+                        f"no pod of this run becomes ready in namespace {pods.namespace}: {'; '.join(waiting)}"
                     )
                 time.sleep(1)
             if ready < counts[name]:
@@ -114,8 +115,8 @@ class AtSite:
 
     def jobs(self, queue: Queue) -> dict[str, str]:
         """Return the state of every job of this run that waits or runs, by its number."""
-        lines = at_login(queue.login, f"squeue --noheader --me --name={self.name} --format='%i %T'\n").splitlines()
-        return {number: state for number, state in (line.split() for line in lines)}
+        text = at_login(queue.login, f"squeue --noheader --me --name={self.name} --format='%i %T'\n")
+        return dict(_JOB.findall(text))
 
     def cancel(self) -> int:
         """Cancel every job of this run and remove its pods; return how many jobs and pods there were."""
@@ -160,7 +161,7 @@ class AtSite:
             if line.startswith("== "):
                 job = line.removeprefix("== ")
             elif job == _STATES.removeprefix("== "):
-                comment, state = line.split()
+                comment, _, state = line.rpartition(" ")
                 states.setdefault(comment.partition(":")[0], Counter())[state] += 1
             else:
                 found.setdefault(job, []).append(line)
@@ -179,7 +180,9 @@ def own_pods(given: Mapping[str, Any], run: str, name: str) -> dict[str, Any]:
     pod = spec["template"]
     kept = {key: value for key, value in pod["metadata"].get("labels", {}).items() if key not in others}
     pod["metadata"] = {"labels": kept | {LABEL: run, PODS: name}}
-    pod["spec"]["containers"][0]["name"] = name
+    containers = pod["spec"]["containers"]
+    site_name = given["metadata"]["name"]
+    next((each for each in containers if each["name"] == site_name), containers[0])["name"] = name
     spec["selector"] = {"matchLabels": {LABEL: run, PODS: name}}
     spec["replicas"] = max(1, spec.get("replicas", 1))
     return {

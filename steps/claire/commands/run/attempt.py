@@ -6,7 +6,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -16,12 +16,15 @@ from claire.commands.run.feed import Source, follow, of_file, sources_at
 from claire.commands.run.state import SCRATCH, write_state
 from claire.commands.run.watch import Watch
 from claire.commands.site.reach import Unreachable
+from claire.core.command.execute import Terminated
 
 LOG = "log.txt"
 #: Seconds between two drawings of the live table.
 REDRAW = 0.5
 #: Seconds for which a site that does not answer is asked again to cancel what runs there, and between two tries.
 INSIST, AGAIN = 120.0, 5.0
+#: The jobs and pods that are cancelled when an attempt ends.
+OWN = "of this run"
 
 
 def attempt(launch: Launch, out: Path, watch: Watch) -> int:
@@ -52,12 +55,19 @@ def _own_things(at_site: AtSite | None) -> Iterator[None]:
         yield
     finally:
         if not at_site.keep:
-            insist_on_end(at_site, "of this run")
+            insist_on_end(at_site, OWN)
 
 
 def insist_on_end(at_site: AtSite, which: str) -> bool:
     """Cancel the jobs and remove the pods of a run; ask again while its site does not answer. Return whether it did."""
-    deadline = time.monotonic() + INSIST
+    try:
+        return _insist(at_site, which, time.monotonic() + INSIST)
+    except (KeyboardInterrupt, Terminated):
+        _tell_left("stopped while cancelling", which)
+        raise
+
+
+def _insist(at_site: AtSite, which: str, deadline: float) -> bool:
     while True:
         try:
             count = at_site.cancel()
@@ -65,15 +75,16 @@ def insist_on_end(at_site: AtSite, which: str) -> bool:
             if time.monotonic() < deadline:
                 time.sleep(AGAIN)
                 continue
-            print(
-                f"{error.problem}: jobs and pods {which} may still be there. Later: claire cancel",
-                file=sys.stderr,
-                flush=True,
-            )
+            _tell_left(error.problem, which)
             return False
         if count:
             print(f"ended at the site: {count} jobs and pods {which}", flush=True)
         return True
+
+
+def _tell_left(problem: str, which: str) -> None:
+    told = f"{problem}: jobs and pods {which} may still be there. Later: claire cancel"
+    print(told, file=sys.stderr, flush=True)
 
 
 def _fresh(scratch: Path) -> Path:
@@ -95,15 +106,16 @@ def _follow(command: list[str], sources: list[Source], launch: Launch, out: Path
     tell = partial(write_state, scratch, launch, watch, process.pid)
     try:
         tell("running")
-        with (out / LOG).open("w", encoding="utf-8") as log:
-            for line in follow(process.stdout, sources, REDRAW):
+        lines = follow(process.stdout, sources, REDRAW)
+        with (out / LOG).open("w", encoding="utf-8") as log, closing(lines):
+            for line in lines:
                 log.write(line)
                 shown = watch.read(line.rstrip("\n"))
                 if shown or screen.due():
                     log.flush()
                     screen.show(watch, shown)
                     tell("running")
-                if watch.lost:
+                if watch.lost and process.poll() is None:
                     end(process)
         code = process.wait()
         screen.show(watch, "", last=True)

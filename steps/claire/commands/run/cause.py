@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from claire.commands.run.watch import LOST, Watch
 
-#: What a step says when something ended it from outside, or when StreamFlow, going on after a lost job, gave it a file
-#: twice: it may well succeed if it is tried again.
-PASSING = re.compile(r"terminated \(SIGTERM\)|: interrupted$|is a duplicate in the manifest")
+#: What a step says when something ended it from outside, when StreamFlow, going on after a lost job, gave it a file
+#: twice, or when its node had no GPU: it may well succeed if it is tried again.
+PASSING = re.compile(r"terminated \(SIGTERM\)|: interrupted$|is a duplicate in the manifest|: no GPU on ")
 #: What it means that an engine writes this into its log. The last line that matches counts.
 MEANINGS = {
     "a pod of the run was lost": LOST.pattern,
@@ -39,10 +39,14 @@ class Cause:
 
 
 def cause_of(watch: Watch, log: Iterable[str]) -> Cause:
-    """Return why an attempt failed, from what was read of it and from the lines of its log."""
+    """Return why an attempt failed, from what was read of it and from the lines of its log.
+
+    An error ends the run only if its step failed: StreamFlow may have tried the job again, and then the engine, or a
+    pod, was lost.
+    """
     done = sum(step.done for step in watch.steps.values())
-    if watch.cause:
-        return Cause(watch.cause, not PASSING.search(watch.cause), done)
+    if watch.cause and not watch.lost:
+        return Cause(watch.cause, bool(watch.failed) and not PASSING.search(watch.cause), done)
     meaning, last = "", ""
     for line in log:
         meaning = next((text for text, pattern in MEANINGS.items() if re.search(pattern, line)), meaning)

@@ -92,8 +92,13 @@ def start(command: list[str], scratch: Path, outputs: Path) -> subprocess.Popen[
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    """End the engine and all that it started on this machine: SIGTERM, and SIGKILL to what is left 6 s later."""
-    end_all(members(process.pid), process.poll)
+    """End the engine and all that it started on this machine: SIGTERM, and SIGKILL to what is left 6 s later.
+
+    What was started in the moment in which the others were told to end is ended after them.
+    """
+    for _ in range(3):
+        if left := members(process.pid):
+            end_all(left, process.poll)
     process.wait()
 
 

@@ -19,7 +19,7 @@ from claire.commands.check.work import Checked, check, report
 from claire.commands.run import Parameters
 from claire.commands.run.arrange import PAGE, README, arrange
 from claire.commands.run.at_site import AtSite, open_run
-from claire.commands.run.attempt import LOG, attempt
+from claire.commands.run.attempt import LOG, OWN, attempt, insist_on_end
 from claire.commands.run.cause import Cause, cause_of
 from claire.commands.run.engine import Launch, end_all, left_behind
 from claire.commands.run.state import SCRATCH, read_engine
@@ -138,7 +138,7 @@ def _attempt(launch: Launch, out: Path, watch: Watch, results: Results) -> Cause
     arrange(outputs, out, results.readme)
     for folder in ("tmp", "out"):
         shutil.rmtree(scratch / folder, ignore_errors=True)
-    if launch.at_site and not launch.at_site.keep:
+    if launch.at_site and (not launch.at_site.keep or insist_on_end(launch.at_site, OWN)):
         with suppress(Unreachable):  # `claire clean` does it later
             launch.at_site.clean()
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
@@ -75,7 +76,7 @@ def ssh(login: Login) -> list[str]:
     if login.key:
         command += ["-i", login.key, "-o", "IdentitiesOnly=yes"]
     if login.jump:
-        command += ["-o", "ProxyCommand=" + " ".join([*ssh(login.jump)[:-1], "-W", "%h:%p", _address(login.jump)])]
+        command += ["-o", "ProxyCommand=" + shlex.join([*ssh(login.jump)[:-1], "-W", "%h:%p", _address(login.jump)])]
     return [*command, _address(login)]
 
 

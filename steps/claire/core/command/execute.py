@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -115,19 +116,22 @@ class Termination:
 def termination(defer: bool = False) -> Iterator[Termination]:
     """Turn SIGTERM within the block into `Terminated`, or with `defer` into `requested` of the yielded object.
 
-    Outside the main thread nothing changes: signals can only be handled there.
+    So is SIGHUP, of a terminal that closes, unless it is ignored (`nohup`). Outside the main thread nothing changes:
+    signals can only be handled there.
     """
     guard = Termination()
     guard.deferred = defer
-    try:
-        previous = signal.signal(signal.SIGTERM, guard.handle)
-    except ValueError:  # not the main thread
+    if threading.current_thread() is not threading.main_thread():
         yield guard
         return
+    heard = [signal.SIGTERM]
+    heard += [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN else []
+    previous = {number: signal.signal(number, guard.handle) for number in heard}
     try:
         yield guard
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def _explain(error: Exception, parameters: StepParameters) -> str:

@@ -90,13 +90,16 @@ class Entry:
 
     @property
     def whole(self) -> bool:
-        """Whether every file of a finished result is as it was published; without its sums it counts as damaged."""
+        """Whether every file of a finished result is as it was published; without its sums it counts as damaged.
+
+        Raises OSError where the disk or the network does not answer: that is no damage.
+        """
         try:
             sums = json.loads((self.folder / SUMS).read_bytes())
             return {path.name for path in self.folder.iterdir()} == {SUMS, *sums} and all(
                 sha256_file(self.folder / name) == sha256 for name, sha256 in sums.items()
             )
-        except (OSError, ValueError, TypeError, AttributeError):
+        except (FileNotFoundError, NotADirectoryError, PermissionError, ValueError, TypeError, AttributeError):
             return False
 
     def obtain(self, make: Callable[[Path], None], out: Path) -> None:
