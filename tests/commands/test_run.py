@@ -312,6 +312,13 @@ def test_a_node_without_a_gpu_is_told_and_another_one_is_tried() -> None:
     assert failed("experiment/train", words) == Cause(words, False, 0)
 
 
+@pytest.mark.parametrize(
+    "line", ["/usr/bin/bash: line 1: 17 Killed   claire explain", "[job explain] was terminated by signal: SIGKILL"]
+)
+def test_a_killed_step_is_told_so(line: str) -> None:
+    assert failed("explain", line).text == "explain: a step was killed, mostly because memory ran out"
+
+
 def test_what_the_engine_says_is_told_in_plain_words() -> None:
     cause = failed("data/ingest", 'kubernetes_asyncio.client.exceptions.ApiException: pods "claire-1" not found')
     assert cause.text.startswith("ingest: a pod of the run was lost")
