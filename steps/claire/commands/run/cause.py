@@ -20,7 +20,9 @@ MEANINGS = {
     "the connection to the login node broke": r"ConnectionLost|SSH connection closed|Connect call failed|asyncssh\.",
     "SLURM refused a job": r"Batch job submission failed",
     "a disk is full": r"No space left on device",
-    "a step was killed, mostly because memory ran out": r"\bKilled +claire|terminated by signal|exit code (?:137|-9)|oom[-_ ]kill",
+    "a step was killed, mostly because memory ran out": (
+        r"\bKilled +claire|terminated by signal|exit code (?:137|-9)|oom[-_ ]kill"
+    ),
 }
 _ERROR = re.compile(r"(?:^|\s)((?:[\w.]+(?:Error|Exception))\b.*|ERROR .*)")
 
