@@ -70,7 +70,7 @@ def follow(engine: IO[str], sources: Sequence[Source], every: float) -> Generato
 
 def sources_at(at_site: AtSite) -> list[Source]:
     """Return what the steps of a run say at its site: in its pods, and in its jobs."""
-    namespaces = {(pods.kubeconfig, pods.context, pods.namespace): pods for pods in at_site.site.pods}
+    namespaces = {pods.place: pods for pods in at_site.site.pods}
     return [
         *(_Pods(at_site.name, pods) for pods in namespaces.values()),
         *(_Jobs(at_site, each) for each in at_site.site.queues),

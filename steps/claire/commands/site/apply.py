@@ -36,7 +36,7 @@ def apply(site: Site, base: Path | None, private: bool) -> None:
         )
     by_namespace: dict[tuple[str, str, str], list[Pods]] = {}
     for pods in site.pods:
-        by_namespace.setdefault((pods.namespace, pods.kubeconfig, pods.context), []).append(pods)
+        by_namespace.setdefault(pods.place, []).append(pods)
     for group in by_namespace.values():
         _apply_namespace(group, base, private)
     print(f"when the pods are ready: claire site check {site.path}")

@@ -23,6 +23,11 @@ class Pods:
     kubeconfig: str = ""
     context: str = ""
 
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Where the namespace is: its name, kubeconfig and context."""
+        return self.namespace, self.kubeconfig, self.context
+
 
 @dataclass(frozen=True)
 class Login:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import stat
 from pathlib import Path
 
 from claire.commands.site.file import Login
-from claire.commands.site.reach import CONNECT, Unreachable
+from claire.commands.site.reach import CONNECT, Unreachable, meaning
 from claire.core.command.findings import Findings
 
 #: What OpenSSH prints, what it means, and what to do; {host}, {port}, {user}, {key} and {name} are filled in.
@@ -95,8 +94,5 @@ def add_unreached(login: Login | None, error: Unreachable, findings: Findings) -
     name = login.host if login.port == 22 else f"[{login.host}]:{login.port}"
     fields = {"host": login.host, "port": login.port, "user": login.user or "you", "name": name}
     fields["key"] = login.key or "of the agent"
-    for pattern, problem, remedy in _CAUSES:
-        if re.search(pattern, error.words):
-            findings.fault(problem.format(**fields), remedy.format(**fields))
-            return
-    findings.fault(error.problem, f"Try `ssh -p {login.port} {fields['user']}@{login.host}` by hand.")
+    by_hand = f"Try `ssh -p {login.port} {fields['user']}@{login.host}` by hand."
+    findings.fault(*meaning(_CAUSES, error.words, fields) or (error.problem, by_hand))

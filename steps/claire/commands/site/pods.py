@@ -14,7 +14,7 @@ from claire.commands.site.file import Pods, Site
 from claire.commands.site.pod_paths import Paths, paths_in
 from claire.commands.site.pod_state import State
 from claire.commands.site.probes import check_clock, free_bytes
-from claire.commands.site.reach import Answer, Unreachable, ask, kubectl
+from claire.commands.site.reach import Answer, Unreachable, ask, kubectl, meaning
 from claire.core.command.findings import Findings
 
 #: StreamFlow speaks version 5 of the stream protocol, which API servers before 1.30 refuse when files are sent.
@@ -80,11 +80,8 @@ def _check_api(pods: Pods, findings: Findings) -> bool:
         version = json.loads(kubectl(pods, ["version", "--output=json", "--request-timeout=15s"], timeout=30))
     except Unreachable as error:
         which = f" ({pods.kubeconfig or pods.context})" if pods.kubeconfig or pods.context else ""
-        for pattern, problem, remedy in _CAUSES:
-            if re.search(pattern, error.words):
-                findings.fault(problem.format(which=which), remedy)
-                return False
-        findings.fault(error.problem, "Try `kubectl version` by hand.")
+        told = meaning(_CAUSES, error.words, {"which": which})
+        findings.fault(*told or (error.problem, "Try `kubectl version` by hand."))
         return False
     server = version["serverVersion"]
     found = tuple(int(re.sub(r"\D", "", server[part]) or 0) for part in ("major", "minor"))

@@ -64,6 +64,17 @@ def ask(questions: Mapping[str, str], run: Callable[[str], str]) -> dict[str, An
     return dict(zip(questions, answers, strict=True))
 
 
+def meaning(causes: Sequence[tuple[str, str, str]], words: str, fields: Mapping[str, object]) -> tuple[str, str] | None:
+    """Return what the words of a program mean and what to do, None if no pattern of `causes` is in them.
+
+    `causes`: pattern, meaning and remedy, in which `fields` are filled in.
+    """
+    for pattern, problem, remedy in causes:
+        if re.search(pattern, words):
+            return problem.format(**fields), remedy.format(**fields)
+    return None
+
+
 def ssh(login: Login) -> list[str]:
     """Return the OpenSSH command that reaches a login node, with the host keys that StreamFlow reads."""
     _require("ssh", "OpenSSH's client")
